@@ -1,0 +1,42 @@
+# Two commands on a fresh machine: `make run` and `make test`. Bare `make` prints this help.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test format lint types unit bench chaos clean
+
+help: ## print this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+run: .venv/ready ## set up .venv and run the first example
+	$(BIN)/goflow run examples/myflow.py --data hallo
+
+test: lint types unit ## set up .venv and run every check
+
+format: .venv/ready ## rewrite the sources in the house style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/ready
+	$(BIN)/mypy
+
+unit: .venv/ready
+	$(BIN)/python -m pytest
+
+bench: .venv/ready ## measure the figures in docs/performance.md again
+	$(BIN)/python -m benchmarks
+
+chaos: .venv/ready ## kill real processes for a long while (GOFLOW_CHAOS_SECONDS=1800)
+	$(BIN)/python -m pytest -m chaos tests --timeout 0
+
+clean: ## remove what the other targets made
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

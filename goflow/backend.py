@@ -1,0 +1,353 @@
+"""The seam between flows and where they rest: what a backend promises, on one screen.
+
+A backend stores runs, leases tasks and commits outcomes. It never sees a DAG, a policy or user code: what
+is ready is decided by counting arrivals (`Arrival.expects`), what comes after a failure by the worker.
+One class implements all of it; `goflow.testing.BackendConformance` is the proof, docs/backends.md the
+tale. Only `claim`, `commit` and `renew` are on the hot path.
+
+Rules every backend keeps:
+
+* `submit` has made the run durable when it returns. The same id with the same digest returns the
+  existing run, with another digest it raises `Conflict`.
+* A task is held under its token from `claim` until `commit`, `renew` losing it, or the holder's lease
+  running out. A commit under any other token changes nothing and is answered False; committing the
+  same outcome twice is harmless.
+* One commit is atomic: result, arrivals, opened scopes, context writes and the next ready tasks
+  appear together or not at all.
+* A run with an ending (a node failed for good, stopped, timed out, or its end node recorded) starts
+  no further node. When nothing of it runs any more, `~on_failure` (failed only) and then `~finally`
+  become ready, as far as `Request.handlers` has them; then the run is terminal and waiters wake.
+* Ready tasks of a paused run wait until it is resumed.
+* A vanished holder's tasks become ready again with `Task.lost` one higher and the same attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Final, Literal, Protocol, runtime_checkable
+
+import msgspec
+
+from goflow.errors import ConfigError, nearest
+from goflow.message import Claim, Failure, Item, Outcome, Request, Rewind, Task
+from goflow.payload import Payload
+from goflow.state import NodeState, RunState
+
+if TYPE_CHECKING:
+    from goflow.config import Config
+
+Action = Literal["pause", "resume", "stop"]
+
+#: a definition workers can execute: flow name and plan fingerprint
+FlowKey = tuple[str, str]
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution of a flow. Times are seconds since the epoch; `error` is why it failed."""
+
+    id: str
+    flow: str
+    state: RunState
+    created: float
+    started: float | None = None
+    finished: float | None = None
+    error: str | None = None
+    fingerprint: str = ""
+    round: int = 1
+    #: the worker that alone may execute it, and whether that one is alive; 0: any worker
+    owner: int = 0
+    abandoned: bool = False
+    #: goes up with every change of the run or of a node of it
+    revision: int = 0
+    #: how it is about to end while siblings of a failed node and handlers finish: a terminal state
+    ending: RunState | None = None
+    failure: Failure | None = None
+
+
+class NodeRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A recorded node instance of a run. `width` and `done` count a branch's scopes."""
+
+    path: str
+    state: NodeState
+    attempt: int = 0
+    round: int = 1
+    started: float | None = None
+    finished: float | None = None
+    ready: float | None = None
+    due: float | None = None
+    error: str | None = None
+    failure: Failure | None = None
+    worker: int = 0
+    width: int | None = None
+    done: int = 0
+    #: keys a branch opened, encoded as in paths; None where they are positions or it is not open yet
+    keys: tuple[str, ...] | None = None
+    digest: str = ""
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One recorded attempt at a node instance, for people: `state` says how it ended."""
+
+    path: str
+    round: int
+    attempt: int
+    state: str
+    started: float
+    finished: float
+    error: str | None = None
+    worker: str = ""
+    digest: str = ""
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of what an attempt printed; `id` orders the pieces of a run."""
+
+    id: int
+    path: str
+    round: int
+    attempt: int
+    time: float
+    data: bytes
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow as some process registered it last: its plan as JSON and the file it came from."""
+
+    flow: str
+    fingerprint: str
+    plan: bytes
+    file: str = ""
+    registered: float = 0.0
+
+
+class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that takes tasks. `alive` is False once its lease is over."""
+
+    id: int
+    host: str
+    pid: int
+    started: float
+    concurrency: int
+    flows: tuple[FlowKey, ...] = ()
+    doing: tuple[str, ...] = ()
+    alive: bool = True
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker wants: up to `limit` tasks of these definitions, or of the one run it owns."""
+
+    worker: int
+    limit: int
+    flows: tuple[FlowKey, ...] = ()
+    run_id: str = ""
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """A new round. `rewind` is given for `--from` and `--adopt`; `owner` executes it alone."""
+
+    rewind: Rewind | None = None
+    owner: int = 0
+
+
+
+
+@runtime_checkable
+class Waker(Protocol):
+    """Something to `select` on: readable once what it listens for may have happened."""
+
+    def fileno(self) -> int: ...
+
+    def clear(self) -> None:
+        """Forget the wake-ups so far; call it before looking, never after."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Queue(Protocol):
+    """Handing out work and taking results: the hot path."""
+
+    def submit(self, request: Request) -> Run:
+        """Accept a run durably. Raises Conflict, StoreFull."""
+        ...
+
+    def claim(self, ask: Ask) -> list[Claim]:
+        """Up to `ask.limit` ready tasks, now held by the worker; an empty list when there is none."""
+        ...
+
+    def inputs(self, task: Task) -> Iterator[Sequence[tuple[str, Payload | None]]]:
+        """All inputs of a held task, in chunks: for joins too wide for one message."""
+        ...
+
+    def stage(self, task: Task, items: Sequence[Item]) -> None:
+        """Keep scopes of a branch that is about to open; invisible until its outcome is committed."""
+        ...
+
+    def commit(
+        self, outcomes: Sequence[Outcome], ask: Ask | None = None
+    ) -> tuple[list[bool], list[Claim]]:
+        """Record outcomes, then claim. One bool each: whether it was accepted (False: held no more)."""
+        ...
+
+    def renew(self, worker: int, tasks: Sequence[Task]) -> list[tuple[Task, Literal["lost", "stop"]]]:
+        """Keep the leases of the tasks a worker holds. Answers those it must kill."""
+        ...
+
+    def tick(self, worker: int) -> float | None:
+        """Housekeeping any worker does: promote due retries, take back what vanished workers held,
+        end runs past their timeout, drop what is past its retention. Answers the time (epoch
+        seconds) of the next thing that is due, None when nothing is."""
+        ...
+
+
+class Runs(Protocol):
+    """Reading and steering runs. All raise UnknownRun for an id the store does not hold."""
+
+    def run(self, run_id: str) -> Run: ...
+
+    def runs(
+        self, flow: str | None = None, state: RunState | None = None, limit: int = 100
+    ) -> list[Run]:
+        """The newest first."""
+        ...
+
+    def result(self, run_id: str) -> Payload:
+        """What a succeeded run made. Raises RunFailed, RunStopped; Conflict where it has not ended."""
+        ...
+
+    def request(self, run_id: str) -> Request:
+        """What was submitted."""
+        ...
+
+    def nodes(self, run_id: str, paths: Iterable[str] | None = None) -> list[NodeRun]:
+        """The recorded node instances (all, or those named) in the order they were first ready."""
+        ...
+
+    def arrivals(self, run_id: str, path: str) -> list[tuple[str, Payload | None]]:
+        """What has arrived at a node instance."""
+        ...
+
+    def output(self, run_id: str, path: str) -> Payload | None:
+        """What a node instance recorded; None where it has recorded nothing (yet)."""
+        ...
+
+    def attempts(self, run_id: str) -> list[Attempt]:
+        """Every recorded attempt of every round, oldest first."""
+        ...
+
+    def logs(self, run_id: str, path: str | None = None, after: int = 0) -> list[LogLine]:
+        """What its nodes printed, from the piece after `after`."""
+        ...
+
+    def control(self, run_id: str, action: Action) -> Run:
+        """Pause, resume or stop; harmless when repeated. Raises Conflict on a run that has ended."""
+        ...
+
+    def retry(self, run_id: str, retry: Retry) -> Run:
+        """Open a new round. Raises Conflict for a run with a live owner, one still on its way, or a
+        succeeded one without a rewind."""
+        ...
+
+    def context(self, run_id: str, key: str) -> Payload | None:
+        """A value of the run's shared store, as committed."""
+        ...
+
+    def watch(self, run_id: str | None = None) -> Waker:
+        """Wakes when the run (None: anything claimable) may have changed. Nothing that happens after
+        this returns is missed."""
+        ...
+
+
+class Directory(Protocol):
+    """Who is there, and which flows they know."""
+
+    def enter(self, info: WorkerInfo) -> int:
+        """Register a worker; answers its id. It is alive until `leave`, or its process or lease ends."""
+        ...
+
+    def leave(self, worker: int) -> None: ...
+
+    def workers(self) -> list[WorkerInfo]: ...
+
+    def register(self, definition: Definition) -> None:
+        """Remember a definition; the one registered last is the flow's present one."""
+        ...
+
+    def definition(self, flow: str, fingerprint: str | None = None) -> Definition:
+        """The present one, or that with the fingerprint. Raises UnknownFlow."""
+        ...
+
+    def definitions(self) -> list[Definition]:
+        """The present definition of every flow, by name."""
+        ...
+
+    def waiting(self) -> dict[FlowKey, int]:
+        """How many ready tasks wait, by the definition they need."""
+        ...
+
+    def remember(self, name: str, seconds: float) -> bool:
+        """True the first time a name is seen within its lifetime: for nonces."""
+        ...
+
+
+class Backend(Queue, Runs, Directory, AbstractContextManager["Backend"], Protocol):
+    """All of it, plus an end."""
+
+    #: whether a run has one foreground owner (local), or any worker takes it (redis)
+    exclusive: bool
+    #: what error messages call it, without credentials
+    name: str
+
+    def close(self) -> None: ...
+
+
+class BackendClass(Protocol):
+    """What the entry-point group `goflow.backends` holds: a class that opens itself."""
+
+    def open(self, url: str, config: Config, *, ephemeral: bool = False) -> Backend:
+        """Open the store that a URL or bare name means. Raises BackendError, ConfigError."""
+        ...
+
+
+#: the built-in ones, so that loading one needs no scan of installed packages
+BUILT_IN: Final = {"local": "goflow_local:LocalBackend", "redis": "goflow_redis:RedisBackend"}
+
+#: URL schemes that mean a built-in backend
+SCHEMES: Final = {
+    "file": "local",
+    "redis": "redis",
+    "rediss": "redis",
+    "unix": "redis",
+    "redis+sentinel": "redis",
+    "redis+cluster": "redis",
+}
+
+
+def load_backend(url: str, config: Config, *, ephemeral: bool = False) -> Backend:
+    """Open the backend that `local`, `redis`, a plug-in's name or a URL means.
+
+    `host:port` without a scheme is a Redis. Call it before user code changes `sys.path`: a `redis.py`
+    beside somebody's flow.py would otherwise be imported instead of the library.
+    Raises ConfigError for a name nobody provides, BackendError where the store refuses.
+    """
+    scheme, mark, _ = url.partition("://")
+    if not mark and ":" in url:
+        scheme, url = "redis", f"redis://{url}"
+    name = SCHEMES.get(scheme, scheme)
+    target = BUILT_IN.get(name)
+    if target is not None:
+        module, _, attribute = target.partition(":")
+        factory: BackendClass = getattr(import_module(module), attribute)
+    else:
+        found = {point.name: point for point in entry_points(group="goflow.backends")}
+        if name not in found:
+            known = [*BUILT_IN, *found]
+            raise ConfigError(
+                f"no backend {name!r}{nearest(name, known)}; expected a name or a URL such as"
+                " local, redis or redis://localhost:6379/0"
+            )
+        factory = found[name].load()
+    return factory.open(url, config, ephemeral=ephemeral)

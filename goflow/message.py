@@ -1,0 +1,215 @@
+"""The words on the wire: frozen, and never more than names, numbers and bytes.
+
+They travel between a store, a supervisor and its children (msgpack, arrays rather than maps: a task
+is a few dozen bytes beyond its payload). No function, no class of a user's and no pickle is ever in one,
+so any machine that has the flow file can pick up where another stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from goflow.payload import Payload
+
+#: node paths that no flow author can choose: the joint result of several ends, and the handlers
+RESULT: Final = "~result"
+ON_FAILURE: Final = "~on_failure"
+FINALLY: Final = "~finally"
+
+#: why an attempt failed when no exception tells: the process died, took too long, or its worker was lost
+DIED: Final = "ProcessDied"
+TIMED_OUT: Final = "TimedOut"
+WORKER_LOST: Final = "WorkerLost"
+
+
+class _Word(msgspec.Struct, frozen=True, array_like=True):
+    pass
+
+
+class Failure(_Word):
+    """Why an attempt, a node or a run failed. Every text is cut to a bounded length.
+
+    `type` is the exception's type name, `message` its text, `node` the node path, `detail` a traceback.
+    """
+
+    type: str
+    message: str
+    node: str = ""
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}" if self.message else self.type
+
+
+class Arrival(_Word):
+    """A datum on its way over one edge, to be written once under (`target`, `closing`, `source`).
+
+    `target` is ready when it holds `expects` arrivals; a `closing` arrival goes to a branch or sub-DAG
+    that is already open and says itself how many it waits for, so there `expects` is 0. `payload` None
+    means: what the committing node recorded as its output (stored once, referred to here).
+    `carries` is False for an execution-only edge: it orders and brings nothing.
+    """
+
+    target: str
+    source: str
+    expects: int
+    payload: Payload | None = None
+    carries: bool = True
+    closing: bool = False
+
+
+class Item(_Word):
+    """One scope a branch or sub-DAG opens.
+
+    `prefix` is the path before its inner nodes (`each[alice]/`), `starts` the names of those that start
+    it, each of which gets `payload`.
+    """
+
+    prefix: str
+    starts: tuple[str, ...]
+    payload: Payload
+
+
+class Opened(_Word):
+    """A branch or sub-DAG that opened its scopes, all at once, in this commit.
+
+    `expects` closing arrivals complete it; at most `window` scopes are on their way at a time (0: no
+    limit). `keys` are the scopes' names in order; None means positions 0, 1, .... `items` are those
+    that were not staged before.
+    """
+
+    expects: int
+    window: int
+    keys: tuple[str, ...] | None
+    items: tuple[Item, ...]
+
+
+class Step(_Word):
+    """What one executed task made.
+
+    `output` is what the node instance recorded (None while it is open), `arrivals` go to others, `ends`
+    says that `output` is the run's result, `writes` are the context's (None deletes).
+    """
+
+    output: Payload | None = None
+    arrivals: tuple[Arrival, ...] = ()
+    opened: Opened | None = None
+    ends: bool = False
+    writes: dict[str, Payload | None] = msgspec.field(default_factory=dict)
+
+
+class Input(_Word):
+    """One recorded arrival as its target sees it. `payload` is None where it carries nothing."""
+
+    source: str
+    payload: Payload | None
+
+
+class Task(_Word):
+    """One attempt at one node instance.
+
+    `token` is the fence: a commit is accepted only while the instance is still held under it. `attempt`
+    counts from 1 and goes up with each failure; `lost` counts workers that vanished while holding it.
+    `round` is the one that gave the instance its `idempotency_key`. `failure` is set when the task is
+    to run a handler: the node's `on_failure`, or `~on_failure`. `closing` says that the instance is a
+    branch or sub-DAG whose scopes have all arrived: `keys` and `width` are what it opened. `outcome` is
+    how the run is about to end, for `~finally`.
+    """
+
+    run_id: str
+    flow: str
+    fingerprint: str
+    path: str
+    token: str
+    attempt: int = 1
+    lost: int = 0
+    round: int = 1
+    query: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    failure: Failure | None = None
+    closing: bool = False
+    keys: tuple[str, ...] | None = None
+    width: int = 0
+    outcome: str = ""
+
+
+class Claim(_Word):
+    """A task and its inputs. `complete` is False where the inputs are too many to hand over at once:
+    the holder then reads them with `Backend.inputs`."""
+
+    task: Task
+    inputs: tuple[Input, ...]
+    complete: bool = True
+
+
+class Outcome(_Word):
+    """What became of a task, ready to commit. Exactly one of the five fields after `log` says it.
+
+    `step` succeeded; `retry_at` (epoch seconds, with `failure`) failed and comes again; `rescue` (with
+    `failure`) failed, the node's own handler comes next; `failure` alone failed for good; `stopped` was killed
+    because its run is stopping; `released` was handed back unstarted, without an attempt penalty.
+    """
+
+    task: Task
+    started: float
+    finished: float
+    step: Step | None = None
+    failure: Failure | None = None
+    retry_at: float | None = None
+    rescue: bool = False
+    stopped: bool = False
+    released: bool = False
+    log: bytes = b""
+    digest: str = ""
+
+
+class Request(_Word):
+    """A run to be accepted.
+
+    `digest` covers flow, payload and query: the same id with the same digest is the same run, with
+    another a conflict. `starts` are the root's start nodes, `handlers` those of `~on_failure` and
+    `~finally` the flow has. `owner` is the worker that alone may execute it (0: anyone).
+    `timeout` is in seconds from its first task.
+    """
+
+    run_id: str
+    flow: str
+    fingerprint: str
+    payload: Payload
+    query: dict[str, list[str]]
+    digest: str
+    starts: tuple[str, ...]
+    handlers: tuple[str, ...] = ()
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    timeout: float | None = None
+    owner: int = 0
+
+
+class Rewind(_Word):
+    """What `retry --from` (and `--adopt`) undoes or adds before a round opens; made from the plan.
+
+    `removed` are node paths that vanish with all that is inside them, except that those in `ready` keep
+    their inbox and start the round; `dropped` are the (target, source, closing) arrivals to forget;
+    `reopened` are branches and sub-DAGs around them that go back to waiting for their scopes.
+    `arrivals` are added under `by`, the recorded source of each; `fingerprint` replaces the run's.
+    """
+
+    removed: tuple[str, ...] = ()
+    ready: tuple[str, ...] = ()
+    dropped: tuple[tuple[str, str, bool], ...] = ()
+    reopened: tuple[str, ...] = ()
+    arrivals: tuple[tuple[str, Arrival], ...] = ()
+    fingerprint: str | None = None
+
+
+def pack(word: Any) -> bytes:
+    """A word (or a plain tuple of them) as msgpack."""
+    return _encoder.encode(word)
+
+
+_encoder = msgspec.msgpack.Encoder()
+
+Query = Mapping[str, Sequence[str]]
