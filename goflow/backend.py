@@ -152,8 +152,6 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     owner: int = 0
 
 
-
-
 @runtime_checkable
 class Waker(Protocol):
     """Something to `select` on: readable once what it listens for may have happened."""
@@ -192,7 +190,9 @@ class Queue(Protocol):
         """Record outcomes, then claim. One bool each: whether it was accepted (False: held no more)."""
         ...
 
-    def renew(self, worker: int, tasks: Sequence[Task]) -> list[tuple[Task, Literal["lost", "stop"]]]:
+    def renew(
+        self, worker: int, tasks: Sequence[Task]
+    ) -> list[tuple[Task, Literal["lost", "stop"]]]:
         """Keep the leases of the tasks a worker holds. Answers those it must kill."""
         ...
 

@@ -25,11 +25,7 @@ TIMED_OUT: Final = "TimedOut"
 WORKER_LOST: Final = "WorkerLost"
 
 
-class _Word(msgspec.Struct, frozen=True, array_like=True):
-    pass
-
-
-class Failure(_Word):
+class Failure(msgspec.Struct, frozen=True, array_like=True):
     """Why an attempt, a node or a run failed. Every text is cut to a bounded length.
 
     `type` is the exception's type name, `message` its text, `node` the node path, `detail` a traceback.
@@ -44,7 +40,7 @@ class Failure(_Word):
         return f"{self.type}: {self.message}" if self.message else self.type
 
 
-class Arrival(_Word):
+class Arrival(msgspec.Struct, frozen=True, array_like=True):
     """A datum on its way over one edge, to be written once under (`target`, `closing`, `source`).
 
     `target` is ready when it holds `expects` arrivals; a `closing` arrival goes to a branch or sub-DAG
@@ -61,7 +57,7 @@ class Arrival(_Word):
     closing: bool = False
 
 
-class Item(_Word):
+class Item(msgspec.Struct, frozen=True, array_like=True):
     """One scope a branch or sub-DAG opens.
 
     `prefix` is the path before its inner nodes (`each[alice]/`), `starts` the names of those that start
@@ -73,7 +69,7 @@ class Item(_Word):
     payload: Payload
 
 
-class Opened(_Word):
+class Opened(msgspec.Struct, frozen=True, array_like=True):
     """A branch or sub-DAG that opened its scopes, all at once, in this commit.
 
     `expects` closing arrivals complete it; at most `window` scopes are on their way at a time (0: no
@@ -87,7 +83,7 @@ class Opened(_Word):
     items: tuple[Item, ...]
 
 
-class Step(_Word):
+class Step(msgspec.Struct, frozen=True, array_like=True):
     """What one executed task made.
 
     `output` is what the node instance recorded (None while it is open), `arrivals` go to others, `ends`
@@ -101,14 +97,14 @@ class Step(_Word):
     writes: dict[str, Payload | None] = msgspec.field(default_factory=dict)
 
 
-class Input(_Word):
+class Input(msgspec.Struct, frozen=True, array_like=True):
     """One recorded arrival as its target sees it. `payload` is None where it carries nothing."""
 
     source: str
     payload: Payload | None
 
 
-class Task(_Word):
+class Task(msgspec.Struct, frozen=True, array_like=True):
     """One attempt at one node instance.
 
     `token` is the fence: a commit is accepted only while the instance is still held under it. `attempt`
@@ -136,7 +132,7 @@ class Task(_Word):
     outcome: str = ""
 
 
-class Claim(_Word):
+class Claim(msgspec.Struct, frozen=True, array_like=True):
     """A task and its inputs. `complete` is False where the inputs are too many to hand over at once:
     the holder then reads them with `Backend.inputs`."""
 
@@ -145,7 +141,7 @@ class Claim(_Word):
     complete: bool = True
 
 
-class Outcome(_Word):
+class Outcome(msgspec.Struct, frozen=True, array_like=True):
     """What became of a task, ready to commit. Exactly one of the five fields after `log` says it.
 
     `step` succeeded; `retry_at` (epoch seconds, with `failure`) failed and comes again; `rescue` (with
@@ -166,7 +162,7 @@ class Outcome(_Word):
     digest: str = ""
 
 
-class Request(_Word):
+class Request(msgspec.Struct, frozen=True, array_like=True):
     """A run to be accepted.
 
     `digest` covers flow, payload and query: the same id with the same digest is the same run, with
@@ -188,7 +184,7 @@ class Request(_Word):
     owner: int = 0
 
 
-class Rewind(_Word):
+class Rewind(msgspec.Struct, frozen=True, array_like=True):
     """What `retry --from` (and `--adopt`) undoes or adds before a round opens; made from the plan.
 
     `removed` are node paths that vanish with all that is inside them, except that those in `ready` keep

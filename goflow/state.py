@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
 
-class RunState(str, Enum):
+class RunState(StrEnum):
     """Where a run is. Three are terminal: a run leaves them only by `goflow retry`.
 
     >>> RunState("running").terminal
@@ -33,11 +33,8 @@ class RunState(str, Enum):
         """Whether the run has ended (its result or error will not change in this round)."""
         return self in TERMINAL
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class NodeState(str, Enum):
+class NodeState(StrEnum):
     """Where a node instance of a run is."""
 
     #: some of what comes before it is not recorded yet
@@ -56,9 +53,6 @@ class NodeState(str, Enum):
     SKIPPED = "skipped"
     #: the run was stopped while it ran or before it could
     STOPPED = "stopped"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 #: run states that a run leaves only by a retry
