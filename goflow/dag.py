@@ -1,0 +1,509 @@
+"""Dag: what a flow author draws. Nodes, edges, sub-DAGs and branches, checked all at once.
+
+Nothing here runs or stores anything: `freeze` turns the drawing into a `Graph` (data, see plan.py) and
+the functions that belong to it, keyed by static node path.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple, Union
+
+from goflow.errors import DefinitionError, nearest
+from goflow.function import Function
+from goflow.plan import Edge, Graph, Kind, Node, define, encode_key
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME_RULE: Final = "letters, digits, '.', '_' and '-', at most 64, the first a letter or digit"
+#: the longest foreach or condition key, in UTF-8 bytes
+MAX_KEY: Final = 256
+
+Work = Callable[..., Any]
+#: what stands on either side of `>>`
+Nodes = Union["NodeHandle", str, Sequence[Union["NodeHandle", str]]]
+
+
+class Functions(NamedTuple):
+    """The functions of one node. `choose` is a branch's condition or foreach."""
+
+    works: tuple[Function, ...] = ()
+    aggregator: Function | None = None
+    on_failure: Function | None = None
+    choose: Function | None = None
+    forwarders: Mapping[str, Function] = {}
+
+
+class Dag:
+    """A directed acyclic graph of steps.
+
+    >>> dag = Dag()
+    >>> _ = dag.node("load", lambda data: data) >> dag.node("save", lambda data: b"ok")
+    >>> [node["name"] for node in dag.definition()["nodes"]]
+    ['load', 'save']
+
+    Mistakes are collected and raised together, by `validate` or when the flow is loaded.
+    """
+
+    def __init__(self) -> None:
+        self._drafts: dict[str, _Draft] = {}
+        self._edges: dict[tuple[str, str], _EdgeDraft] = {}
+        self._problems: list[str] = []
+
+    def node(
+        self,
+        name: str,
+        work: Work | None = None,
+        *,
+        aggregator: Work | None = None,
+        on_failure: Work | None = None,
+        retries: int = 0,
+        retry_delay: float = 1.0,
+        retry_backoff: float = 2.0,
+        timeout: float | None = None,
+        on_worker_lost: Literal["retry", "fail"] = "retry",
+    ) -> NodeHandle:
+        """Add a step, or pipe a further function inside the one of that name.
+
+        `work(data[, options[, context]])` makes its result; None passes the input through.
+        `aggregator(inputs)` reduces several inputs to one first. A failing attempt is repeated `retries`
+        times, the nth after `retry_delay * retry_backoff**n` seconds with jitter; then
+        `on_failure(error)` may return a result instead. `timeout` is in seconds per attempt.
+        `on_worker_lost`: "fail" for work that must not run twice when its worker vanishes.
+        """
+        at = _caller()
+        options: dict[str, Any] = {
+            "retries": retries,
+            "retry_delay": retry_delay,
+            "retry_backoff": retry_backoff,
+            "timeout": timeout,
+            "on_worker_lost": on_worker_lost,
+        }
+        draft = self._drafts.get(name) if isinstance(name, str) else None
+        if draft is None:
+            draft = self._add(_Draft(name, "node", at, options))
+            self._functions(draft, aggregator=aggregator, on_failure=on_failure)
+            self._problems += _option_problems(draft)
+        elif draft.kind != "node":
+            self._problem(at, name, f"this name is taken by a {draft.label} ({draft.at})")
+        elif aggregator or on_failure or options != _DEFAULTS:
+            self._problem(
+                at,
+                name,
+                f"a further function inside a node brings no options ({draft.at} has them)",
+            )
+        elif work is None:
+            self._problem(at, name, f"defined twice without a function (first at {draft.at})")
+        if work is not None and draft.kind == "node":
+            self._function(draft, "work", work)
+        return NodeHandle(self, str(name))
+
+    def edge(
+        self,
+        from_: NodeHandle | str,
+        to: NodeHandle | str,
+        *,
+        forwarder: Work | None = None,
+        execution_only: bool = False,
+    ) -> None:
+        """Let `to` wait for `from_` and receive its result.
+
+        `forwarder(payload)` reshapes what this edge carries; an execution-only edge carries nothing.
+        """
+        self._edge(_name(from_), _name(to), forwarder, execution_only, _caller())
+
+    def sub_dag(self, name: str, dag: Dag | Callable[[], Dag]) -> NodeHandle:
+        """Add another Dag, or a function that returns one, as a node.
+
+        The same Dag may stand in several places and flows.
+        """
+        draft = self._add(_Draft(name, "sub_dag", _caller()))
+        inner = dag() if callable(dag) and not isinstance(dag, Dag) else dag
+        if isinstance(inner, Dag):
+            draft.dags[""] = inner
+        else:
+            self._problem(draft.at, name, f"sub_dag needs a goflow.Dag, got {type(inner).__name__}")
+            draft.dags[""] = _placeholder()
+        return NodeHandle(self, str(name))
+
+    def conditional_branch(
+        self,
+        name: str,
+        conditions: Iterable[str | int],
+        condition: Work,
+        *,
+        aggregator: Work | None = None,
+        execution_only: bool = False,
+    ) -> Branches:
+        """Add a node that runs some of several DAGs, chosen at run time, in parallel.
+
+        `condition(data)` returns a key of `conditions`, or several. Answers the Dag of each key, to be
+        filled. `aggregator(results)` reduces the results of the chosen keys to one.
+        """
+        draft = self._add(_Draft(name, "conditional", _caller(), branch_only=execution_only))
+        self._functions(draft, condition=condition, aggregator=aggregator)
+        keys = [] if isinstance(conditions, str | bytes) else [str(key) for key in conditions]
+        if isinstance(conditions, str | bytes):
+            self._problem(draft.at, name, "conditions must be a list of keys, got one text")
+        elif not keys:
+            self._problem(
+                draft.at, name, "conditions is empty; list the keys condition() may return"
+            )
+        for key in keys:
+            if not key or len(key.encode()) > MAX_KEY:
+                self._problem(
+                    draft.at, name, f"condition key {key[:40]!r} must have 1 to 256 bytes"
+                )
+            elif key in draft.dags:
+                self._problem(draft.at, name, f"condition key {key!r} is listed twice")
+            draft.dags[key] = Dag()
+        return Branches(draft.dags)
+
+    def foreach_branch(
+        self,
+        name: str,
+        foreach: Work,
+        *,
+        aggregator: Work | None = None,
+        execution_only: bool = False,
+        max_parallel: int | None = None,
+    ) -> Dag:
+        """Add a node that runs one DAG for each of the items `foreach(data)` returns.
+
+        Items are a mapping of keys to payloads, or any iterable (keys are then positions).
+        Answers the Dag, to be filled. `aggregator(results)` reduces the items' results to one; at most
+        `max_parallel` items are on their way at a time.
+        """
+        draft = self._add(_Draft(name, "foreach", _caller(), branch_only=execution_only))
+        draft.max_parallel = max_parallel
+        self._functions(draft, foreach=foreach, aggregator=aggregator)
+        if max_parallel is not None and (not _is_int(max_parallel) or max_parallel < 1):
+            self._problem(draft.at, name, f"max_parallel must be 1 or more, got {max_parallel!r}")
+        draft.dags[""] = Dag()
+        return draft.dags[""]
+
+    def append(self, other: Dag) -> None:
+        """Take over the nodes and edges of another Dag. A name both have is an error."""
+        at = _caller()
+        for name, draft in other._drafts.items():
+            if name in self._drafts:
+                self._problem(
+                    at, name, f"append: both DAGs have it (here at {self._drafts[name].at})"
+                )
+            else:
+                self._drafts[name] = draft
+        self._edges |= other._edges
+        self._problems += other._problems
+
+    def validate(self) -> None:
+        """Raise one DefinitionError that lists every problem, or nothing."""
+        problems = self.problems()
+        if problems:
+            raise DefinitionError(problems)
+
+    def definition(self) -> dict[str, Any]:
+        """The JSON-able definition: starts, ends and nodes with kind, degrees, children and inner DAGs.
+
+        Raises DefinitionError where `validate` would.
+        """
+        return define(self.freeze()[0])
+
+    def freeze(self) -> tuple[Graph, dict[str, Functions]]:
+        """The checked graph as data, and the functions of every node by static path."""
+        self.validate()
+        code: dict[str, Functions] = {}
+        return self._freeze("", code), code
+
+    def problems(self, trail: tuple[Dag, ...] = ()) -> list[str]:
+        """Every problem as a sentence, this Dag's first and then those inside its nodes."""
+        if not self._drafts:
+            return [*self._problems, "the DAG is empty; add a node with dag.node(name, function)"]
+        found = [*self._problems, *self._edge_problems()]
+        if not found:
+            found += self._cycles()
+        for draft in self._drafts.values():
+            for key, inner in draft.dags.items():
+                if inner is self or inner in trail:
+                    found.append(f"node {draft.name!r} ({draft.at}): the Dag contains itself")
+                    continue
+                label = draft.name + (f"[{key}]" if draft.kind == "conditional" else "")
+                found += [f"in {label!r}: {p}" for p in inner.problems((*trail, self))]
+        return found
+
+    def _edge(
+        self, source: str, target: str, forwarder: Work | None, execution_only: bool, at: str
+    ) -> None:
+        draft = _EdgeDraft(source, target, None, execution_only, at)
+        label = f"edge {source!r} -> {target!r} ({at})"
+        if forwarder is not None:
+            if execution_only:
+                self._problems.append(f"{label}: an execution-only edge carries nothing to forward")
+            try:
+                draft = draft._replace(forwarder=Function(forwarder, "forwarder"))
+            except ValueError as error:
+                self._problems.append(f"{label}: {error}")
+        known = self._edges.get((source, target))
+        if known is not None:
+            self._problems.append(f"{label}: there is one already ({known.at})")
+        self._edges[source, target] = draft
+
+    def _add(self, draft: _Draft) -> _Draft:
+        name = draft.name
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            self._problem(draft.at, name, f"illegal name; allowed are {NAME_RULE}")
+        elif name in self._drafts:
+            former = self._drafts[name]
+            self._problem(draft.at, name, f"this name is taken by a {former.label} ({former.at})")
+            return draft  # not kept: the first one stays, and the branch still has Dags to fill
+        self._drafts[str(name)] = draft
+        return draft
+
+    def _functions(self, draft: _Draft, **functions: Work | None) -> None:
+        for role, function in functions.items():
+            if function is not None or role in ("condition", "foreach"):
+                self._function(draft, role, function)
+
+    def _function(self, draft: _Draft, role: str, function: Any) -> None:
+        try:
+            bound = Function(function, role)
+        except ValueError as error:
+            self._problem(draft.at, draft.name, str(error))
+            return
+        if role == "work":
+            draft.works.append(bound)
+        else:
+            draft.functions[role] = bound
+
+    def _problem(self, at: str, name: object, text: str) -> None:
+        self._problems.append(f"node {name!r} ({at}): {text}")
+
+    def _edge_problems(self) -> list[str]:
+        found = []
+        for edge in self._edges.values():
+            label = f"edge {edge.source!r} -> {edge.target!r} ({edge.at})"
+            for end in dict.fromkeys((edge.source, edge.target)):
+                if end not in self._drafts:
+                    found.append(f"{label}: no node {end!r}{nearest(end, self._drafts)}")
+            if edge.source == edge.target:
+                found.append(f"{label}: a node cannot wait for itself")
+        return found
+
+    def _cycles(self) -> list[str]:
+        """One sentence for each cycle met by a depth-first walk (iterative: DAGs may be deep)."""
+        after: dict[str, list[str]] = {name: [] for name in self._drafts}
+        for source, target in self._edges:
+            after[source].append(target)
+        found, done = [], set()
+        for start in after:
+            path: list[str] = []
+            on_path: set[str] = set()
+            stack = [(start, False)]
+            while stack:
+                name, leaving = stack.pop()
+                if leaving:
+                    on_path.discard(path.pop())
+                    done.add(name)
+                elif name in on_path:
+                    cycle = [*path[path.index(name) :], name]
+                    found.append(f"cycle: {' -> '.join(cycle)}; remove one of these edges")
+                elif name not in done:
+                    path.append(name)
+                    on_path.add(name)
+                    stack.append((name, True))
+                    stack += [(other, False) for other in reversed(after[name])]
+        return found
+
+    def _freeze(self, prefix: str, code: dict[str, Functions]) -> Graph:
+        nodes = {}
+        for name, draft in self._drafts.items():
+            path = prefix + name
+            code[path] = Functions(
+                works=tuple(draft.works),
+                aggregator=draft.functions.get("aggregator"),
+                on_failure=draft.functions.get("on_failure"),
+                choose=draft.functions.get("condition") or draft.functions.get("foreach"),
+                forwarders={
+                    edge.target: edge.forwarder
+                    for edge in self._edges.values()
+                    if edge.source == name and edge.forwarder is not None
+                },
+            )
+            nodes[name] = Node(
+                name=name,
+                kind=draft.kind,
+                aggregator="aggregator" in draft.functions,
+                on_failure="on_failure" in draft.functions,
+                execution_only=draft.branch_only,
+                max_parallel=draft.max_parallel,
+                dags={
+                    key: inner._freeze(f"{path}{draft.mark(key)}/", code)
+                    for key, inner in draft.dags.items()
+                },
+                **draft.options,
+            )
+        edges = tuple(
+            Edge(e.source, e.target, e.execution_only, e.forwarder is not None)
+            for e in self._edges.values()
+        )
+        return Graph(nodes, edges)
+
+
+class NodeHandle:
+    """A node of a Dag under construction, for `>>`: `a >> [b, c] >> d` adds plain edges."""
+
+    __slots__ = ("_dag", "name")
+
+    def __init__(self, dag: Dag, name: str) -> None:
+        self._dag = dag
+        self.name = name
+
+    def __rshift__(self, other: Nodes) -> Any:
+        at = _caller()
+        for target in _each(other):
+            self._dag._edge(self.name, _name(target), None, False, at)
+        return NodeHandle(self._dag, other) if isinstance(other, str) else other
+
+    def __rrshift__(self, other: Nodes) -> NodeHandle:
+        at = _caller()
+        for source in _each(other):
+            self._dag._edge(_name(source), self.name, None, False, at)
+        return self
+
+    def __repr__(self) -> str:
+        return f"<node {self.name!r}>"
+
+
+class Branches(dict[str, Dag]):
+    """The Dag of each condition. Integer keys became text and may be asked for as either."""
+
+    def __missing__(self, key: object) -> Dag:
+        if not isinstance(key, str) and str(key) in self:
+            return self[str(key)]
+        raise KeyError(f"no condition {key!r}{nearest(str(key), self)}")
+
+
+class _Draft:
+    """A node while it is being drawn."""
+
+    __slots__ = (
+        "at",
+        "branch_only",
+        "dags",
+        "functions",
+        "kind",
+        "max_parallel",
+        "name",
+        "options",
+        "works",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        kind: Kind,
+        at: str,
+        options: Mapping[str, Any] | None = None,
+        branch_only: bool = False,
+    ) -> None:
+        self.name = name
+        self.kind: Kind = kind
+        self.at = at
+        self.options = dict(options or {})
+        self.branch_only = branch_only
+        self.max_parallel: int | None = None
+        self.works: list[Function] = []
+        self.functions: dict[str, Function] = {}
+        self.dags: dict[str, Dag] = {}
+
+    @property
+    def label(self) -> str:
+        return {
+            "node": "node",
+            "sub_dag": "sub-DAG",
+            "conditional": "conditional branch",
+            "foreach": "foreach branch",
+        }[self.kind]
+
+    def mark(self, key: str) -> str:
+        if self.kind == "conditional":
+            return f"[{encode_key(key)}]"
+        return "[]" if self.kind == "foreach" else ""
+
+
+class _EdgeDraft(NamedTuple):
+    source: str
+    target: str
+    forwarder: Function | None
+    execution_only: bool
+    at: str
+
+
+_DEFAULTS: Final = {
+    "retries": 0,
+    "retry_delay": 1.0,
+    "retry_backoff": 2.0,
+    "timeout": None,
+    "on_worker_lost": "retry",
+}
+
+
+def _option_problems(draft: _Draft) -> list[str]:
+    options = draft.options
+    rules: list[tuple[str, bool, str]] = [
+        ("retries", _is_int(options["retries"]) and options["retries"] >= 0, "a whole number >= 0"),
+        ("retry_delay", _at_least(options["retry_delay"], 0), "seconds >= 0"),
+        ("retry_backoff", _at_least(options["retry_backoff"], 1), "a factor >= 1"),
+        (
+            "timeout",
+            options["timeout"] is None
+            or (_at_least(options["timeout"], 0) and options["timeout"] > 0),
+            "seconds > 0, or None",
+        ),
+        ("on_worker_lost", options["on_worker_lost"] in ("retry", "fail"), '"retry" or "fail"'),
+    ]
+    found = []
+    for option, fine, expected in rules:
+        if not fine:
+            got = options[option]
+            found.append(
+                f"node {draft.name!r} ({draft.at}): {option} must be {expected}, got {got!r}"
+            )
+            options[option] = _DEFAULTS[option]
+    for option in ("retry_delay", "retry_backoff", "timeout"):
+        if options[option] is not None:
+            options[option] = float(options[option])
+    return found
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _at_least(value: object, least: float) -> bool:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and least <= value < float("inf")
+    )
+
+
+def _name(node: NodeHandle | str) -> str:
+    return node.name if isinstance(node, NodeHandle) else str(node)
+
+
+def _each(nodes: Nodes) -> Sequence[NodeHandle | str]:
+    return [nodes] if isinstance(nodes, NodeHandle | str) else nodes
+
+
+def _placeholder() -> Dag:
+    """Stands for a sub-DAG that is none, so that only the one mistake is reported."""
+    dag = Dag()
+    dag.node("missing")
+    return dag
+
+
+def _caller() -> str:
+    """`file:line` of the author's call: two frames up."""
+    frame = sys._getframe(2)
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
