@@ -103,6 +103,8 @@ class Flow:
         self.code = code
         self.handlers = handlers
         self.file = file
+        #: the function that defined it, for children that cannot load it from a file
+        self.define: Define | None = None
         self._digests: dict[str, str] = {}
 
     @property
@@ -126,7 +128,9 @@ def build(name: str, define: Define, file: str = "") -> Flow:
     """Run a definition once and check what it made. Raises DefinitionError."""
     workflow = Workflow(name)
     define(workflow, context)
-    return workflow.freeze(file)
+    flow = workflow.freeze(file)
+    flow.define = define
+    return flow
 
 
 @overload

@@ -1,0 +1,300 @@
+"""A worker's child: runs user code, one task after the other, and can die alone.
+
+It receives names and bytes over one connection and answers with bytes. What its tasks print goes to a
+pipe, with a marker after each task so that the supervisor knows whose it was. When the supervisor
+dies, however it dies, the kernel kills this process and all that it started (`_die_with`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Union
+
+import msgspec
+
+from goflow.engine import step
+from goflow.message import Claim, Failure, Input, Item, Step, Task
+from goflow.payload import Payload
+from goflow.plan import Plan
+from goflow.workflow import Flow
+
+if TYPE_CHECKING:
+    from multiprocess.connection import Connection
+
+#: results are sent at the latest this many seconds after the first of them was made, so that a
+#: process that dies takes no more than this much finished work with it
+FLUSH: Final = 0.001
+#: how much of an exception is kept, in characters
+MAX_MESSAGE: Final = 2000
+MAX_DETAIL: Final = 8000
+
+
+class Batch(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Tasks to execute in this order. Those of an incomplete claim are followed by `More`."""
+
+    claims: tuple[Claim, ...]
+
+
+class More(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Further inputs of the claim at hand."""
+
+    inputs: tuple[Input, ...]
+    last: bool
+
+
+class Value(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The answer to `Get`."""
+
+    payload: Payload | None
+
+
+class Result(msgspec.Struct, frozen=True, array_like=True):
+    """What became of one task: a step or a failure."""
+
+    token: str
+    started: float
+    finished: float
+    step: Step | None
+    failure: Failure | None
+    digest: str
+
+
+class Results(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Finished tasks, in the order they were given."""
+
+    results: tuple[Result, ...]
+
+
+class Staged(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Scopes of the branch at hand, to be kept until its result is committed."""
+
+    items: tuple[Item, ...]
+
+
+class Get(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """A value of the run's store, please."""
+
+    key: str
+
+
+ToChild = Union[Batch, More, Value]  # noqa: UP007 - read at run time, by the decoder
+FromChild = Union[Results, Staged, Get]  # noqa: UP007
+
+encode: Final = msgspec.msgpack.Encoder().encode
+decode_for_child: Final = msgspec.msgpack.Decoder(ToChild).decode
+decode_from_child: Final = msgspec.msgpack.Decoder(FromChild).decode
+
+#: how a child comes by its flows: handed over by fork, or loaded anew
+Source = Callable[[], Iterable[Flow]]
+
+
+def main(
+    connection: Connection,
+    log: Connection,
+    lifeline: Connection,
+    marker: bytes,
+    source: Source,
+    inherited: Sequence[Connection],
+) -> None:
+    """The child's whole life. `inherited` are the supervisor's ends that a fork left open here."""
+    for end in inherited:
+        end.close()
+    os.setpgid(0, 0)
+    _die_with(lifeline)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    streams = _Streams(log.fileno(), marker)
+    flows = {flow.key: flow for flow in source()}
+    with suppress(EOFError, OSError):  # the supervisor is gone, or user code cut the connection
+        _Loop(connection, flows, streams).run()
+    os._exit(0)
+
+
+class _Loop:
+    """Receive, execute, answer."""
+
+    def __init__(
+        self, connection: Connection, flows: Mapping[tuple[str, str], Flow], streams: _Streams
+    ) -> None:
+        self._connection = connection
+        self._flows = flows
+        self._streams = streams
+        self._made: list[Result] = []
+
+    def run(self) -> None:
+        while True:
+            batch = self._receive()
+            assert isinstance(batch, Batch)
+            flushed = time.monotonic()
+            for claim in batch.claims:
+                self._made.append(self._execute(claim))
+                if time.monotonic() - flushed >= FLUSH:
+                    self._flush()
+                    flushed = time.monotonic()
+            self._flush()
+
+    def _receive(self) -> ToChild:
+        message: ToChild = decode_for_child(self._connection.recv_bytes())
+        return message
+
+    def _send(self, message: FromChild) -> None:
+        self._connection.send_bytes(encode(message))
+
+    def _flush(self) -> None:
+        if self._made:
+            self._send(Results(tuple(self._made)))
+            self._made.clear()
+
+    def _execute(self, claim: Claim) -> Result:
+        task, inputs = claim.task, list(claim.inputs)
+        while not claim.complete:
+            more = self._receive()
+            assert isinstance(more, More)
+            inputs += more.inputs
+            if more.last:
+                break
+        started = time.time()
+        made: Step | None = None
+        failure: Failure | None = None
+        digest = ""
+        try:
+            flow = self._flow(task)
+            digest = _digest(flow, task)
+            made = step(flow, task, inputs, read=self._read, stage=self._stage)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything, SystemExit too
+            failure = describe(error, task.path)
+        self._streams.end_task()
+        return Result(task.token, started, time.time(), made, failure, digest)
+
+    def _flow(self, task: Task) -> Flow:
+        flow = self._flows.get((task.flow, task.fingerprint))
+        if flow is None:
+            raise LookupError(f"this process has no flow {task.flow!r} as {task.fingerprint}")
+        return flow
+
+    def _read(self, key: str) -> Payload | None:
+        self._flush()
+        self._send(Get(key))
+        answer = self._receive()
+        assert isinstance(answer, Value)
+        return answer.payload
+
+    def _stage(self, items: Sequence[Item]) -> None:
+        self._flush()
+        self._send(Staged(tuple(items)))
+
+
+class _Streams:
+    """File descriptors 1 and 2, and `sys.stdout` and `sys.stderr` upon them, led into the log pipe.
+
+    Put right again after every task: a node may close or replace them, the next one must not suffer.
+    """
+
+    def __init__(self, log: int, marker: bytes) -> None:
+        self._log = log
+        self._marker = marker
+        self._folder = os.getcwd()
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+        self._stdout: Any = None
+        self._stderr: Any = None
+        self._repair()
+
+    def _repair(self) -> None:
+        for fd in (1, 2):
+            os.dup2(self._log, fd)
+        sys.stdout = self._stdout = self._writer(1)
+        sys.stderr = self._stderr = self._writer(2)
+
+    def _writer(self, fd: int) -> Any:
+        return open(fd, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
+
+    def end_task(self) -> None:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.fstat(1)
+            os.fstat(2)
+            fine = sys.stdout is self._stdout and sys.stderr is self._stderr
+            fine = fine and not (self._stdout.closed or self._stderr.closed)
+            if os.getcwd() != self._folder:
+                os.chdir(self._folder)
+        except (OSError, ValueError, AttributeError):
+            fine = False
+        if not fine:
+            self._repair()
+        os.write(self._log, self._marker)
+
+
+def describe(error: BaseException, path: str) -> Failure:
+    """An exception as words of bounded length. Survives exceptions that cannot be printed."""
+    kind = type(error).__name__[:200]
+    if isinstance(error, SystemExit):
+        return Failure(kind, f"the node called sys.exit({error.code!r:.100})", path)
+    try:
+        message = str(error)
+    except BaseException as second:  # noqa: BLE001 - its __str__ is user code
+        message = f"(its text cannot be printed: {type(second).__name__})"
+    return Failure(kind, shorten(message, MAX_MESSAGE), path, _traceback(error))
+
+
+def shorten(text: str, most: int) -> str:
+    """The text, its middle cut out where it is longer than `most` characters."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]} ... ({len(text)} characters) ... {text[-half:]}"
+
+
+def _traceback(error: BaseException) -> str:
+    """The author's part of the traceback: what lies below goflow's own frames."""
+    import traceback
+
+    own = os.path.dirname(__file__) + os.sep
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not frame.filename.startswith(own)]
+    if len(theirs) > 30:
+        theirs = [*theirs[:15], *theirs[-15:]]
+    return shorten("".join(traceback.format_list(theirs)), MAX_DETAIL)
+
+
+def _digest(flow: Flow, task: Task) -> str:
+    if task.path.startswith("~") or task.path.endswith("]"):
+        return ""
+    plan: Plan = flow.plan
+    return flow.digest(plan.locate(task.path).static)
+
+
+def _die_with(lifeline: Connection) -> None:
+    """Have this process group killed when the other end of the lifeline closes.
+
+    On Linux the kernel sends the signal itself (F_SETSIG on a pipe that becomes readable), so it works
+    whatever user code is doing, even with the GIL held. Elsewhere a thread waits for the end.
+    """
+    import fcntl
+
+    fd = lifeline.fileno()
+    if hasattr(fcntl, "F_SETSIG"):
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpid())
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+        if not lifeline.poll(0):  # it may have closed before the signal was asked for
+            return
+    else:
+        import threading
+
+        threading.Thread(target=_wait_and_die, args=(lifeline,), daemon=True).start()
+        return
+    os.killpg(0, signal.SIGKILL)
+
+
+def _wait_and_die(lifeline: Connection) -> None:
+    lifeline.poll(None)
+    os.killpg(0, signal.SIGKILL)

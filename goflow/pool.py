@@ -1,0 +1,296 @@
+"""The children of a worker, as its supervisor sees them: started, fed, watched, killed, replaced.
+
+Each child has three pipes: a connection for tasks and results, one for what its tasks print, and a
+lifeline that it only ever sees closing. Every batch is answered in order, so the first unanswered
+task is the one a dead child was executing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from goflow import child as inside
+from goflow.child import Batch, FromChild, More, Result, Value
+from goflow.message import Claim, Input
+from goflow.payload import Payload
+from goflow.workflow import Flow
+
+#: how many bytes of a child's output are read at a time
+_READ: Final = 1 << 16
+#: seconds to wait for the marker that follows a task's output, once its result is here
+_MARKER_WAIT: Final = 2.0
+
+Echo = Callable[[Claim, bytes], None]
+
+
+class Log:
+    """What a child's tasks print, cut apart at the markers, each task's bounded to `limit` bytes."""
+
+    def __init__(self, marker: bytes, limit: int) -> None:
+        self.marker = marker
+        self._limit = limit
+        self._tail = b""
+        self._kept = bytearray()
+        self._dropped = 0
+        self.finished: deque[bytes] = deque()
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what came; answers what may be echoed (no markers)."""
+        *whole, rest = (self._tail + data).split(self.marker)
+        for piece in whole:
+            self._keep(piece)
+            self.finished.append(self.take())
+        held = _overlap(rest, self.marker)
+        self._tail = rest[len(rest) - held :]
+        rest = rest[: len(rest) - held]
+        self._keep(rest)
+        return b"".join([*whole, rest])
+
+    def take(self) -> bytes:
+        """What the task at hand has printed so far."""
+        kept = bytes(self._kept)
+        if self._dropped:
+            kept += f"\n... {self._dropped} more bytes were not kept\n".encode()
+        self._kept.clear()
+        self._dropped = 0
+        return kept
+
+    def _keep(self, piece: bytes) -> None:
+        room = self._limit - len(self._kept)
+        self._kept += piece[:room] if room > 0 else b""
+        self._dropped += max(0, len(piece) - max(0, room))
+
+
+class Child:
+    """One child process and the claims it has not answered yet."""
+
+    def __init__(self, context: Any, source: inside.Source, siblings: Iterable[Child], limit: int):
+        connection, theirs = context.Pipe()
+        output, log = context.Pipe(duplex=False)
+        lifeline, alive = context.Pipe(duplex=False)
+        self.connection = connection
+        self.output = output
+        self._alive = alive
+        marker = b"\x1e" + os.urandom(8).hex().encode() + b"\x1e"
+        self.log = Log(marker, limit)
+        self.claims: deque[Claim] = deque()
+        #: epoch seconds since when the first unanswered task has been executing, for its timeout
+        self.since = 0.0
+        #: why we killed it, if we did
+        self.killed = ""
+        mine = [connection, output, alive]
+        for sibling in siblings:
+            mine += [sibling.connection, sibling.output, sibling._alive]
+        inherited = mine if context.get_start_method() == "fork" else []
+        arguments = (theirs, log, lifeline, marker, source, inherited)
+        self.process = context.Process(target=inside.main, args=arguments, name="goflow-child")
+        self.process.start()
+        for end in (theirs, log, lifeline):
+            end.close()
+        os.set_blocking(output.fileno(), False)
+        self.sentinel: int = _pidfd(self.process.pid) or self.process.sentinel
+
+    @property
+    def pid(self) -> int:
+        return int(self.process.pid)
+
+    def send(self, claims: Sequence[Claim], now: float) -> None:
+        """Hand over tasks. Raises OSError where the child is dead (its claims stay noted)."""
+        self.claims.extend(claims)
+        self.since = now
+        self.connection.send_bytes(inside.encode(Batch(tuple(claims))))
+
+    def send_inputs(self, chunks: Iterable[Sequence[Input]]) -> None:
+        """The inputs of a claim that was too wide for one message."""
+        for chunk in chunks:
+            self.connection.send_bytes(inside.encode(More(tuple(chunk), False)))
+        self.connection.send_bytes(inside.encode(More((), True)))
+
+    def answer(self, payload: Payload | None) -> None:
+        """The value it asked for."""
+        self.connection.send_bytes(inside.encode(Value(payload)))
+
+    def receive(self) -> FromChild | None:
+        """Its next message; None when there is none to come any more."""
+        try:
+            message: FromChild = inside.decode_from_child(self.connection.recv_bytes())
+            return message
+        except (EOFError, OSError):
+            return None
+
+    def settle(self, result: Result, echo: Echo) -> tuple[Claim, bytes]:
+        """The claim a result answers, with what its task printed."""
+        claim = self.claims.popleft()
+        assert claim.task.token == result.token, "a child answers in order"
+        self.since = time.time()
+        deadline = time.monotonic() + _MARKER_WAIT
+        while not self.log.finished and time.monotonic() < deadline:
+            if not self.drain(echo, claim) and not self.output.poll(0.05):
+                break
+        return claim, self.log.finished.popleft() if self.log.finished else self.log.take()
+
+    def drain(self, echo: Echo, claim: Claim | None = None) -> bool:
+        """Read what it printed. False when there is nothing to read now."""
+        try:
+            data = os.read(self.output.fileno(), _READ)
+        except (BlockingIOError, OSError):
+            return False
+        if not data:
+            return False
+        shown = self.log.feed(data)
+        head = claim or (self.claims[0] if self.claims else None)
+        if shown and head is not None:
+            echo(head, shown)
+        return True
+
+    def kill(self, reason: str) -> None:
+        """Kill it and everything it started, at once."""
+        self.killed = self.killed or reason
+        for kill, target in ((os.killpg, self.pid), (os.kill, self.pid)):
+            try:
+                kill(target, signal.SIGKILL)
+                return
+            except (ProcessLookupError, PermissionError):
+                continue
+
+    def epitaph(self) -> str:
+        """How it ended, for people. Call it once it is dead."""
+        self.process.join(5)
+        code = self.process.exitcode
+        if code is None or code == 0:
+            return "its process closed its connection to the worker and ended"
+        if code > 0:
+            return f"its process exited with code {code}"
+        name = signal.Signals(-code).name if -code in signal.Signals else f"signal {-code}"
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        return f"its process was killed by {name}{hint}"
+
+    def close(self) -> None:
+        """Let go of a dead child, and make sure that it and its group are."""
+        self.kill("")
+        self.process.join(5)
+        for end in (self.connection, self.output, self._alive):
+            end.close()
+        if self.sentinel != self.process.sentinel:
+            os.close(self.sentinel)
+        self.process.close()
+
+
+class Pool:
+    """Up to `size` children, started when there is work for them."""
+
+    def __init__(
+        self, flows: Sequence[Flow], size: int, *, start_method: str | None = None, log_limit: int
+    ) -> None:
+        import multiprocess
+
+        method = start_method or _start_method()
+        self._context = multiprocess.get_context(method)
+        self._source = _Forked(flows) if method == "fork" else _reload(flows)
+        self._log_limit = log_limit
+        self.size = size
+        self.children: list[Child] = []
+
+    @property
+    def idle(self) -> list[Child]:
+        """Children with nothing to do."""
+        return [child for child in self.children if not child.claims]
+
+    @property
+    def room(self) -> int:
+        """How many tasks could start at once, counting children not started yet."""
+        busy = sum(1 for child in self.children if child.claims)
+        return self.size - busy
+
+    def start(self) -> Child:
+        """One more child."""
+        child = Child(self._context, self._source, self.children, self._log_limit)
+        self.children.append(child)
+        return child
+
+    def remove(self, child: Child) -> None:
+        """A child that is dead or must be."""
+        self.children.remove(child)
+        child.close()
+
+    def close(self) -> None:
+        """End all of them."""
+        for child in self.children:
+            child.kill("the worker ends")
+        for child in list(self.children):
+            self.remove(child)
+
+
+class _Forked:
+    """Flows as a fork inherits them: nothing is loaded again."""
+
+    def __init__(self, flows: Sequence[Flow]) -> None:
+        self._flows = flows
+
+    def __call__(self) -> Sequence[Flow]:
+        return self._flows
+
+
+class Reloaded:
+    """Flows as a fresh process gets them: from their files, or by name and definition function.
+
+    A definition that lives in no file (a notebook, a REPL) travels by value, as dill makes it: only
+    ever to a child on this machine.
+    """
+
+    def __init__(self, files: Sequence[str], definitions: Sequence[tuple[str, Any]]) -> None:
+        self._files = files
+        self._definitions = definitions
+
+    def __call__(self) -> list[Flow]:
+        from pathlib import Path
+
+        from goflow.loader import load
+        from goflow.workflow import build
+
+        flows = [flow for file in self._files for flow in load(Path(file)).values()]
+        return flows + [build(name, define) for name, define in self._definitions]
+
+
+def _reload(flows: Sequence[Flow]) -> Reloaded:
+    files = dict.fromkeys(flow.file for flow in flows if flow.file)
+    return Reloaded(list(files), [(f.name, f.define) for f in flows if not f.file])
+
+
+def _start_method() -> str:
+    """Fork where it is this Python's default and safe (one thread), else forkserver or spawn.
+
+    Forking costs 2 ms and shares what the flow file has loaded; a process with threads may fork a lock
+    that nobody will ever release.
+    """
+    chosen = os.environ.get("GOFLOW_START_METHOD")
+    if chosen:
+        return chosen
+    threading = sys.modules.get("threading")
+    threads = threading.active_count() if threading is not None else 1
+    if sys.platform == "linux":
+        return "fork" if sys.version_info < (3, 14) and threads == 1 else "forkserver"
+    return "spawn"
+
+
+def _pidfd(pid: int) -> int:
+    """A descriptor that is readable once the process is dead, whoever else holds its pipes; else 0."""
+    opener = getattr(os, "pidfd_open", None)
+    try:
+        return opener(pid) if opener is not None else 0
+    except OSError:
+        return 0
+
+
+def _overlap(data: bytes, marker: bytes) -> int:
+    """How many bytes at the end of `data` may be the beginning of the marker."""
+    for length in range(min(len(data), len(marker) - 1), 0, -1):
+        if data.endswith(marker[:length]):
+            return length
+    return 0

@@ -1,0 +1,502 @@
+"""A worker's supervisor: claim, hand to a child, commit what came back.
+
+One thread, one loop. It does all the talking to the store and runs no user code. Everything that was
+finished while it was busy goes into one commit, and the same call brings the next tasks; a lone result
+is committed at once.
+
+Small tasks travel in batches, sized so that a child has about a millisecond of work at hand; a
+task that takes longer, or has a timeout, travels alone, so that nothing waits behind it.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final, Protocol
+
+from goflow.backend import Ask, Backend, FlowKey, Waker
+from goflow.child import Get, Result, Results, Staged
+from goflow.engine import after_failure, refusal
+from goflow.errors import BackendError
+from goflow.message import DIED, TIMED_OUT, Claim, Failure, Input, Outcome, Task
+from goflow.pool import Child, Pool
+from goflow.workflow import Flow
+
+#: how much work a batch holds, in seconds, and at most how many tasks
+BATCH_SECONDS: Final = 0.001
+BATCH_TASKS: Final = 32
+#: a claimed task that found no free child goes back after this many seconds
+HOARD: Final = 0.05
+#: a new measurement's weight in a node's expected duration
+_WEIGHT: Final = 0.3
+#: seconds between attempts to reach a store that refuses
+_PATIENCE: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Observer(Protocol):
+    """What a worker tells whoever watches it; every method is optional work."""
+
+    def started(self, task: Task) -> None: ...
+
+    def printed(self, task: Task, data: bytes) -> None: ...
+
+    def finished(self, outcome: Outcome, accepted: bool) -> None: ...
+
+    def troubled(self, error: BackendError) -> None: ...
+
+
+class Quiet:
+    """An observer that looks away."""
+
+    def started(self, task: Task) -> None:
+        """Ignore it."""
+
+    def printed(self, task: Task, data: bytes) -> None:
+        """Ignore it."""
+
+    def finished(self, outcome: Outcome, accepted: bool) -> None:
+        """Ignore it."""
+
+    def troubled(self, error: BackendError) -> None:
+        """Ignore it."""
+
+
+class Worker:
+    """Executes tasks of some flows, or (with `run_id`) of one run that it owns.
+
+    `id` is what `Backend.enter` answered. `concurrency` children at most; `lease` and `grace` are in seconds:
+    how long the store waits for a sign of life, and how long `drain` waits for running tasks.
+    `patient` workers outlast a store that is away; others raise its BackendError.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        flows: Iterable[Flow],
+        id: int,
+        *,
+        concurrency: int = 5,
+        run_id: str = "",
+        observer: Observer | None = None,
+        lease: float = 30.0,
+        grace: float = 30.0,
+        patient: bool = False,
+        log_limit: int = 1_000_000,
+        start_method: str | None = None,
+    ) -> None:
+        self._backend = backend
+        self._flows: Mapping[FlowKey, Flow] = {flow.key: flow for flow in flows}
+        self._id = id
+        self._run_id = run_id
+        self._observer: Observer = observer or Quiet()
+        self._lease = lease
+        self._grace = grace
+        self._patient = patient
+        self._pool = Pool(
+            list(self._flows.values()),
+            concurrency,
+            start_method=start_method,
+            log_limit=log_limit,
+        )
+        self._selector = selectors.DefaultSelector()
+        self._inbox, self._outbox = os.pipe()
+        os.set_blocking(self._inbox, False)
+        os.set_blocking(self._outbox, False)
+        self._selector.register(self._inbox, selectors.EVENT_READ, self._inbox)
+        self._waker: Waker | None = None
+        self._backlog: deque[Claim] = deque()
+        self._hoarding = 0.0
+        self._outcomes: list[Outcome] = []
+        self._expected: dict[tuple[FlowKey, str], float] = {}
+        self._pace = 1.0
+        self._doomed: dict[str, str] = {}
+        self._deaf = 0
+        self._draining: float | None = None
+        self._look = True
+        self._tick_at = 0.0
+        self._renew_at = 0.0
+
+    def wake(self) -> None:
+        """Have the loop look around; safe from a signal handler or another thread."""
+        with suppress(BlockingIOError):  # full: it has plenty of reasons to look already
+            os.write(self._outbox, b".")
+
+    def drain(self, grace: float | None = None) -> None:
+        """Claim nothing more; what still runs after `grace` seconds is killed and handed back."""
+        until = time.monotonic() + (self._grace if grace is None else grace)
+        self._draining = until if self._draining is None else min(until, self._draining)
+        self.wake()
+
+    def run(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Work until `until()` is true (asked after every commit and wake-up) or drained."""
+        self._listen()
+        try:
+            while not until():
+                self._advance()
+                if self._drained():
+                    break
+                self._wait()
+        finally:
+            self._pool.close()
+            self._hand_back()
+            self._selector.close()
+            for end in (self._inbox, self._outbox):
+                os.close(end)
+            if self._waker is not None:
+                self._waker.close()
+
+    # -- one turn of the loop ---------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Commit, claim and dispatch until there is nothing to do but wait."""
+        now = time.time()
+        try:
+            if now >= self._tick_at:
+                self._tick(now)
+            if now >= self._renew_at:
+                self._renew(now)
+            self._exchange()
+        except BackendError as error:
+            self._suffer(error)
+            return
+        self._deaf = 0
+        self._dispatch()
+
+    def _exchange(self) -> None:
+        """One call to the store: outcomes in, claims out."""
+        outcomes, limit = self._outcomes, self._limit()
+        ask = None
+        if limit > 0 and (self._look or outcomes):
+            ask = Ask(worker=self._id, limit=limit, flows=tuple(self._flows), run_id=self._run_id)
+        if outcomes:
+            accepted, claims = self._backend.commit(outcomes, ask)
+            self._outcomes = []
+            for outcome, fine in zip(outcomes, accepted, strict=True):
+                self._observer.finished(outcome, fine)
+                if outcome.retry_at is not None:
+                    self._tick_at = min(self._tick_at, outcome.retry_at)
+        elif ask is not None:
+            claims = self._backend.claim(ask)
+        else:
+            return
+        if ask is not None:
+            self._look = len(claims) == limit
+            if claims and not self._backlog:
+                self._hoarding = time.monotonic() + HOARD
+            self._backlog.extend(claims)
+
+    def _limit(self) -> int:
+        """How many tasks to ask for: what free children can hold, less what is at hand."""
+        if self._draining is not None:
+            return 0
+        size = max(1, min(BATCH_TASKS, int(BATCH_SECONDS / self._pace)))
+        return self._pool.room * size - len(self._backlog)
+
+    def _dispatch(self) -> None:
+        """Give what is at hand to free children; what none can take soon goes back to the store."""
+        while self._backlog and self._pool.room > 0:
+            claim = self._backlog[0]
+            refused = refusal(self._flows[_key(claim.task)].plan, claim.task)
+            if refused is not None:
+                self._backlog.popleft()
+                self._fail(claim.task, refused, time.time(), time.time())
+                continue
+            idle = self._pool.idle
+            child = idle[0] if idle else self._watch(self._pool.start())
+            self._feed(child)
+        if self._backlog and time.monotonic() > self._hoarding:
+            self._release(list(self._backlog))
+            self._backlog.clear()
+
+    def _feed(self, child: Child) -> None:
+        """Hand a child its next batch: one task of unknown or long duration, or several small ones."""
+        now = time.time()
+        share = -(-len(self._backlog) // self._pool.room)
+        batch = [self._backlog.popleft()]
+        if batch[0].complete and self._expects(batch[0].task) is not None:
+            most = min(share, BATCH_TASKS)
+            total = self._expects(batch[0].task) or 0.0
+            while len(batch) < most and self._backlog and self._backlog[0].complete:
+                expected = self._expects(self._backlog[0].task)
+                if expected is None or total + expected > BATCH_SECONDS:
+                    break
+                total += expected
+                batch.append(self._backlog.popleft())
+        for claim in batch:
+            self._observer.started(claim.task)
+        try:
+            child.send(batch, now)
+            if not batch[0].complete:
+                task = batch[0].task
+                chunks = self._backend.inputs(task)
+                child.send_inputs([Input(*pair) for pair in chunk] for chunk in chunks)
+        except OSError:
+            return  # it is dead; its sentinel will say so
+
+    def _expects(self, task: Task) -> float | None:
+        """A task's expected seconds where it is small enough to travel in company, else None."""
+        if task.path.startswith("~") or task.lost or task.path in self._doomed:
+            return None
+        key = self._node_key(task)
+        expected = self._expected.get(key)
+        if expected is None or expected > BATCH_SECONDS / 2:
+            return None
+        return expected
+
+    def _node_key(self, task: Task) -> tuple[FlowKey, str]:
+        key = _key(task)
+        if task.path.endswith("]") or task.path.startswith("~"):
+            return key, task.path[:1]
+        return key, self._flows[key].plan.locate(task.path).static
+
+    # -- waiting and what it brings ---------------------------------------------------------------
+
+    def _wait(self) -> None:
+        """Sleep until a child, the store, a clock or somebody's `wake` has something."""
+        for key, _ in self._selector.select(self._timeout()):
+            if isinstance(key.data, tuple):
+                child, what = key.data
+                if child in self._pool.children:
+                    what(child)
+            elif key.data is self._waker:
+                assert self._waker is not None
+                self._waker.clear()
+                self._look = True
+                self._renew_at = 0.0
+            else:
+                self._look = True
+                with suppress(BlockingIOError):
+                    os.read(self._inbox, 4096)
+        self._enforce()
+
+    def _timeout(self) -> float | None:
+        """Seconds until the next thing on any clock."""
+        if self._outcomes or (self._look and self._limit() > 0 and not self._deaf):
+            return 0.0
+        now = time.time()
+        due = [self._tick_at - now, self._renew_at - now]
+        if self._backlog:
+            due.append(self._hoarding - time.monotonic())
+        if self._draining is not None:
+            due.append(self._draining - time.monotonic())
+        for child in self._pool.children:
+            timeout = self._task_timeout(child)
+            if timeout is not None:
+                due.append(child.since + timeout - now)
+        return max(0.0, min(due))
+
+    def _watch(self, child: Child) -> Child:
+        """Listen to a new child's results, its output and its end."""
+        for source, what in (
+            (child.connection, self._on_message),
+            (child.output, self._on_output),
+            (child.sentinel, self._on_death),
+        ):
+            self._selector.register(source, selectors.EVENT_READ, (child, what))
+        return child
+
+    def _on_message(self, child: Child) -> None:
+        message = child.receive()
+        if message is None:
+            self._on_death(child)
+        elif isinstance(message, Results):
+            for result in message.results:
+                self._settle(child, result)
+        elif isinstance(message, Staged):
+            self._backend.stage(child.claims[0].task, message.items)
+        elif isinstance(message, Get):
+            value = self._backend.context(child.claims[0].task.run_id, message.key)
+            try:
+                child.answer(value)
+            except OSError:
+                return
+
+    def _on_output(self, child: Child) -> None:
+        if not child.drain(self._echo):
+            self._selector.unregister(child.output)  # closed: user code let go of it
+
+    def _echo(self, claim: Claim, data: bytes) -> None:
+        self._observer.printed(claim.task, data)
+
+    def _settle(self, child: Child, result: Result) -> None:
+        claim, log = child.settle(result, self._echo)
+        task = claim.task
+        self._doomed.pop(task.token, None)
+        took = result.finished - result.started
+        key = self._node_key(task)
+        before = self._expected.get(key, took)
+        timeout = self._timeout_of(task)
+        if timeout is None:
+            self._expected[key] = before + (took - before) * _WEIGHT
+        self._pace += (max(took, 1e-5) - self._pace) * _WEIGHT
+        if result.failure is not None:
+            self._fail(task, result.failure, result.started, result.finished, log, result.digest)
+            return
+        self._outcomes.append(
+            Outcome(
+                task=task,
+                started=result.started,
+                finished=result.finished,
+                step=result.step,
+                log=log,
+                digest=result.digest,
+            )
+        )
+
+    def _on_death(self, child: Child) -> None:
+        """A child is gone: settle what it had answered, blame the task at hand, hand on the rest."""
+        while child.connection.poll(0):
+            message = child.receive()
+            if not isinstance(message, Results):
+                break
+            for result in message.results:
+                self._settle(child, result)
+        while child.drain(self._echo):
+            pass
+        for source in (child.connection, child.output, child.sentinel):
+            try:
+                self._selector.unregister(source)
+            except (KeyError, ValueError):
+                continue
+        if child.claims:
+            task = child.claims.popleft().task
+            self._bury(child, task)
+            self._backlog.extendleft(reversed(child.claims))
+            self._hoarding = time.monotonic() + HOARD
+            child.claims.clear()
+        self._pool.remove(child)
+
+    def _bury(self, child: Child, task: Task) -> None:
+        """What becomes of the task a dead child was executing."""
+        log, now = child.log.take(), time.time()
+        verdict = self._doomed.pop(task.token, "")
+        if verdict == "lost":
+            return  # somebody else has it already
+        if verdict == "stop":
+            self._outcomes.append(Outcome(task, child.since, now, stopped=True, log=log))
+        elif child.killed == _RELEASE:
+            self._outcomes.append(Outcome(task, child.since, now, released=True))
+        else:
+            kind = TIMED_OUT if child.killed else DIED
+            reason = child.killed or child.epitaph()
+            self._fail(task, Failure(kind, reason, task.path), child.since, now, log)
+
+    def _fail(
+        self,
+        task: Task,
+        failure: Failure,
+        started: float,
+        finished: float,
+        log: bytes = b"",
+        digest: str = "",
+    ) -> None:
+        delay, rescue = after_failure(self._flows[_key(task)].plan, task, failure)
+        self._outcomes.append(
+            Outcome(
+                task=task,
+                started=started,
+                finished=finished,
+                failure=failure,
+                retry_at=None if delay is None else finished + delay,
+                rescue=rescue,
+                log=log,
+                digest=digest,
+            )
+        )
+
+    # -- clocks -----------------------------------------------------------------------------------
+
+    def _enforce(self) -> None:
+        """Kill what is out of time, doomed, or in the way of the end."""
+        now = time.time()
+        over = self._draining is not None and time.monotonic() >= self._draining
+        for child in self._pool.children:
+            if not child.claims or child.killed:
+                continue
+            timeout = self._task_timeout(child)
+            if child.claims[0].task.token in self._doomed:
+                child.kill("its run was stopped")
+            elif timeout is not None and now >= child.since + timeout:
+                child.kill(f"timed out after {timeout:g} s")
+            elif over:
+                child.kill(_RELEASE)
+
+    def _task_timeout(self, child: Child) -> float | None:
+        if not child.claims or child.killed:
+            return None
+        return self._timeout_of(child.claims[0].task)
+
+    def _timeout_of(self, task: Task) -> float | None:
+        if task.path.startswith("~") or task.path.endswith("]"):
+            return None
+        return self._flows[_key(task)].plan.locate(task.path).node.timeout
+
+    def _tick(self, now: float) -> None:
+        due = self._backend.tick(self._id)
+        rhythm = now + min(1.0, self._lease / 6)
+        self._tick_at = rhythm if due is None else min(rhythm, max(due, now + 0.001))
+        self._look = True
+
+    def _renew(self, now: float) -> None:
+        """Keep the leases of all that is held, and learn what must die."""
+        held = [claim.task for child in self._pool.children for claim in child.claims]
+        held += [claim.task for claim in self._backlog]
+        self._renew_at = now + self._lease / 3
+        if not held:
+            return
+        verdicts = self._backend.renew(self._id, held)
+        self._doomed |= {task.token: verdict for task, verdict in verdicts}
+        mine = [c for c in self._backlog if c.task.token in self._doomed]
+        for claim in mine:
+            self._backlog.remove(claim)
+            if self._doomed.pop(claim.task.token) == "stop":
+                self._outcomes.append(Outcome(claim.task, now, now, stopped=True))
+        self._enforce()
+
+    # -- beginning, trouble and the end -----------------------------------------------------------
+
+    def _listen(self) -> None:
+        self._waker = self._backend.watch(None)
+        self._selector.register(self._waker, selectors.EVENT_READ, self._waker)
+
+    def _suffer(self, error: BackendError) -> None:
+        """The store refused: a patient worker keeps its results and tries again."""
+        if not self._patient:
+            raise error
+        self._observer.troubled(error)
+        pause = _PATIENCE[min(self._deaf, len(_PATIENCE) - 1)]
+        self._deaf += 1
+        time.sleep(pause)
+
+    def _drained(self) -> bool:
+        if self._draining is None:
+            return False
+        if self._backlog:
+            self._release(list(self._backlog))
+            self._backlog.clear()
+        return not (self._outcomes or any(child.claims for child in self._pool.children))
+
+    def _release(self, claims: Sequence[Claim]) -> None:
+        now = time.time()
+        self._outcomes += [Outcome(claim.task, now, now, released=True) for claim in claims]
+
+    def _hand_back(self) -> None:
+        """The loop has ended: what is still held goes back without a penalty."""
+        self._release([c for child in self._pool.children for c in child.claims])
+        self._release(list(self._backlog))
+        if self._outcomes:
+            try:
+                self._backend.commit(self._outcomes, None)
+            except BackendError as error:
+                self._observer.troubled(error)  # its leases run out, others take over
+
+
+_RELEASE: Final = "the worker ends"
+
+
+def _key(task: Task) -> FlowKey:
+    return (task.flow, task.fingerprint)
