@@ -26,7 +26,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -342,6 +341,8 @@ def load_backend(url: str, config: Config, *, ephemeral: bool = False) -> Backen
         module, _, attribute = target.partition(":")
         factory: BackendClass = getattr(import_module(module), attribute)
     else:
+        from importlib.metadata import entry_points  # 30 ms, so only for plug-ins
+
         found = {point.name: point for point in entry_points(group="goflow.backends")}
         if name not in found:
             known = [*BUILT_IN, *found]

@@ -6,7 +6,6 @@ prints its text and nothing else. `exit_code` is what `goflow` ends with (docs/s
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 
@@ -143,6 +142,8 @@ class NodeFailed(GoflowError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A `, did you mean 'x'?` for the nearest known name, else the known names, else nothing."""
+    import difflib  # where a name is wrong; at every start it would cost 1.5 ms
+
     names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
