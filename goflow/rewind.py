@@ -5,14 +5,14 @@ The store only carries out the `Rewind` made here, so no store needs to know wha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from goflow.backend import NodeRun
 from goflow.errors import Conflict, UnknownNode
 from goflow.message import RESULT, Arrival, Rewind
-from goflow.plan import Place, Plan, Scope
+from goflow.plan import Edge, Place, Plan, Scope
 from goflow.state import NodeState
 
 
@@ -67,26 +67,39 @@ def rewind_from(plan: Plan, path: str) -> Rewind:
     )
 
 
-def adoption(plan: Plan, nodes: Sequence[NodeRun]) -> Rewind:
+def adoption(plan: Plan, nodes: Sequence[NodeRun], sources: Callable[[str], set[str]]) -> Rewind:
     """Move a run to this plan: what its recorded nodes lead to now is added where it is missing.
 
-    Raises Conflict naming every recorded node the plan no longer has, and every new edge with a
-    forwarder, since that would have to run user code on an old result.
+    `sources` tells what has arrived at a node path. Raises Conflict naming every recorded node the
+    plan no longer has, every new start node, and every new edge with a forwarder (that would have to
+    run user code on an old result).
     """
     problems: list[str] = []
     arrivals: list[tuple[str, Arrival]] = []
-    recorded = [n for n in nodes if not n.path.startswith("~") and not n.path.endswith("]")]
-    for node in recorded:
+    recorded = {n.path: n for n in nodes if not n.path.startswith("~") and not n.path.endswith("]")}
+    scopes: dict[str, Scope] = {"": plan.root}
+    for path, node in recorded.items():
         try:
-            place = plan.locate(node.path)
+            place = plan.locate(path)
         except UnknownNode as error:
             problems.append(str(error))
             continue
+        scopes[place.scope.prefix] = place.scope
         opened = node.width is not None
-        if opened == (place.node.kind == "node"):
-            problems.append(f"node {node.path!r} was a {'branch' if opened else 'node'}")
+        if opened and place.node.kind == "node":
+            problems.append(f"node {path!r} was a branch or sub-DAG and is a plain node now")
         elif node.state == NodeState.SUCCEEDED:
-            arrivals += _arrivals(place)
+            for edge, arrival in _arrivals(place):
+                if not edge.forwarder:
+                    arrivals.append((path, arrival))
+                elif edge.source not in sources(arrival.target):
+                    problems.append(
+                        f"edge {edge.source!r} -> {edge.target!r} is new and has a forwarder"
+                    )
+    for prefix, scope in scopes.items():
+        for name in scope.graph.starts:
+            if prefix + name not in recorded:
+                problems.append(f"node {prefix + name!r} is a new start node")
     if problems:
         lines = "".join(f"\n  - {problem}" for problem in problems)
         raise Conflict(f"the run cannot move to the present definition:{lines}")
@@ -143,15 +156,18 @@ def _joins(scope: Scope, owner: Place) -> bool:
     return owner.node.kind != "sub_dag" and len(scope.graph.ends) > 1
 
 
-def _arrivals(place: Place) -> list[tuple[str, Arrival]]:
-    """What a succeeded node sends over its plain edges; those recorded already change nothing."""
-    graph, scope = place.scope.graph, place.scope
-    made = []
-    for edge in graph.edges_out[place.node.name]:
-        if not edge.forwarder:
-            expects = len(graph.edges_in[edge.target])
-            arrival = Arrival(
-                scope.prefix + edge.target, edge.source, expects, carries=not edge.execution_only
-            )
-            made.append((place.path, arrival))
-    return made
+def _arrivals(place: Place) -> list[tuple[Edge, Arrival]]:
+    """What a succeeded node sends over its edges; what is recorded already changes nothing."""
+    graph, prefix = place.scope.graph, place.scope.prefix
+    return [
+        (
+            edge,
+            Arrival(
+                prefix + edge.target,
+                edge.source,
+                len(graph.edges_in[edge.target]),
+                carries=not edge.execution_only,
+            ),
+        )
+        for edge in graph.edges_out[place.node.name]
+    ]

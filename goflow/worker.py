@@ -117,6 +117,7 @@ class Worker:
         self._deaf = 0
         self._draining: float | None = None
         self._look = True
+        self._stopping = False
         self._tick_at = 0.0
         self._renew_at = 0.0
 
@@ -131,13 +132,18 @@ class Worker:
         self._draining = until if self._draining is None else min(until, self._draining)
         self.wake()
 
+    def stop_run(self) -> None:
+        """Stop the one run it owns, as soon as the loop comes round; safe from a signal handler."""
+        self._stopping = True
+        self.wake()
+
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
-        """Work until `until()` is true (asked after every commit and wake-up) or drained."""
+        """Work until drained, or until `until()` is true (asked whenever nothing is at hand)."""
         self._listen()
         try:
-            while not until():
+            while True:
                 self._advance()
-                if self._drained():
+                if self._drained() or (self._resting() and until()):
                     break
                 self._wait()
         finally:
@@ -155,6 +161,10 @@ class Worker:
         """Commit, claim and dispatch until there is nothing to do but wait."""
         now = time.time()
         try:
+            if self._stopping:
+                self._stopping = False
+                self._backend.control(self._run_id, "stop")
+                self._renew_at, self._look = 0.0, True
             if now >= self._tick_at:
                 self._tick(now)
             if now >= self._renew_at:
@@ -479,6 +489,10 @@ class Worker:
             self._release(list(self._backlog))
             self._backlog.clear()
         return not (self._outcomes or any(child.claims for child in self._pool.children))
+
+    def _resting(self) -> bool:
+        busy = self._outcomes or self._backlog or self._look
+        return not (busy or any(child.claims for child in self._pool.children))
 
     def _release(self, claims: Sequence[Claim]) -> None:
         now = time.time()

@@ -1,0 +1,270 @@
+"""Client: the light half, which only talks to a backend, and its asynchronous twin.
+
+It submits runs by the definition a worker (or `goflow run`) registered last, waits for results, and
+steers. It never loads a flow file and never executes anything.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from goflow.backend import Action, Backend, Retry, Run, Waker, load_backend
+from goflow.engine import request
+from goflow.errors import UnknownFlow
+from goflow.message import Rewind
+from goflow.payload import Payload, of_input
+from goflow.plan import Plan
+from goflow.rewind import adoption, find, merge, rewind_from
+from goflow.runid import checked, new_run_id
+from goflow.state import RunState
+
+if TYPE_CHECKING:
+    from goflow.config import Config
+
+_T = TypeVar("_T")
+Query = Mapping[str, Sequence[str]]
+
+
+class Client:
+    """Submits, waits and steers. `backend` is a name, a URL or an open Backend.
+
+    >>> with Client("local") as client:  # doctest: +SKIP
+    ...     run = client.submit("thumbnails", b"...")
+    ...     client.wait(run.id, timeout=60).json()
+
+    Opening by name or URL reads goflow.toml from the current folder upwards, unless `config` is given.
+    """
+
+    def __init__(self, backend: str | Backend, *, config: Config | None = None) -> None:
+        self._owned = isinstance(backend, str)
+        if isinstance(backend, str):
+            if config is None:
+                from goflow.config import load_config
+
+                config = load_config()
+            backend = load_backend(backend, config)
+        self.backend: Backend = backend
+
+    def submit(
+        self,
+        flow: str,
+        data: object = b"",
+        *,
+        run_id: str | None = None,
+        query: Query | None = None,
+        plan: Plan | None = None,
+    ) -> Run:
+        """Hand over a run; it is durable when this returns.
+
+        `data` is bytes, text, None, a Payload or anything JSON can carry. The same `run_id` with the same
+        flow, data and query returns the existing run, with others it raises Conflict. `plan` replaces the
+        definition that was registered last. Raises UnknownFlow, StoreFull, BackendError.
+        """
+        plan = plan or self.plan(flow)
+        name = new_run_id() if run_id is None else checked(run_id)
+        return self.backend.submit(request(plan, name, of_input(data), query))
+
+    def plan(self, flow: str, fingerprint: str | None = None) -> Plan:
+        """The flow's definition as registered last (or the one with that fingerprint)."""
+        try:
+            found = self.backend.definition(flow, fingerprint)
+        except UnknownFlow:
+            known = [definition.flow for definition in self.backend.definitions()]
+            raise UnknownFlow(
+                flow,
+                known,
+                "A flow is known once `goflow worker FILE` or `goflow run FILE` has run",
+            ) from None
+        return Plan.from_json(found.plan)
+
+    def run(self, run_id: str) -> Run:
+        """The run as it stands. Raises UnknownRun."""
+        return self.backend.run(run_id)
+
+    def runs(
+        self, flow: str | None = None, state: RunState | str | None = None, limit: int = 100
+    ) -> list[Run]:
+        """The newest runs first, at most `limit`, of one flow or in one state if asked."""
+        return self.backend.runs(flow, None if state is None else RunState(state), limit)
+
+    def result(self, run_id: str) -> Payload:
+        """What a succeeded run made. Raises RunFailed, RunStopped, Conflict where it has not ended."""
+        return self.backend.result(run_id)
+
+    def wait(self, run_id: str, timeout: float | None = None) -> Payload:
+        """The result, as soon as there is one; `timeout` in seconds.
+
+        Wakes at once, without polling. Raises RunFailed, RunStopped, TimeoutError, UnknownRun.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        waker = self.backend.watch(run_id)
+        try:
+            while not self._ended(run_id, waker):
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError(_not_ended(self.run(run_id), timeout))
+                select.select([waker], [], [], left)
+        finally:
+            waker.close()
+        return self.backend.result(run_id)
+
+    def pause(self, run_id: str) -> Run:
+        """Let running nodes finish and start nothing more; harmless when repeated."""
+        return self._control(run_id, "pause")
+
+    def resume(self, run_id: str) -> Run:
+        """Go on after a pause; harmless when repeated."""
+        return self._control(run_id, "resume")
+
+    def stop(self, run_id: str) -> Run:
+        """Start no further node and kill the running ones; `finally_` runs."""
+        return self._control(run_id, "stop")
+
+    def retry(
+        self,
+        run_id: str,
+        *,
+        from_node: str | None = None,
+        plan: Plan | None = None,
+        owner: int = 0,
+    ) -> Run:
+        """Open a new round of a failed, stopped or abandoned run, from its unfinished nodes.
+
+        `from_node` repeats that node and all after it, of a succeeded run too; `plan` moves the run to that
+        definition first (`--adopt`). Raises Conflict, UnknownNode.
+        """
+        rewind = self.rewind(run_id, from_node, plan)
+        return self.backend.retry(run_id, Retry(rewind=rewind, owner=owner))
+
+    def rewind(self, run_id: str, from_node: str | None, plan: Plan | None) -> Rewind | None:
+        """What `retry` would undo; None for a plain one."""
+        if from_node is None and plan is None:
+            return None
+        run = self.run(run_id)
+        nodes = self.backend.nodes(run_id)
+        target = plan or self.plan(run.flow, run.fingerprint)
+        adopted = Rewind()
+        if plan is not None:
+            adopted = adoption(plan, nodes, lambda path: self._sources(run_id, path))
+        if from_node is None:
+            return adopted
+        return merge(adopted, rewind_from(target, find(target, nodes, from_node)))
+
+    def close(self) -> None:
+        """Let go of the backend, if this client opened it."""
+        if self._owned:
+            self.backend.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _control(self, run_id: str, action: Action) -> Run:
+        return self.backend.control(run_id, action)
+
+    def _ended(self, run_id: str, waker: Waker) -> bool:
+        waker.clear()
+        return self.backend.run(run_id).state.terminal
+
+    def _sources(self, run_id: str, path: str) -> set[str]:
+        return {source for source, _ in self.backend.arrivals(run_id, path)}
+
+
+class AsyncClient:
+    """The same for asyncio: every method of Client, to be awaited.
+
+    Calls run one after the other on a thread of their own; `wait` occupies it only for moments, so
+    any number of waits may be under way.
+    """
+
+    def __init__(self, backend: str | Backend, *, config: Config | None = None) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="goflow-client")
+        self._client = self._thread.submit(lambda: Client(backend, config=config)).result()
+
+    async def submit(
+        self,
+        flow: str,
+        data: object = b"",
+        *,
+        run_id: str | None = None,
+        query: Query | None = None,
+    ) -> Run:
+        """See Client.submit."""
+        return await self._call(lambda: self._client.submit(flow, data, run_id=run_id, query=query))
+
+    async def run(self, run_id: str) -> Run:
+        """See Client.run."""
+        return await self._call(lambda: self._client.run(run_id))
+
+    async def runs(
+        self, flow: str | None = None, state: RunState | str | None = None, limit: int = 100
+    ) -> list[Run]:
+        """See Client.runs."""
+        return await self._call(lambda: self._client.runs(flow, state, limit))
+
+    async def result(self, run_id: str) -> Payload:
+        """See Client.result."""
+        return await self._call(lambda: self._client.result(run_id))
+
+    async def wait(self, run_id: str, timeout: float | None = None) -> Payload:
+        """See Client.wait."""
+        import asyncio
+
+        waker = await self._call(lambda: self._client.backend.watch(run_id))
+        woken = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(waker.fileno(), woken.set)
+        try:
+            async with asyncio.timeout(timeout):
+                while not await self._call(lambda: self._client._ended(run_id, waker)):
+                    woken.clear()
+                    await woken.wait()
+        except TimeoutError:
+            raise TimeoutError(_not_ended(await self.run(run_id), timeout)) from None
+        finally:
+            loop.remove_reader(waker.fileno())
+            await self._call(waker.close)
+        return await self.result(run_id)
+
+    async def pause(self, run_id: str) -> Run:
+        """See Client.pause."""
+        return await self._call(lambda: self._client.pause(run_id))
+
+    async def resume(self, run_id: str) -> Run:
+        """See Client.resume."""
+        return await self._call(lambda: self._client.resume(run_id))
+
+    async def stop(self, run_id: str) -> Run:
+        """See Client.stop."""
+        return await self._call(lambda: self._client.stop(run_id))
+
+    async def retry(self, run_id: str, *, from_node: str | None = None) -> Run:
+        """See Client.retry."""
+        return await self._call(lambda: self._client.retry(run_id, from_node=from_node))
+
+    async def close(self) -> None:
+        """Let go of the backend and the thread."""
+        await self._call(self._client.close)
+        self._thread.shutdown()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _call(self, work: Callable[[], _T]) -> _T:
+        import asyncio
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _not_ended(run: Run, timeout: float | None) -> str:
+    return f"run {run.id} has not ended after {timeout:g} s: it is {run.state}"

@@ -1,0 +1,152 @@
+"""Hosting a worker in this very process: for `goflow worker`, `goflow run` and FlowService.
+
+`serve_flows` takes tasks of its flows until it is drained. `own_run` executes one run that this process
+alone may execute: while it lives nobody else touches that run, and when it dies anybody may.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from goflow.backend import Backend, Definition, FlowKey, Run, WorkerInfo
+from goflow.worker import Observer, Worker
+from goflow.workflow import Flow
+
+if TYPE_CHECKING:
+    from goflow.config import Config
+
+
+def serve_flows(
+    backend: Backend,
+    flows: Sequence[Flow],
+    config: Config,
+    *,
+    observer: Observer | None = None,
+    started: Callable[[Worker], None] = lambda worker: None,
+) -> None:
+    """Register the flows and take their tasks until drained: SIGTERM or SIGINT drains within
+    `config.worker.grace` seconds, a second one hands back at once. `started` gets the worker, to drain it
+    from elsewhere; signals are handled only in the main thread."""
+    for flow in flows:
+        register(backend, flow)
+    keys = tuple(flow.key for flow in flows)
+    with _entered(backend, config.worker.concurrency, keys) as me:
+        worker = _worker(backend, flows, me, config, observer, patient=True)
+        started(worker)
+        with _on_signals(lambda first: worker.drain(None if first else 0)):
+            worker.run()
+
+
+def own_run(
+    backend: Backend,
+    flow: Flow,
+    config: Config,
+    begin: Callable[[int], Run],
+    *,
+    observer: Observer | None = None,
+) -> tuple[Run, bool]:
+    """Execute one run to its end. `begin(worker)` submits it, or opens its new round, with that owner.
+
+    Answers the run and whether a signal stopped it: the first SIGINT or SIGTERM stops the run, a second
+    one lets go of it. A run that is another's, or has ended already, comes back as it is.
+    """
+    register(backend, flow)
+    with _entered(backend, config.worker.concurrency) as me:
+        run = begin(me)
+        if run.owner != me or run.state.terminal:
+            return run, False
+        worker = _worker(backend, [flow], me, config, observer, run_id=run.id)
+
+        def interrupt(first: bool) -> None:
+            if first:
+                worker.stop_run()
+            else:
+                worker.drain(0)
+
+        with _on_signals(interrupt) as caught:
+            worker.run(until=lambda: backend.run(run.id).state.terminal)
+        return backend.run(run.id), bool(caught)
+
+
+def register(backend: Backend, flow: Flow) -> None:
+    """Make a flow's definition known to the store."""
+    backend.register(
+        Definition(
+            flow=flow.name,
+            fingerprint=flow.plan.fingerprint,
+            plan=flow.plan.to_json(),
+            file=flow.file,
+            registered=time.time(),
+        )
+    )
+
+
+@contextmanager
+def _entered(backend: Backend, concurrency: int, flows: tuple[FlowKey, ...] = ()) -> Iterator[int]:
+    """This process as a worker of the store, for as long as the block lasts."""
+    me = backend.enter(
+        WorkerInfo(
+            id=0,
+            host=os.uname().nodename,
+            pid=os.getpid(),
+            started=time.time(),
+            concurrency=concurrency,
+            flows=flows,
+        )
+    )
+    try:
+        yield me
+    finally:
+        backend.leave(me)
+
+
+def _worker(
+    backend: Backend,
+    flows: Sequence[Flow],
+    me: int,
+    config: Config,
+    observer: Observer | None,
+    *,
+    run_id: str = "",
+    patient: bool = False,
+) -> Worker:
+    return Worker(
+        backend,
+        flows,
+        me,
+        run_id=run_id,
+        concurrency=config.worker.concurrency,
+        lease=config.worker.lease,
+        grace=config.worker.grace,
+        log_limit=config.logs.max_per_attempt,
+        observer=observer,
+        patient=patient,
+    )
+
+
+@contextmanager
+def _on_signals(handle: Callable[[bool], None]) -> Iterator[list[int]]:
+    """Call `handle(True)` at the first SIGINT or SIGTERM, `handle(False)` at later ones."""
+    caught: list[int] = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+        handle(len(caught) == 1)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    try:
+        before = [signal.signal(number, handler) for number in numbers]
+    except ValueError:  # not the main thread: whoever owns it drains us
+        yield caught
+        return
+    try:
+        yield caught
+    finally:
+        for number, former in zip(numbers, before, strict=True):
+            signal.signal(number, former)

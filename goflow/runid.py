@@ -1,0 +1,32 @@
+"""Run ids: made here unless the caller names one, and checked either way."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import Final
+
+from goflow.errors import GoflowError
+
+RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_run_id() -> str:
+    """20 characters: milliseconds first, so that ids sort by time, then 50 random bits.
+
+    Crockford's base 32 (no i, l, o, u), in lower case: easy to read out and to select by double click.
+    """
+    number = (int(time.time() * 1000) << 50) | (int.from_bytes(os.urandom(7), "big") >> 6)
+    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(95, -1, -5))
+
+
+def checked(run_id: str) -> str:
+    """The id, if it is one. Raises GoflowError telling the rule."""
+    if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id):
+        raise GoflowError(
+            f"{run_id!r:.200} is no run id: expected letters, digits, '.', '_' and '-', at most 128,"
+            " the first a letter or digit"
+        )
+    return run_id

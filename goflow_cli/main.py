@@ -1,0 +1,142 @@
+"""`goflow`: the group of commands, each loaded only when it is called.
+
+Every error ends here: one message on stderr and the exit code of SPEC 4, never a traceback unless
+`--debug` asks for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Final, NoReturn
+
+import click
+
+from goflow.errors import GoflowError
+from goflow_cli.exit_codes import INTERRUPTED, TIMED_OUT, USAGE
+
+#: command -> (module, help, shown in the first group): the help is here so that `goflow --help` loads none
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "run": ("run", "Run a flow to its end and print its result."),
+    "submit": ("submit", "Hand a run to the backend's workers."),
+    "worker": ("worker", "Execute tasks until stopped."),
+    "graph": ("graph", "Draw a flow, or a run of it."),
+    "check": ("check", "Load and validate flows and configuration."),
+    "runs": ("runs", "List runs, the newest first."),
+    "show": ("show", "What happened in a run."),
+    "result": ("result", "What came out of a run."),
+    "logs": ("logs", "What a run's nodes printed."),
+    "pause": ("control", "Let a run's nodes finish and start nothing more."),
+    "resume": ("control", "Go on with a paused run."),
+    "stop": ("control", "Stop a run and kill what it is executing."),
+    "retry": ("retry", "Go on from the unfinished nodes of a run that ended."),
+    "explain": ("explain", "Why a run or a node is where it is."),
+    "flows": ("flows", "The flows that are known."),
+    "workers": ("workers", "Who is working on what."),
+    "init": ("init", "Write a starter flow and goflow.toml."),
+    "completion": ("completion", "Print the shell completion script."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is called, not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"goflow_cli.commands.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from goflow.errors import nearest
+
+            hint = nearest(args[0], COMMANDS) or "; `goflow --help` lists them"
+            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(None, "--version", package_name="goflow-cli", prog_name="goflow")
+def cli(debug: bool) -> None:
+    """Flows of plain Python functions: on your laptop, or on many machines.
+
+    \b
+    goflow init                            a first flow.py and goflow.toml
+    goflow run flow.py --data hallo        run it here
+    goflow graph flow.py                   draw it
+    """
+
+
+def run(arguments: list[str] | None = None) -> NoReturn:
+    """The console script's entry."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    code = main(arguments)
+    try:
+        sys.stdout.flush()
+    except OSError:  # whoever read our output has gone
+        code = code or 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    # Everything durable is done: skipping the interpreter's tidying saves 10 ms of a small run.
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command line and answer its exit code."""
+    debug = "--debug" in arguments
+    if debug:  # it may stand anywhere: whoever adds it to a failed command adds it at the end
+        arguments = ["--debug", *(a for a in arguments if a != "--debug")]
+    try:
+        code = cli.main(arguments, prog_name="goflow", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.UsageError as error:
+        return _usage(error)
+    except click.ClickException as error:
+        return _fail(error.format_message(), USAGE, debug)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except GoflowError as error:
+        return _fail(str(error), error.exit_code, debug)
+    except TimeoutError as error:
+        return _fail(str(error), TIMED_OUT, debug)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except Exception as error:  # noqa: BLE001 - a mistake of ours, still one message
+        hint = "this is a mistake in goflow; `--debug` shows where"
+        return _fail(f"{type(error).__name__}: {error} ({hint})", 1, debug)
+
+
+def _usage(error: click.UsageError) -> int:
+    where = error.ctx.command_path if error.ctx else "goflow"
+    print(f"{where}: {error.format_message()}", file=sys.stderr)
+    print(f"Try `{where} --help`.", file=sys.stderr)
+    return USAGE
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    print(f"goflow: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,84 @@
+"""What commands share: configuration, the backend, and where flows come from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, TypeVar
+
+import click
+
+from goflow.backend import Backend, load_backend
+from goflow.config import Config, load_config
+from goflow.workflow import Flow
+
+_C = TypeVar("_C", bound=Callable[..., Any])
+
+
+def backend_option(command: _C) -> _C:
+    """`--backend`, on every command that reads or writes a store."""
+    return click.option(
+        "--backend", metavar="B", help="local, redis, a plug-in's name or a URL.", default=None
+    )(command)
+
+
+def json_option(command: _C) -> _C:
+    """`--json`, wherever there is something to read."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+class Session:
+    """One command's surroundings, opened as far as they are asked for.
+
+    `start` is the flow file or folder from which goflow.toml is looked for, upwards.
+    """
+
+    def __init__(
+        self,
+        start: str | None = None,
+        backend: str | None = None,
+        *,
+        ephemeral: bool = False,
+        **overrides: object,
+    ) -> None:
+        options = {key.replace("__", "."): value for key, value in overrides.items()}
+        self.config: Config = load_config(start, {"backend": backend, **options})
+        self._ephemeral = ephemeral
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The store, opened once. Open it before loading flow files: they change `sys.path`."""
+        return load_backend(self.config.backend, self.config, ephemeral=self._ephemeral)
+
+    def flow(self, file: str, name: str | None) -> Flow:
+        """The one flow of a file, or that of the name."""
+        from pathlib import Path
+
+        from goflow.loader import load, pick
+
+        return pick(load(Path(file)), name)
+
+    def flows(self, files: tuple[str, ...] = ()) -> dict[str, Flow]:
+        """All flows of these files, else of goflow.toml's `flows`."""
+        from pathlib import Path
+
+        from goflow.loader import load_all
+
+        if files:
+            return load_all([str(Path(file).absolute()) for file in files], Path.cwd())
+        return load_all(self.config.flows, Path(self.config.base))
+
+
+def put_result(data: bytes) -> None:
+    """A result's bytes to stdout exactly; a newline only on a terminal."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    if data and not data.endswith(b"\n") and sys.stdout.isatty():
+        sys.stdout.buffer.write(b"\n")
+    sys.stdout.buffer.flush()
+
+
+def note(text: str) -> None:
+    """Something for the person, not for the pipe: stderr."""
+    print(text, file=sys.stderr)
