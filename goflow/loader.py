@@ -1,0 +1,271 @@
+"""Flows out of files: which functions of a file define one, and everything wrong with them at once.
+
+Every function decorated with `@goflow.flow` that is in the file's module, in the order of definition; where
+there is none, the function `define_workflow(workflow, context)`, whose flow is called like the file.
+"""
+
+# ruff: noqa: PTH112, PTH113, PTH118, PTH119, PTH207
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import ModuleType
+from typing import Any, Final, NamedTuple
+
+from goflow.config import NAME as CONFIG_NAME
+from goflow.config import StrPath
+from goflow.dag import NAME, NAME_RULE
+from goflow.errors import DefinitionError, LoadError, UnknownFlow
+from goflow.flow_file import import_file, innermost, no_file, telling
+from goflow.layers import display
+from goflow.workflow import Flow, build
+
+#: the function that defines a file's only flow
+DEFINE: Final = "define_workflow"
+
+#: the flows of every file loaded in this process, by its real path
+_loaded: dict[str, dict[str, Flow]] = {}
+
+
+class _NoFlow(LoadError):
+    """The file defines no flow, and nothing in it looks as if it was meant to."""
+
+
+class _Found(NamedTuple):
+    """A function that defines a flow, and where it stands."""
+
+    name: str
+    define: Callable[..., Any]
+    place: str
+
+
+def load(file: StrPath) -> dict[str, Flow]:
+    """The flows of a file by name, in the order they are defined.
+
+    The same file gives the same flows again: it is imported, and its definitions run, once per process.
+    Raises LoadError that names file and line, and lists the problems of all its flows.
+
+    >>> load("examples/myflow.py")  # doctest: +SKIP
+    {'myflow': <goflow.workflow.Flow object at 0x...>}
+    """
+    path = os.path.realpath(file)
+    if path not in _loaded:
+        _loaded[path] = _build(_find(import_file(path), path), path)
+    return dict(_loaded[path])
+
+
+def pick(flows: Mapping[str, Flow], name: str | None = None) -> Flow:
+    """The flow of that name, or the only one there is.
+
+    Raises UnknownFlow for a name that is not among them, LoadError where a name is needed.
+    """
+    if name is not None:
+        if name not in flows:
+            raise UnknownFlow(name, flows)
+        return flows[name]
+    if len(flows) != 1:
+        files = " and ".join(dict.fromkeys(display(flow.file) for flow in flows.values()))
+        raise LoadError(
+            f"{files} defines {len(flows)} flows: {', '.join(flows)}; choose one with --flow NAME"
+            if flows
+            else "there is no flow to choose from"
+        )
+    return next(iter(flows.values()))
+
+
+def load_all(patterns: Iterable[str], base: StrPath = ".") -> dict[str, Flow]:
+    """The flows of all files that goflow.toml's `flows` match, seen from the folder `base`.
+
+    Of what a wildcard matches, names that begin with `_` and files without any flow (helper modules) are
+    passed over. Raises LoadError with the problems of all files, for a pattern that leads to no flow, and
+    for a flow name in two files.
+    """
+    root = os.path.realpath(base)
+    toml = os.path.join(root, CONFIG_NAME)
+    label = f"{display(toml) if os.path.isfile(toml) else 'GOFLOW_FLOWS'}: flows: "
+    flows: dict[str, Flow] = {}
+    problems: list[str] = []
+    for pattern in patterns:
+        for flow in _of_pattern(pattern, root, label, problems):
+            other = flows.setdefault(flow.name, flow)
+            if other.file != flow.file:
+                problems.append(
+                    f"flow {flow.name!r} is defined in {display(other.file)} and in"
+                    f" {display(flow.file)}; rename one of them"
+                )
+    if problems:
+        raise LoadError("\n".join(dict.fromkeys(problems)))
+    return flows
+
+
+def _of_pattern(pattern: str, root: str, label: str, problems: list[str]) -> list[Flow]:
+    """The flows of the files a pattern matches. What is wrong is added to the problems."""
+    from glob import glob, has_magic
+
+    path = os.path.join(root, pattern)
+    wild = has_magic(pattern)
+    if not wild and not os.path.isfile(path):
+        if os.path.isdir(path):
+            hint = f"{pattern.rstrip('/')}/*.py"
+            problems.append(f"{label}{pattern!r} is a folder: expected files, such as {hint!r}")
+        else:
+            problems.append(label + no_file(path))
+        return []
+    matched = sorted(glob(pattern, root_dir=root, recursive=True)) if wild else [pattern]
+    files = [f for f in matched if os.path.isfile(os.path.join(root, f))]
+    flows: list[Flow] = []
+    before = len(problems)
+    for file in files:
+        if wild and os.path.basename(file).startswith("_"):
+            continue
+        try:
+            flows += load(os.path.join(root, file)).values()
+        except LoadError as error:
+            if not (wild and isinstance(error, _NoFlow)):
+                problems.append(str(error))
+    if not flows and len(problems) == before:
+        what = "none of its files defines a flow" if files else "no file matches"
+        problems.append(f"{label}{pattern!r}: {what} (seen from {display(root)})")
+    return flows
+
+
+def _find(module: ModuleType, file: str) -> list[_Found]:
+    """The functions of a module that define flows. Raises LoadError where there is none."""
+    found = []
+    seen: set[int] = set()
+    for value in list(vars(module).values()):
+        name = _mark_of(value)
+        if name is not None and id(value) not in seen:
+            seen.add(id(value))
+            found.append(_Found(name, value, _place(value, file)))
+    if not found:
+        found.append(_undecorated(module, file))
+    return found
+
+
+def _mark_of(value: object) -> str | None:
+    """The name `@goflow.flow` left on a function. Asks no `__getattr__`: those of mocks always answer."""
+    try:
+        own = object.__getattribute__(value, "__dict__")
+    except (AttributeError, TypeError):
+        return None
+    name = own.get("__goflow_flow__") if isinstance(own, Mapping) else None
+    return None if name is None else str(name)
+
+
+def _undecorated(module: ModuleType, file: str) -> _Found:
+    define = vars(module).get(DEFINE)
+    if define is None:
+        raise _no_flow(module, file)
+    stem = os.path.basename(file).removesuffix(".py")
+    place = _place(define, file)
+    if not NAME.fullmatch(stem):
+        raise LoadError(
+            f"{place}: {DEFINE} makes a flow named after its file, and {stem!r} is no flow name"
+            f' (allowed are {NAME_RULE}): rename the file, or put @goflow.flow("name") above the function'
+        )
+    return _Found(stem, define, place)
+
+
+def _no_flow(module: ModuleType, file: str) -> LoadError:
+    ways = (
+        f"expected a function {DEFINE}(workflow, context), or functions decorated with @goflow.flow"
+    )
+    for name, value in vars(module).items():
+        if (
+            callable(value)
+            and getattr(value, "__module__", None) == module.__name__
+            and _is_near(name)
+        ):
+            return LoadError(
+                f"{_place(value, file)}: no flow: {ways}; did you mean {name!r} to be one?"
+            )
+    return _NoFlow(f"{display(file)}: no flow in this file: {ways}")
+
+
+def _is_near(name: str) -> bool:
+    """Whether a function's name looks as if `define_workflow` was meant."""
+    import difflib
+
+    plain = name.lower().replace("_", "")
+    return plain.startswith("define") or bool(
+        difflib.get_close_matches(plain, ["defineworkflow"], cutoff=0.75)
+    )
+
+
+def _build(found: list[_Found], file: str) -> dict[str, Flow]:
+    """Run every definition, and raise all that is wrong with any of them in one LoadError."""
+    flows: dict[str, Flow] = {}
+    places: dict[str, str] = {}
+    problems: list[str] = []
+    cause: BaseException | None = None
+    for each in found:
+        first = places.setdefault(each.name, each.place)
+        try:
+            if each.name in flows or first != each.place:
+                raise LoadError(
+                    f"{each.place}: flow {each.name!r} is defined twice (first at {first})"
+                )
+            flows[each.name] = _run(each, file)
+        except DefinitionError as error:
+            cause = cause or error
+            problems += _located(error, each, file)
+        except LoadError as error:
+            cause = cause or error
+            problems.append(str(error))
+    if len(problems) == 1:
+        raise LoadError(problems[0]) from cause
+    if problems:
+        told = "".join("\n  - " + problem.replace("\n", "\n    ") for problem in problems)
+        raise LoadError(f"{display(file)} has {len(problems)} problems:{told}") from cause
+    return flows
+
+
+def _run(found: _Found, file: str) -> Flow:
+    """Run one definition. Raises DefinitionError for what it made, LoadError for how it went."""
+    label = f"flow {found.name!r}: "
+    unfit = "; ".join(_unfit(found.define))
+    if unfit:
+        raise LoadError(f"{found.place}: {label}{unfit}")
+    with telling(file, label):
+        return build(found.name, found.define, file)
+
+
+def _located(error: DefinitionError, found: _Found, file: str) -> Iterator[str]:
+    """The problems of a flow, each with the line that raised it or else that of the definition."""
+    own = innermost(error.__traceback__, file)
+    where = f"{display(own[0])}:{own[1]}" if own else found.place
+    name = os.path.basename(file)
+    folder, near = file.removesuffix(name), display(file).removesuffix(name)
+    for problem in error.problems:  # these name files in full
+        yield f"{where}: flow {found.name!r}: {problem.replace(folder, near)}"
+
+
+def _unfit(define: object) -> Iterator[str]:
+    """Why a function cannot be called as a definition."""
+    if not callable(define):
+        yield f"expected a function (workflow, context), got {type(define).__name__}"
+        return
+    if inspect.iscoroutinefunction(define) or inspect.isasyncgenfunction(define):
+        yield "a definition is a plain function, not `async def`; its nodes may be async"
+    elif inspect.isgeneratorfunction(define):
+        yield "a definition is a plain function without `yield`: nothing in it would ever run"
+    try:
+        signature = inspect.signature(define)
+    except (TypeError, ValueError):
+        return  # a builtin that tells no signature: calling it will show
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        yield f"expected a function (workflow, context), got {signature}"
+
+
+def _place(value: object, file: str) -> str:
+    """`flow.py:12`, where a function is defined; the file alone where nothing tells."""
+    function = inspect.unwrap(value) if callable(value) else value
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if inspect.iscode(code):
+        return f"{display(code.co_filename)}:{code.co_firstlineno}"
+    return display(file)
