@@ -85,16 +85,35 @@ def load_all(patterns: Iterable[str], base: StrPath = ".") -> dict[str, Flow]:
     root = os.path.realpath(base)
     toml = os.path.join(root, CONFIG_NAME)
     label = f"{display(toml) if os.path.isfile(toml) else 'GOFLOW_FLOWS'}: flows: "
-    flows: dict[str, Flow] = {}
     problems: list[str] = []
-    for pattern in patterns:
-        for flow in _of_pattern(pattern, root, label, problems):
-            other = flows.setdefault(flow.name, flow)
-            if other.file != flow.file:
-                problems.append(
-                    f"flow {flow.name!r} is defined in {display(other.file)} and in"
-                    f" {display(flow.file)}; rename one of them"
-                )
+    found = [flow for pattern in patterns for flow in _of_pattern(pattern, root, label, problems)]
+    return _by_name(found, problems)
+
+
+def load_files(files: Iterable[StrPath]) -> dict[str, Flow]:
+    """The flows of several files together, named one by one as on a command line.
+
+    Raises LoadError with the problems of all files, and for a flow name in two of them.
+    """
+    problems: list[str] = []
+    found: list[Flow] = []
+    for file in files:
+        try:
+            found += load(file).values()
+        except LoadError as error:
+            problems.append(str(error))
+    return _by_name(found, problems)
+
+
+def _by_name(found: Iterable[Flow], problems: list[str]) -> dict[str, Flow]:
+    flows: dict[str, Flow] = {}
+    for flow in found:
+        other = flows.setdefault(flow.name, flow)
+        if other.file != flow.file:
+            problems.append(
+                f"flow {flow.name!r} is defined in {display(other.file)} and in"
+                f" {display(flow.file)}; rename one of them"
+            )
     if problems:
         raise LoadError("\n".join(dict.fromkeys(problems)))
     return flows

@@ -89,7 +89,7 @@ def texts(expected: str, split: str = ",") -> Kind:
         if not isinstance(value, list | tuple):
             raise ValueError(expected)
         for item in value:
-            if not isinstance(item, str) or not item:
+            if not isinstance(item, str) or not item or "\0" in item:
                 raise ValueError(f"{expected}; {shown(item)} is not one")
         return tuple(value)
 

@@ -315,6 +315,7 @@ url = "http://:pass@example.com"
         ),
         ("flows = 'flow.py'", 'flows = "flow.py": expected a list of files'),
         ("flows = ['']", 'flows = [""]: expected a list of files'),
+        ('flows = ["a\\u0000b"]', 'flows = ["a\\u0000b"]: expected a list of files'),
         ("backend = ''", 'backend = "": expected "local", "redis"'),
         ("telemetry.endpoint = 'localhost'", '[telemetry] endpoint = "localhost": expected a URL'),
         ("serve.host = 'http://x'", '[serve] host = "http://x": expected a host name or address'),

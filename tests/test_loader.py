@@ -15,7 +15,7 @@ import pytest
 from goflow import flow_file
 from goflow.errors import LoadError, UnknownFlow
 from goflow.flow_file import module_name
-from goflow.loader import load, load_all, pick
+from goflow.loader import load, load_all, load_files, pick
 
 ONE = """
 def define_workflow(workflow, context):
@@ -535,3 +535,20 @@ def test_a_flow_name_in_two_files_is_told_with_both(folder: Path) -> None:
         load_all(["*/same.py"], folder)
     with pytest.raises(LoadError, match=r"^flow 'same' is defined in a/same\.py and in b/same\.py"):
         load_all(["a/same.py", "b/same.py"], folder)
+
+
+def test_load_files_takes_every_name_as_it_is(folder: Path) -> None:
+    write("one.py", ONE)
+    write("_two[1].py", SEVERAL)
+    assert list(load_files(["one.py", folder / "_two[1].py", "one.py"])) == ["one", "zebra", "ape"]
+    write("other/one.py", ONE)
+    write("raising.py", "1/0")
+    with pytest.raises(LoadError) as caught:
+        load_files(["one.py", "raising.py", "gone.py", "other/one.py"])
+    assert [
+        re.sub(r"(raised|\(there is).*", "", line) for line in str(caught.value).splitlines()
+    ] == [
+        "raising.py:1: ",
+        "no file gone.py, did you mean 'one.py'?",
+        "flow 'one' is defined in one.py and in other/one.py; rename one of them",
+    ]
