@@ -48,6 +48,10 @@ class Observer(Protocol):
 
     def troubled(self, error: BackendError) -> None: ...
 
+    def pulse(self) -> float | None:
+        """Called on every turn of the loop; answers in how many seconds to be called again."""
+        ...
+
 
 class Quiet:
     """An observer that looks away."""
@@ -63,6 +67,10 @@ class Quiet:
 
     def troubled(self, error: BackendError) -> None:
         """Ignore it."""
+
+    def pulse(self) -> float | None:
+        """Needs no clock."""
+        return None
 
 
 class Worker:
@@ -289,6 +297,9 @@ class Worker:
             return 0.0
         now = time.time()
         due = [self._tick_at - now, self._renew_at - now]
+        pulse = self._observer.pulse()
+        if pulse is not None:
+            due.append(pulse)
         if self._backlog:
             due.append(self._hoarding - time.monotonic())
         if self._draining is not None:

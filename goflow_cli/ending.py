@@ -8,22 +8,40 @@ from goflow_cli import exit_codes
 from goflow_cli.session import note, put_result
 
 
-def print_end(backend: Backend, run: Run, interrupted: bool = False) -> int:
-    """The result to stdout, or why there is none to stderr; the exit code of the run's end."""
-    if run.state == "succeeded":
-        put_result(backend.result(run.id).data)
-        return exit_codes.DONE
-    if run.state == "failed":
-        note(f"goflow: run {run.id} failed: {run.error}")
-        note(f"  see `goflow show {run.id}`; `goflow retry {run.id}` continues from there")
-        return exit_codes.FAILED
-    if run.state == "stopped":
-        note(f"goflow: run {run.id} was stopped; `goflow retry {run.id}` continues from there")
-        return exit_codes.INTERRUPTED if interrupted else exit_codes.STOPPED
-    if run.abandoned:
+def print_end(
+    backend: Backend, run: Run, interrupted: bool = False, *, as_json: bool = False
+) -> int:
+    """The result to stdout, or why there is none to stderr; the exit code of the run's end.
+
+    With `as_json` stdout gets one JSON object instead: the run, and its result where there is one.
+    """
+    if run.abandoned and not run.state.terminal:
         raise Conflict(
             f"run {run.id} was left unfinished by a process that is gone;"
             f" `goflow retry {run.id}` continues it"
         )
-    note(f"goflow: run {run.id} is {run.state}")
-    return exit_codes.TIMED_OUT
+    if as_json:
+        from goflow_cli.told import print_json, run_with_result
+
+        print_json(run_with_result(backend, run))
+    elif run.state == "succeeded":
+        put_result(backend.result(run.id).data)
+    elif run.state == "failed":
+        note(f"goflow: run {run.id} failed: {run.error}")
+        note(f"  see `goflow show {run.id}`; `goflow retry {run.id}` continues from there")
+    elif run.state == "stopped":
+        note(f"goflow: run {run.id} was stopped; `goflow retry {run.id}` continues from there")
+    else:
+        note(f"goflow: run {run.id} is {run.state}")
+    return exit_code(run, interrupted)
+
+
+def exit_code(run: Run, interrupted: bool = False) -> int:
+    """SPEC 4's code for where a run is."""
+    if run.state == "stopped" and interrupted:
+        return exit_codes.INTERRUPTED
+    return {
+        "succeeded": exit_codes.DONE,
+        "failed": exit_codes.FAILED,
+        "stopped": exit_codes.STOPPED,
+    }.get(run.state, exit_codes.TIMED_OUT)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Final, NoReturn
 
 import click
 
 from goflow.errors import GoflowError
-from goflow_cli.exit_codes import INTERRUPTED, TIMED_OUT, USAGE
+from goflow_cli.exit_codes import FAILED, INTERRUPTED, TIMED_OUT, USAGE
 
-#: command -> (module, help, shown in the first group): the help is here so that `goflow --help` loads none
+#: command -> (module, help): the help stands here so that `goflow --help` loads no command
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("run", "Run a flow to its end and print its result."),
     "submit": ("submit", "Hand a run to the backend's workers."),
@@ -99,8 +100,13 @@ def main(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     if debug:  # it may stand anywhere: whoever adds it to a failed command adds it at the end
         arguments = ["--debug", *(a for a in arguments if a != "--debug")]
+    return answer(lambda: cli.main(arguments, "goflow", standalone_mode=False), debug)
+
+
+def answer(work: Callable[[], object], debug: bool) -> int:
+    """Do it, and turn whatever it raises into one message and an exit code."""
     try:
-        code = cli.main(arguments, prog_name="goflow", standalone_mode=False)
+        code = work()
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as error:
         return error.exit_code
@@ -116,10 +122,10 @@ def main(arguments: list[str]) -> int:
         return _fail(str(error), TIMED_OUT, debug)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
+        return FAILED
     except Exception as error:  # noqa: BLE001 - a mistake of ours, still one message
         hint = "this is a mistake in goflow; `--debug` shows where"
-        return _fail(f"{type(error).__name__}: {error} ({hint})", 1, debug)
+        return _fail(f"{type(error).__name__}: {error} ({hint})", FAILED, debug)
 
 
 def _usage(error: click.UsageError) -> int:

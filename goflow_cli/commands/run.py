@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from collections.abc import Callable, Mapping, Sequence
 
 import click
 
-from goflow.engine import request
-from goflow.errors import Conflict
+from goflow.backend import Run
+from goflow.payload import Payload
 from goflow.runid import checked, new_run_id
+from goflow.workflow import Flow
 from goflow_cli.data import read_data, read_query
+from goflow_cli.ending import print_end
 from goflow_cli.session import Session, backend_option, json_option
+
+Accepted = Callable[[Run], None]
 
 
 @click.command()
@@ -41,16 +44,73 @@ def run(
     goflow run flow.py --data hallo
     goflow run flow.py --data @order.json --query dry=1
     """
-    payload = read_data(data)
-    options = read_query(query)
+    payload, options = read_data(data), read_query(query)
     run_id = new_run_id() if request_id is None else checked(request_id)
     if detach and ephemeral:
         raise click.UsageError("--detach and --ephemeral exclude each other: nothing would be left")
     session = Session(file, backend, ephemeral=ephemeral)
+
+    def execute(accepted: Accepted) -> int:
+        store = session.backend  # opened before user code changes sys.path
+        flow = session.flow(file, name)
+        if store.exclusive:
+            return _here(session, flow, payload, options, run_id, accepted, as_json)
+        return _elsewhere(session, flow, payload, options, run_id, accepted, as_json)
+
     if detach:
         from goflow_cli.detach import detached
 
-        return detached(
-            lambda accepted: _here(session, file, name, payload, options, run_id, accepted)
-        )
-    return _here(session, file, name, payload, options, run_id, None, as_json)
+        return detached(execute)
+    return execute(lambda run: None)
+
+
+def _here(
+    session: Session,
+    flow: Flow,
+    payload: Payload,
+    query: Mapping[str, Sequence[str]],
+    run_id: str,
+    accepted: Accepted,
+    as_json: bool,
+) -> int:
+    from goflow.engine import request
+    from goflow.host import own_run
+    from goflow_cli.watching import watcher
+
+    backend = session.backend
+
+    def begin(me: int) -> Run:
+        run = backend.submit(request(flow.plan, run_id, payload, query, owner=me))
+        accepted(run)
+        return run
+
+    with watcher(backend, flow.plan, run_id) as observer:
+        run, interrupted = own_run(backend, flow, session.config, begin, observer=observer)
+    if not (run.state.terminal or run.abandoned or interrupted):
+        return _wait(session, run, as_json)  # the id is another process's run
+    return print_end(backend, run, interrupted, as_json=as_json)
+
+
+def _elsewhere(
+    session: Session,
+    flow: Flow,
+    payload: Payload,
+    query: Mapping[str, Sequence[str]],
+    run_id: str,
+    accepted: Accepted,
+    as_json: bool,
+) -> int:
+    from goflow.client import Client
+    from goflow.host import register
+
+    register(session.backend, flow)
+    client = Client(session.backend, config=session.config)
+    run = client.submit(flow.name, payload, run_id=run_id, query=query, plan=flow.plan)
+    accepted(run)
+    return _wait(session, run, as_json)
+
+
+def _wait(session: Session, run: Run, as_json: bool) -> int:
+    from goflow_cli.waiting import wait_watching
+
+    return wait_watching(session, run, None, as_json=as_json)

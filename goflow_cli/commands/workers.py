@@ -1,0 +1,39 @@
+"""`goflow workers`: who is working on what."""
+
+from __future__ import annotations
+
+import time
+
+import click
+import msgspec
+
+from goflow_cli.session import Session, backend_option, json_option, note
+from goflow_cli.table import duration, print_table
+from goflow_cli.told import print_json
+
+
+@click.command()
+@backend_option
+@json_option
+def workers(backend: str | None, as_json: bool) -> int:
+    """List the processes that take tasks, and what they hold."""
+    found = Session(None, backend).backend.workers()
+    if as_json:
+        print_json(msgspec.to_builtins(found))
+        return 0
+    if not found:
+        note("goflow: no workers; `goflow worker FILE` starts one")
+        return 0
+    rows = [
+        [
+            f"{worker.host}:{worker.pid}",
+            "alive" if worker.alive else "gone",
+            f"{len(worker.doing)}/{worker.concurrency}",
+            duration(time.time() - worker.started),
+            ", ".join(sorted({flow for flow, _ in worker.flows})) or "(one run)",
+            ", ".join(worker.doing[:3]) + (", ..." if len(worker.doing) > 3 else ""),
+        ]
+        for worker in found
+    ]
+    print_table(["WORKER", "STATE", "BUSY", "UP", "FLOWS", "DOING"], rows)
+    return 0

@@ -1,0 +1,107 @@
+"""Waiting for a run that others execute: woken, never polling."""
+
+from __future__ import annotations
+
+import select
+import time
+
+import click
+
+from goflow.backend import Backend, Run
+from goflow_cli.ending import print_end
+from goflow_cli.exit_codes import INTERRUPTED, TIMED_OUT
+from goflow_cli.session import Session, note
+
+
+class Seconds(click.ParamType[float]):
+    """The optional SECONDS of `--wait`."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            seconds = float(str(value).removesuffix("s"))
+        except ValueError:
+            self.fail(f"expected seconds, such as 30, got {value!r}", param, ctx)
+        if not seconds >= 0:
+            self.fail(f"expected seconds >= 0, got {value!r}", param, ctx)
+        return seconds
+
+
+class WaitCommand(click.Command):
+    """A command whose `--wait` may be followed by a number, and leaves any other word alone."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        prepared: list[str] = []
+        for position, word in enumerate(args):
+            prepared.append(word)
+            if word == "--":
+                prepared += args[position + 1 :]
+                break
+            following = args[position + 1] if position + 1 < len(args) else ""
+            if word == "--wait" and not _is_number(following):
+                prepared[-1] = f"--wait={FOREVER}"
+        return super().parse_args(ctx, prepared)
+
+
+#: what a bare `--wait` means
+FOREVER = "inf"
+
+
+def wait_watching(
+    session: Session, run: Run, seconds: float | None, *, as_json: bool = False
+) -> int:
+    """Wait for the end of a run and print it. Ctrl-C stops the waiting, not the run."""
+    backend = session.backend
+    if not run.state.terminal:
+        tell_worker(backend, run)
+    try:
+        ended = wait(backend, run.id, seconds)
+    except KeyboardInterrupt:
+        note(f"goflow: run {run.id} goes on; `goflow result {run.id} --wait` waits again")
+        return INTERRUPTED
+    if not ended.state.terminal and not ended.abandoned:
+        note(f"goflow: run {run.id} has not ended after {seconds:g} s: it is {ended.state}")
+        return TIMED_OUT
+    return print_end(backend, ended, as_json=as_json)
+
+
+def wait(backend: Backend, run_id: str, seconds: float | None) -> Run:
+    """The run as soon as it has ended, was abandoned, or `seconds` are over."""
+    deadline = None if seconds is None or seconds == float("inf") else time.monotonic() + seconds
+    waker = backend.watch(run_id)
+    try:
+        while True:
+            waker.clear()
+            run = backend.run(run_id)
+            left = None if deadline is None else deadline - time.monotonic()
+            if run.state.terminal or run.abandoned or (left is not None and left <= 0):
+                return run
+            select.select([waker], [], [], left)
+    finally:
+        waker.close()
+
+
+def tell_worker(backend: Backend, run: Run) -> None:
+    """Say on stderr that nobody is there to execute a run, where that is so."""
+    if run.owner:
+        return
+    workers = [worker for worker in backend.workers() if worker.alive]
+    if any((run.flow, run.fingerprint) in worker.flows for worker in workers):
+        return
+    reason = (
+        f"no worker has this definition of {run.flow!r} ({run.fingerprint})"
+        if any(run.flow == name for worker in workers for name, _ in worker.flows)
+        else f"no worker knows the flow {run.flow!r}"
+    )
+    note(f"goflow: {reason}; run {run.id} waits until `goflow worker FILE` is started")
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word.removesuffix("s"))
+    except ValueError:
+        return False
+    return True
