@@ -1,44 +1,22 @@
-"""Flows out of files: which functions of a file define one, and everything wrong with them at once.
-
-Every function decorated with `@goflow.flow` that is in the file's module, in the order of definition; where
-there is none, the function `define_workflow(workflow, context)`, whose flow is called like the file.
-"""
+"""Flows out of files: imported and defined once per process, everything wrong with them told at once."""
 
 # ruff: noqa: PTH112, PTH113, PTH118, PTH119, PTH207
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import ModuleType
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
 
 from goflow.config import NAME as CONFIG_NAME
 from goflow.config import StrPath
-from goflow.dag import NAME, NAME_RULE
+from goflow.definitions import Found, NoFlow, find, unfit
 from goflow.errors import DefinitionError, LoadError, UnknownFlow
 from goflow.flow_file import import_file, innermost, no_file, telling
 from goflow.layers import display
 from goflow.workflow import Flow, build
 
-#: the function that defines a file's only flow
-DEFINE: Final = "define_workflow"
-
 #: the flows of every file loaded in this process, by its real path
 _loaded: dict[str, dict[str, Flow]] = {}
-
-
-class _NoFlow(LoadError):
-    """The file defines no flow, and nothing in it looks as if it was meant to."""
-
-
-class _Found(NamedTuple):
-    """A function that defines a flow, and where it stands."""
-
-    name: str
-    define: Callable[..., Any]
-    place: str
 
 
 def load(file: StrPath) -> dict[str, Flow]:
@@ -52,7 +30,7 @@ def load(file: StrPath) -> dict[str, Flow]:
     """
     path = os.path.realpath(file)
     if path not in _loaded:
-        _loaded[path] = _build(_find(import_file(path), path), path)
+        _loaded[path] = _build(find(import_file(path), path), path)
     return dict(_loaded[path])
 
 
@@ -142,7 +120,7 @@ def _of_pattern(pattern: str, root: str, label: str, problems: list[str]) -> lis
         try:
             flows += load(os.path.join(root, file)).values()
         except LoadError as error:
-            if not (wild and isinstance(error, _NoFlow)):
+            if not (wild and isinstance(error, NoFlow)):
                 problems.append(str(error))
     if not flows and len(problems) == before:
         what = "none of its files defines a flow" if files else "no file matches"
@@ -150,71 +128,7 @@ def _of_pattern(pattern: str, root: str, label: str, problems: list[str]) -> lis
     return flows
 
 
-def _find(module: ModuleType, file: str) -> list[_Found]:
-    """The functions of a module that define flows. Raises LoadError where there is none."""
-    found = []
-    seen: set[int] = set()
-    for value in list(vars(module).values()):
-        name = _mark_of(value)
-        if name is not None and id(value) not in seen:
-            seen.add(id(value))
-            found.append(_Found(name, value, _place(value, file)))
-    if not found:
-        found.append(_undecorated(module, file))
-    return found
-
-
-def _mark_of(value: object) -> str | None:
-    """The name `@goflow.flow` left on a function. Asks no `__getattr__`: those of mocks always answer."""
-    try:
-        own = object.__getattribute__(value, "__dict__")
-    except (AttributeError, TypeError):
-        return None
-    name = own.get("__goflow_flow__") if isinstance(own, Mapping) else None
-    return None if name is None else str(name)
-
-
-def _undecorated(module: ModuleType, file: str) -> _Found:
-    define = vars(module).get(DEFINE)
-    if define is None:
-        raise _no_flow(module, file)
-    stem = os.path.basename(file).removesuffix(".py")
-    place = _place(define, file)
-    if not NAME.fullmatch(stem):
-        raise LoadError(
-            f"{place}: {DEFINE} makes a flow named after its file, and {stem!r} is no flow name"
-            f' (allowed are {NAME_RULE}): rename the file, or put @goflow.flow("name") above the function'
-        )
-    return _Found(stem, define, place)
-
-
-def _no_flow(module: ModuleType, file: str) -> LoadError:
-    ways = (
-        f"expected a function {DEFINE}(workflow, context), or functions decorated with @goflow.flow"
-    )
-    for name, value in vars(module).items():
-        if (
-            callable(value)
-            and getattr(value, "__module__", None) == module.__name__
-            and _is_near(name)
-        ):
-            return LoadError(
-                f"{_place(value, file)}: no flow: {ways}; did you mean {name!r} to be one?"
-            )
-    return _NoFlow(f"{display(file)}: no flow in this file: {ways}")
-
-
-def _is_near(name: str) -> bool:
-    """Whether a function's name looks as if `define_workflow` was meant."""
-    import difflib
-
-    plain = name.lower().replace("_", "")
-    return plain.startswith("define") or bool(
-        difflib.get_close_matches(plain, ["defineworkflow"], cutoff=0.75)
-    )
-
-
-def _build(found: list[_Found], file: str) -> dict[str, Flow]:
+def _build(found: list[Found], file: str) -> dict[str, Flow]:
     """Run every definition, and raise all that is wrong with any of them in one LoadError."""
     flows: dict[str, Flow] = {}
     places: dict[str, str] = {}
@@ -242,17 +156,17 @@ def _build(found: list[_Found], file: str) -> dict[str, Flow]:
     return flows
 
 
-def _run(found: _Found, file: str) -> Flow:
+def _run(found: Found, file: str) -> Flow:
     """Run one definition. Raises DefinitionError for what it made, LoadError for how it went."""
     label = f"flow {found.name!r}: "
-    unfit = "; ".join(_unfit(found.define))
-    if unfit:
-        raise LoadError(f"{found.place}: {label}{unfit}")
+    reasons = "; ".join(unfit(found.define))
+    if reasons:
+        raise LoadError(f"{found.place}: {label}{reasons}")
     with telling(file, label):
         return build(found.name, found.define, file)
 
 
-def _located(error: DefinitionError, found: _Found, file: str) -> Iterator[str]:
+def _located(error: DefinitionError, found: Found, file: str) -> Iterator[str]:
     """The problems of a flow, each with the line that raised it or else that of the definition."""
     own = innermost(error.__traceback__, file)
     where = f"{display(own[0])}:{own[1]}" if own else found.place
@@ -260,31 +174,3 @@ def _located(error: DefinitionError, found: _Found, file: str) -> Iterator[str]:
     folder, near = file.removesuffix(name), display(file).removesuffix(name)
     for problem in error.problems:  # these name files in full
         yield f"{where}: flow {found.name!r}: {problem.replace(folder, near)}"
-
-
-def _unfit(define: object) -> Iterator[str]:
-    """Why a function cannot be called as a definition."""
-    if not callable(define):
-        yield f"expected a function (workflow, context), got {type(define).__name__}"
-        return
-    if inspect.iscoroutinefunction(define) or inspect.isasyncgenfunction(define):
-        yield "a definition is a plain function, not `async def`; its nodes may be async"
-    elif inspect.isgeneratorfunction(define):
-        yield "a definition is a plain function without `yield`: nothing in it would ever run"
-    try:
-        signature = inspect.signature(define)
-    except (TypeError, ValueError):
-        return  # a builtin that tells no signature: calling it will show
-    try:
-        signature.bind(None, None)
-    except TypeError:
-        yield f"expected a function (workflow, context), got {signature}"
-
-
-def _place(value: object, file: str) -> str:
-    """`flow.py:12`, where a function is defined; the file alone where nothing tells."""
-    function = inspect.unwrap(value) if callable(value) else value
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    if inspect.iscode(code):
-        return f"{display(code.co_filename)}:{code.co_firstlineno}"
-    return display(file)
