@@ -15,7 +15,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from goflow.backend import Backend, Definition, FlowKey, Run, WorkerInfo
-from goflow.worker import Observer, Worker
+from goflow.observer import Observer
+from goflow.worker import Worker
 from goflow.workflow import Flow
 
 if TYPE_CHECKING:

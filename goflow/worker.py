@@ -4,8 +4,8 @@ One thread, one loop. It does all the talking to the store and runs no user code
 finished while it was busy goes into one commit, and the same call brings the next tasks; a lone result
 is committed at once.
 
-Small tasks travel in batches, sized so that a child has about a millisecond of work at hand; a
-task that takes longer, or has a timeout, travels alone, so that nothing waits behind it.
+Small tasks travel in batches (pace.py); what a dead child had not answered is handed to another one,
+except the task it was executing, which is settled by what is known of the death.
 """
 
 from __future__ import annotations
@@ -16,61 +16,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 from goflow.backend import Ask, Backend, FlowKey, Waker
 from goflow.child import Get, Result, Results, Staged
 from goflow.engine import after_failure, refusal
 from goflow.errors import BackendError
 from goflow.message import DIED, TIMED_OUT, Claim, Failure, Input, Outcome, Task
+from goflow.observer import Observer, Quiet
+from goflow.pace import Pace
 from goflow.pool import Child, Pool
 from goflow.workflow import Flow
 
-#: how much work a batch holds, in seconds, and at most how many tasks
-BATCH_SECONDS: Final = 0.001
-BATCH_TASKS: Final = 32
 #: a claimed task that found no free child goes back after this many seconds
 HOARD: Final = 0.05
-#: a new measurement's weight in a node's expected duration
-_WEIGHT: Final = 0.3
 #: seconds between attempts to reach a store that refuses
 _PATIENCE: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-
-
-class Observer(Protocol):
-    """What a worker tells whoever watches it; every method is optional work."""
-
-    def started(self, task: Task) -> None: ...
-
-    def printed(self, task: Task, data: bytes) -> None: ...
-
-    def finished(self, outcome: Outcome, accepted: bool) -> None: ...
-
-    def troubled(self, error: BackendError) -> None: ...
-
-    def pulse(self) -> float | None:
-        """Called on every turn of the loop; answers in how many seconds to be called again."""
-        ...
-
-
-class Quiet:
-    """An observer that looks away."""
-
-    def started(self, task: Task) -> None:
-        """Ignore it."""
-
-    def printed(self, task: Task, data: bytes) -> None:
-        """Ignore it."""
-
-    def finished(self, outcome: Outcome, accepted: bool) -> None:
-        """Ignore it."""
-
-    def troubled(self, error: BackendError) -> None:
-        """Ignore it."""
-
-    def pulse(self) -> float | None:
-        """Needs no clock."""
-        return None
 
 
 class Worker:
@@ -119,8 +80,7 @@ class Worker:
         self._backlog: deque[Claim] = deque()
         self._hoarding = 0.0
         self._outcomes: list[Outcome] = []
-        self._expected: dict[tuple[FlowKey, str], float] = {}
-        self._pace = 1.0
+        self._pace = Pace(self._flows)
         self._doomed: dict[str, str] = {}
         self._deaf = 0
         self._draining: float | None = None
@@ -211,8 +171,7 @@ class Worker:
         """How many tasks to ask for: what free children can hold, less what is at hand."""
         if self._draining is not None:
             return 0
-        size = max(1, min(BATCH_TASKS, int(BATCH_SECONDS / self._pace)))
-        return self._pool.room * size - len(self._backlog)
+        return self._pool.room * self._pace.size - len(self._backlog)
 
     def _dispatch(self) -> None:
         """Give what is at hand to free children; what none can take soon goes back to the store."""
@@ -231,45 +190,15 @@ class Worker:
             self._backlog.clear()
 
     def _feed(self, child: Child) -> None:
-        """Hand a child its next batch: one task of unknown or long duration, or several small ones."""
-        now = time.time()
-        share = -(-len(self._backlog) // self._pool.room)
-        batch = [self._backlog.popleft()]
-        if batch[0].complete and self._expects(batch[0].task) is not None:
-            most = min(share, BATCH_TASKS)
-            total = self._expects(batch[0].task) or 0.0
-            while len(batch) < most and self._backlog and self._backlog[0].complete:
-                expected = self._expects(self._backlog[0].task)
-                if expected is None or total + expected > BATCH_SECONDS:
-                    break
-                total += expected
-                batch.append(self._backlog.popleft())
+        """Hand a child its next batch."""
+        batch = self._pace.batch(self._backlog, self._pool.room)
         for claim in batch:
             self._observer.started(claim.task)
-        try:
-            child.send(batch, now)
+        with suppress(OSError):  # it is dead: its sentinel will say so
+            child.send(batch, time.time())
             if not batch[0].complete:
-                task = batch[0].task
-                chunks = self._backend.inputs(task)
+                chunks = self._backend.inputs(batch[0].task)
                 child.send_inputs([Input(*pair) for pair in chunk] for chunk in chunks)
-        except OSError:
-            return  # it is dead; its sentinel will say so
-
-    def _expects(self, task: Task) -> float | None:
-        """A task's expected seconds where it is small enough to travel in company, else None."""
-        if task.path.startswith("~") or task.lost or task.path in self._doomed:
-            return None
-        key = self._node_key(task)
-        expected = self._expected.get(key)
-        if expected is None or expected > BATCH_SECONDS / 2:
-            return None
-        return expected
-
-    def _node_key(self, task: Task) -> tuple[FlowKey, str]:
-        key = _key(task)
-        if task.path.endswith("]") or task.path.startswith("~"):
-            return key, task.path[:1]
-        return key, self._flows[key].plan.locate(task.path).static
 
     # -- waiting and what it brings ---------------------------------------------------------------
 
@@ -331,10 +260,8 @@ class Worker:
             self._backend.stage(child.claims[0].task, message.items)
         elif isinstance(message, Get):
             value = self._backend.context(child.claims[0].task.run_id, message.key)
-            try:
+            with suppress(OSError):
                 child.answer(value)
-            except OSError:
-                return
 
     def _on_output(self, child: Child) -> None:
         if not child.drain(self._echo):
@@ -347,13 +274,7 @@ class Worker:
         claim, log = child.settle(result, self._echo)
         task = claim.task
         self._doomed.pop(task.token, None)
-        took = result.finished - result.started
-        key = self._node_key(task)
-        before = self._expected.get(key, took)
-        timeout = self._timeout_of(task)
-        if timeout is None:
-            self._expected[key] = before + (took - before) * _WEIGHT
-        self._pace += (max(took, 1e-5) - self._pace) * _WEIGHT
+        self._pace.learn(task, result.finished - result.started)
         if result.failure is not None:
             self._fail(task, result.failure, result.started, result.finished, log, result.digest)
             return
@@ -449,12 +370,7 @@ class Worker:
     def _task_timeout(self, child: Child) -> float | None:
         if not child.claims or child.killed:
             return None
-        return self._timeout_of(child.claims[0].task)
-
-    def _timeout_of(self, task: Task) -> float | None:
-        if task.path.startswith("~") or task.path.endswith("]"):
-            return None
-        return self._flows[_key(task)].plan.locate(task.path).node.timeout
+        return self._pace.timeout(child.claims[0].task)
 
     def _tick(self, now: float) -> None:
         due = self._backend.tick(self._id)

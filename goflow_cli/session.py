@@ -53,21 +53,17 @@ class Session:
 
     def flow(self, file: str, name: str | None) -> Flow:
         """The one flow of a file, or that of the name."""
-        from pathlib import Path
-
         from goflow.loader import load, pick
 
-        return pick(load(Path(file)), name)
+        return pick(load(file), name)
 
     def flows(self, files: tuple[str, ...] = ()) -> dict[str, Flow]:
         """All flows of these files, else of goflow.toml's `flows`."""
-        from pathlib import Path
-
-        from goflow.loader import load_all
+        from goflow.loader import load_all, load_files
 
         if files:
-            return load_all([str(Path(file).absolute()) for file in files], Path.cwd())
-        return load_all(self.config.flows, Path(self.config.base))
+            return load_files(files)
+        return load_all(self.config.flows, self.config.base)
 
 
 def put_result(data: bytes) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from goflow.backend import Backend
 from goflow.message import Task
 from goflow.plan import Plan
-from goflow.worker import Observer, Quiet
+from goflow.observer import Observer, Quiet
 
 #: how much of what an attempt prints is echoed, in bytes
 ECHO_LIMIT = 65536
