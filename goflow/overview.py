@@ -1,0 +1,373 @@
+"""What people see of a run: its plan and what is recorded of it, combined. Pure, no store, no terminal.
+
+A run records only what it has reached, one instance per scope. People ask about the flow they wrote:
+`overview` answers per node of the definition, with the instances inside a foreach summed up, and
+`rows` per instance. Both also name what is not recorded: a node the run has not come to is `waiting`,
+one it went past (another condition was chosen, the run failed) is `skipped`, one that a stop kept from
+running is `stopped`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from goflow.backend import NodeRun, Run
+from goflow.message import FINALLY, ON_FAILURE
+from goflow.plan import Graph, Node, Plan, encode_key
+from goflow.state import NodeState, RunState
+
+#: how many instances of each sort `Overview.notable` keeps: more than any terminal shows
+NOTABLE: Final = 100
+
+
+class NodeSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A node of the definition over all its instances in a run.
+
+    `instances` counts those that exist or will (its scopes are open), `counts` says in which states they
+    are. Of a branch, `width` and `done` count the scopes it opened and those that are complete; `chosen`
+    holds the condition keys chosen so far, None before any choice. Times are seconds since the epoch:
+    the first start and, when nothing of it is on its way any more, the last end.
+    """
+
+    path: str
+    state: NodeState
+    instances: int = 1
+    counts: dict[NodeState, int] = {}
+    attempt: int = 0
+    started: float | None = None
+    finished: float | None = None
+    error: str | None = None
+    width: int | None = None
+    done: int = 0
+    chosen: frozenset[str] | None = None
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as people see it at the time `now`.
+
+    `nodes` is by static path (`each[]/verify`) in the order of `Plan.walk`; `handlers` are the recorded
+    `~on_failure` and `~finally`; `counts` are the recorded and expected instances of plain nodes by
+    state (a node in a scope that is not open counts once). `notable` are the instances worth a line when there is room for few: failed ones, those on
+    their way, then the latest that ended.
+    """
+
+    run: Run
+    now: float
+    nodes: dict[str, NodeSummary]
+    handlers: tuple[NodeRun, ...] = ()
+    counts: dict[NodeState, int] = {}
+    notable: tuple[NodeRun, ...] = ()
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A node instance as `goflow show --json` lists it."""
+
+    path: str
+    state: NodeState
+    attempt: int = 0
+    started: float | None = None
+    finished: float | None = None
+    error: str | None = None
+
+
+def overview(
+    plan: Plan, run: Run, recorded: Sequence[NodeRun], now: float | None = None
+) -> Overview:
+    """Combine a plan with what a run has recorded.
+
+    `now` is what running nodes are timed against (the present by default). Nodes that the plan does not
+    have (the run was moved to another definition) are left out.
+    """
+    failed = _failed(recorded)
+    nodes = [_settled(node, run, failed) for node in recorded]
+    tallies = _tally(plan, nodes)
+    told: dict[str, NodeSummary] = {}
+    counts: dict[NodeState, int] = {}
+    _summarise(plan.graph, "", 1, _unreached(run), tallies, told, counts)
+    return Overview(
+        run=run,
+        now=time.time() if now is None else now,
+        nodes=told,
+        handlers=tuple(node for node in nodes if node.path in (ON_FAILURE, FINALLY)),
+        counts={state: counts[state] for state in NodeState if counts.get(state)},
+        notable=_notable(nodes),
+    )
+
+
+def rows(plan: Plan, run: Run, recorded: Sequence[NodeRun]) -> Iterator[Row]:
+    """The recorded instances in their order, then those to come in scopes that are known.
+
+    A scope is known when it is open, or when its condition was decided against (its nodes are then
+    `skipped`). The joins the engine adds (`each[alice]`, `~result`) are listed only where they failed.
+    """
+    failed = _failed(recorded)
+    seen: dict[str, NodeRun] = {}
+    for node in recorded:
+        if _internal(node.path) and node.state != NodeState.FAILED:
+            continue
+        node = seen[node.path] = _settled(node, run, failed)
+        yield Row(
+            path=node.path,
+            state=node.state,
+            attempt=node.attempt,
+            started=node.started,
+            finished=node.finished,
+            error=node.error,
+        )
+    yield from _unseen(plan.graph, "", _unreached(run), seen)
+
+
+def _internal(path: str) -> bool:
+    return path.endswith("]") or (path.startswith("~") and path not in (ON_FAILURE, FINALLY))
+
+
+def _unreached(run: Run) -> NodeState:
+    """The state of a node that the run has not come to."""
+    end = run.state if run.state.terminal else run.ending
+    if end == RunState.STOPPED or run.state == RunState.STOPPING:
+        return NodeState.STOPPED
+    return NodeState.WAITING if end is None else NodeState.SKIPPED
+
+
+def _failed(recorded: Iterable[NodeRun]) -> frozenset[str]:
+    """The paths of everything around a failed instance: what cannot complete because of it."""
+    around: set[str] = set()
+    for node in recorded:
+        if node.state == NodeState.FAILED:
+            path = node.path
+            while path := _owner(path):
+                around.add(path)
+    return frozenset(around)
+
+
+def _owner(path: str) -> str:
+    """The branch or sub-DAG that a path lies in; "" at the root. A scope's join lies in its branch."""
+    head = path if path.endswith("]") else path.rpartition("/")[0]
+    return head.rpartition("[")[0] if head.endswith("]") else head
+
+
+def _settled(node: NodeRun, run: Run, failed: frozenset[str]) -> NodeRun:
+    """The instance with a state that can be true now that the run has ended, or is about to.
+
+    A store may leave ready tasks and open branches of an ended run as they were.
+    """
+    unreached = _unreached(run)
+    if unreached == NodeState.WAITING or node.path.startswith("~"):
+        return node
+    pending = (NodeState.WAITING, NodeState.READY, NodeState.RETRYING)
+    open_branch = node.state == NodeState.RUNNING and node.width is not None
+    if open_branch and node.path in failed:
+        return msgspec.structs.replace(node, state=NodeState.FAILED)
+    if node.state in pending or (run.state.terminal and node.state == NodeState.RUNNING):
+        return msgspec.structs.replace(node, state=unreached)
+    return node
+
+
+class _Tally:
+    """What is recorded of one static node, added up."""
+
+    __slots__ = (
+        "attempt",
+        "choices",
+        "counts",
+        "done",
+        "error",
+        "finished",
+        "opened",
+        "started",
+        "width",
+    )
+
+    def __init__(self) -> None:
+        self.counts: dict[NodeState, int] = {}
+        self.attempt = self.done = self.opened = 0
+        self.started: float | None = None
+        self.finished: float | None = None
+        self.error: str | None = None
+        self.width: int | None = None
+        self.choices: dict[str, int] = {}
+
+    def add(self, node: NodeRun) -> None:
+        self.counts[node.state] = self.counts.get(node.state, 0) + 1
+        self.attempt = max(self.attempt, node.attempt)
+        if node.started is not None and (self.started is None or node.started < self.started):
+            self.started = node.started
+        if node.finished is not None and (self.finished is None or node.finished > self.finished):
+            self.finished = node.finished
+        if node.error is not None and (self.error is None or node.state == NodeState.FAILED):
+            self.error = node.error
+        if node.width is not None:
+            self.opened += 1
+            self.width = (self.width or 0) + node.width
+            self.done += node.done
+            for key in node.keys or ():
+                self.choices[key] = self.choices.get(key, 0) + 1
+
+
+def _tally(plan: Plan, nodes: Iterable[NodeRun]) -> dict[str, _Tally]:
+    """What is recorded, by static path. Works on text alone: a live view does this ten times a second."""
+    kinds = {static: node.kind for static, node in plan.walk()}
+    tallies: dict[str, _Tally] = {}
+    owners: dict[str, str] = {}
+
+    def static(path: str) -> str:
+        head, slash, name = path.rpartition("/")
+        if not slash:
+            return path
+        owner, bracket, key = head.rpartition("[") if head.endswith("]") else (head, "", "")
+        known = owners.get(owner)
+        if known is None:
+            known = owners[owner] = static(owner)
+        if not bracket:
+            return f"{known}/{name}"
+        return f"{known}[{'' if kinds.get(known) == 'foreach' else key[:-1]}]/{name}"
+
+    for node in nodes:
+        if node.path.endswith("]"):
+            continue
+        path = static(node.path)
+        if path in kinds:
+            tally = tallies.get(path)
+            if tally is None:
+                tally = tallies[path] = _Tally()
+            tally.add(node)
+    return tallies
+
+
+def _summarise(
+    graph: Graph,
+    prefix: str,
+    scopes: int,
+    unreached: NodeState,
+    tallies: dict[str, _Tally],
+    told: dict[str, NodeSummary],
+    counts: dict[NodeState, int],
+) -> None:
+    """Summaries of a graph's nodes and of all inside them. `scopes` is how many copies of it exist."""
+    for name, node in graph.nodes.items():
+        path = prefix + name
+        tally = tallies.get(path, _EMPTY)
+        of = dict(tally.counts)
+        missing = scopes - sum(of.values())
+        if missing > 0:
+            of[unreached] = of.get(unreached, 0) + missing
+        state = _combined(of) if of else unreached
+        moving = state not in _ENDED
+        conditional = node.kind == "conditional"
+        decided = bool(tally.opened or of.get(NodeState.SUCCEEDED))
+        told[path] = NodeSummary(
+            path=path,
+            state=state,
+            instances=max(scopes, sum(of.values())),
+            counts=of,
+            attempt=tally.attempt,
+            started=tally.started,
+            finished=None if moving else tally.finished,
+            error=tally.error,
+            width=tally.width,
+            done=tally.done,
+            chosen=frozenset(tally.choices) if conditional and decided else None,
+        )
+        if node.kind == "node":
+            for each, count in (of or {state: 1}).items():
+                counts[each] = counts.get(each, 0) + count
+        for mark, inner, copies in _inside(node, tally):
+            inner_unreached = unreached
+            if not copies and unreached == NodeState.WAITING and _passed(state, of, decided):
+                inner_unreached = NodeState.SKIPPED
+            _summarise(inner, path + mark, copies, inner_unreached, tallies, told, counts)
+
+
+def _inside(node: Node, tally: _Tally) -> Iterator[tuple[str, Graph, int]]:
+    """What follows the path of each graph inside a node, the graph, and how many copies are open."""
+    for key, inner in node.dags.items():
+        if node.kind == "conditional":
+            encoded = encode_key(key)
+            yield f"[{encoded}]/", inner, tally.choices.get(encoded, 0)
+        elif node.kind == "foreach":
+            yield "[]/", inner, tally.width or 0
+        else:
+            yield "/", inner, tally.opened
+
+
+def _passed(state: NodeState, counts: dict[NodeState, int], decided: bool) -> bool:
+    """Whether a graph inside a node, of which no copy is open, will not be opened any more."""
+    undecided = (NodeState.WAITING, NodeState.READY, NodeState.RETRYING)
+    if state in (NodeState.SKIPPED, NodeState.STOPPED):
+        return True
+    return decided and not any(counts.get(each) for each in undecided)
+
+
+def _combined(counts: dict[NodeState, int]) -> NodeState:
+    """One state for many instances: the one that wants attention first."""
+    for state in _ATTENTION:
+        if counts.get(state):
+            return state
+    if counts.get(NodeState.SUCCEEDED):
+        return NodeState.RUNNING if counts.get(NodeState.WAITING) else NodeState.SUCCEEDED
+    return NodeState.WAITING if counts.get(NodeState.WAITING) else NodeState.SKIPPED
+
+
+def _notable(nodes: Sequence[NodeRun]) -> tuple[NodeRun, ...]:
+    failed, active, ended = [], [], []
+    for node in nodes:
+        if node.state == NodeState.FAILED:
+            failed.append(node)
+        elif _internal(node.path):
+            continue
+        elif node.state in (NodeState.RUNNING, NodeState.RETRYING):
+            active.append(node)
+        elif node.finished is not None:
+            ended.append(node)
+    import heapq  # the latest of very many, without sorting them all
+
+    latest = heapq.nlargest(NOTABLE, ended, key=lambda node: node.finished or 0.0)
+    active.sort(key=lambda node: (node.width is not None, node.started or 0.0))
+    return (*failed[:NOTABLE], *active[:NOTABLE], *latest)
+
+
+def _unseen(
+    graph: Graph, prefix: str, unreached: NodeState, seen: dict[str, NodeRun]
+) -> Iterator[Row]:
+    for name, node in graph.nodes.items():
+        path = prefix + name
+        record = seen.get(path)
+        if record is None:
+            yield Row(path=path, state=unreached)
+            continue
+        for head, inner, chosen in _scopes(node, record):
+            state = unreached if chosen else NodeState.SKIPPED
+            yield from _unseen(inner, head, state, seen)
+
+
+def _scopes(node: Node, record: NodeRun) -> Iterator[tuple[str, Graph, bool]]:
+    """The known scopes of a recorded branch or sub-DAG, and whether each is open."""
+    opened = record.width is not None
+    if node.kind == "conditional" and (opened or record.state == NodeState.SUCCEEDED):
+        chosen = set(record.keys or ())
+        for key, inner in node.dags.items():
+            encoded = encode_key(key)
+            yield f"{record.path}[{encoded}]/", inner, encoded in chosen
+    elif node.kind == "foreach" and opened:
+        keys = record.keys if record.keys is not None else map(str, range(record.width or 0))
+        for key in keys:
+            yield f"{record.path}[{key}]/", node.dags[""], True
+    elif node.kind == "sub_dag" and opened:
+        yield f"{record.path}/", node.dags[""], True
+
+
+_EMPTY: Final = _Tally()
+_ENDED: Final = frozenset(
+    {NodeState.SUCCEEDED, NodeState.FAILED, NodeState.SKIPPED, NodeState.STOPPED}
+)
+_ATTENTION: Final = (
+    NodeState.FAILED,
+    NodeState.RUNNING,
+    NodeState.RETRYING,
+    NodeState.READY,
+    NodeState.STOPPED,
+)

@@ -1,0 +1,1 @@
+"""How flows and runs look: one DAG layout with several painters, a live view, plain lines."""
