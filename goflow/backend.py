@@ -17,7 +17,12 @@ Rules every backend keeps:
 * A run with an ending (a node failed for good, stopped, timed out, or its end node recorded) starts
   no further node. When nothing of it runs any more, `~on_failure` (failed only) and then `~finally`
   become ready, as far as `Request.handlers` has them; then the run is terminal and waiters wake.
-* Ready tasks of a paused run wait until it is resumed.
+  The first ending stands: what fails or is stopped later is recorded and changes nothing of it, nor
+  does a handler that fails. What still runs is let finish, unless the run was stopped or timed out.
+* When a run is terminal, a node that has not succeeded is `failed` where its last attempt failed (also
+  where a retry or rescue would have come), else `stopped` in a stopped run and `skipped` in others.
+* Ready tasks of a paused run wait until it is resumed, handlers too. One that has nothing left to
+  start ends all the same.
 * A vanished holder's tasks become ready again with `Task.lost` one higher and the same attempt.
 """
 
@@ -180,7 +185,8 @@ class Queue(Protocol):
         ...
 
     def stage(self, task: Task, items: Sequence[Item]) -> None:
-        """Keep scopes of a branch that is about to open; invisible until its outcome is committed."""
+        """Keep scopes of a branch that is about to open; invisible until its outcome is committed,
+        gone when that attempt does not win. For a task that is held no more it does nothing."""
         ...
 
     def commit(
@@ -198,7 +204,8 @@ class Queue(Protocol):
     def tick(self, worker: int) -> float | None:
         """Housekeeping any worker does: promote due retries, take back what vanished workers held,
         end runs past their timeout, drop what is past its retention. Answers the time (epoch
-        seconds) of the next thing that is due, None when nothing is."""
+        seconds) of the next thing that is due, None when nothing is; a time that is past where it has
+        done a part and wants to be called again."""
         ...
 
 
@@ -222,7 +229,8 @@ class Runs(Protocol):
         ...
 
     def nodes(self, run_id: str, paths: Iterable[str] | None = None) -> list[NodeRun]:
-        """The recorded node instances (all, or those named) in the order they were first ready."""
+        """The recorded node instances (all, or those named) in the order they were first ready. One
+        that still waits for inputs may be among them, at the end, or be left out."""
         ...
 
     def arrivals(self, run_id: str, path: str) -> list[tuple[str, Payload | None]]:
@@ -234,7 +242,8 @@ class Runs(Protocol):
         ...
 
     def attempts(self, run_id: str) -> list[Attempt]:
-        """Every recorded attempt of every round, oldest first."""
+        """Every recorded attempt of every round, oldest first. `Attempt.round` is the round it ran in;
+        a task handed back is no attempt."""
         ...
 
     def logs(self, run_id: str, path: str | None = None, after: int = 0) -> list[LogLine]:
@@ -242,12 +251,19 @@ class Runs(Protocol):
         ...
 
     def control(self, run_id: str, action: Action) -> Run:
-        """Pause, resume or stop; harmless when repeated. Raises Conflict on a run that has ended."""
+        """Pause, resume or stop; harmless when repeated. Raises Conflict on a run that has ended.
+
+        A stop lifts a pause and cannot be taken back: pause and resume then change nothing. A run that
+        is about to end (`Run.ending`) is past pausing; stopping it kills what still runs, handlers
+        apart, and leaves its ending."""
         ...
 
     def retry(self, run_id: str, retry: Retry) -> Run:
-        """Open a new round. Raises Conflict for a run with a live owner, one still on its way, or a
-        succeeded one without a rewind."""
+        """Open a new round. Raises Conflict for a run with a live owner, one still on its way (an
+        abandoned one that a worker has adopted is), or a succeeded one without a rewind.
+
+        What is recorded stays; every node that is not finished is ready or waits again, at its first
+        attempt and with the `Task.round` it had. Handlers run again at the round's end."""
         ...
 
     def context(self, run_id: str, key: str) -> Payload | None:

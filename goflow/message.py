@@ -108,7 +108,8 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     """One attempt at one node instance.
 
     `token` is the fence: a commit is accepted only while the instance is still held under it. `attempt`
-    counts from 1 and goes up with each failure; `lost` counts workers that vanished while holding it.
+    counts from 1 in each round and goes up with each retry (a rescue belongs to the attempt that
+    failed); `lost` counts workers that vanished over it, and is 0 again after a retry or a rescue.
     `round` is the one that gave the instance its `idempotency_key`. `failure` is set when the task is
     to run a handler: the node's `on_failure`, or `~on_failure`. `closing` says that the instance is a
     branch or sub-DAG whose scopes have all arrived: `keys` and `width` are what it opened. `outcome` is
@@ -187,10 +188,13 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
 class Rewind(msgspec.Struct, frozen=True, array_like=True):
     """What `retry --from` (and `--adopt`) undoes or adds before a round opens; made from the plan.
 
-    `removed` are node paths that vanish with all that is inside them, except that those in `ready` keep
-    their inbox and start the round; `dropped` are the (target, source, closing) arrivals to forget;
-    `reopened` are branches and sub-DAGs around them that go back to waiting for their scopes.
-    `arrivals` are added under `by`, the recorded source of each; `fingerprint` replaces the run's.
+    `removed` are node paths whose results vanish with all that is inside them (`each` holds `each[a]/x`
+    and `each/x`; `each[a]`, the join of a scope, holds nothing); what came to them over edges stays, save
+    what is `dropped`: the (target, source, closing) arrivals to forget. Those in `ready` start the
+    round, beside whatever else is unfinished. `reopened` are branches and sub-DAGs around them that go
+    back to waiting for their scopes. All these may name what the run never recorded.
+    `arrivals` are added under `by`, the recorded source of each, and those that are there already change
+    nothing; `fingerprint` replaces the run's.
     """
 
     removed: tuple[str, ...] = ()
