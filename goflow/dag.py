@@ -6,33 +6,29 @@ the functions that belong to it, keyed by static node path.
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple, Union
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, Union
 
+from goflow.draft import (
+    DEFAULTS,
+    MAX_KEY,
+    NAME,
+    NAME_RULE,
+    Draft,
+    EdgeDraft,
+    Functions,
+    cycles,
+    is_whole,
+    option_problems,
+)
 from goflow.errors import DefinitionError, nearest
 from goflow.function import Function
-from goflow.plan import Edge, Graph, Kind, Node, define, encode_key
-
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-NAME_RULE: Final = "letters, digits, '.', '_' and '-', at most 64, the first a letter or digit"
-#: the longest foreach or condition key, in UTF-8 bytes
-MAX_KEY: Final = 256
+from goflow.plan import Edge, Graph, Node, define
 
 Work = Callable[..., Any]
 #: what stands on either side of `>>`
 Nodes = Union["NodeHandle", str, Sequence[Union["NodeHandle", str]]]
-
-
-class Functions(NamedTuple):
-    """The functions of one node. `choose` is a branch's condition or foreach."""
-
-    works: tuple[Function, ...] = ()
-    aggregator: Function | None = None
-    on_failure: Function | None = None
-    choose: Function | None = None
-    forwarders: Mapping[str, Function] = {}
 
 
 class Dag:
@@ -47,8 +43,8 @@ class Dag:
     """
 
     def __init__(self) -> None:
-        self._drafts: dict[str, _Draft] = {}
-        self._edges: dict[tuple[str, str], _EdgeDraft] = {}
+        self._drafts: dict[str, Draft] = {}
+        self._edges: dict[tuple[str, str], EdgeDraft] = {}
         self._problems: list[str] = []
 
     def node(
@@ -82,12 +78,12 @@ class Dag:
         }
         draft = self._drafts.get(name) if isinstance(name, str) else None
         if draft is None:
-            draft = self._add(_Draft(name, "node", at, options))
+            draft = self._add(Draft(name, "node", at, options))
             self._functions(draft, aggregator=aggregator, on_failure=on_failure)
-            self._problems += _option_problems(draft)
+            self._problems += option_problems(draft)
         elif draft.kind != "node":
             self._problem(at, name, f"this name is taken by a {draft.label} ({draft.at})")
-        elif aggregator or on_failure or options != _DEFAULTS:
+        elif aggregator or on_failure or options != DEFAULTS:
             self._problem(
                 at,
                 name,
@@ -118,7 +114,7 @@ class Dag:
 
         The same Dag may stand in several places and flows.
         """
-        draft = self._add(_Draft(name, "sub_dag", _caller()))
+        draft = self._add(Draft(name, "sub_dag", _caller()))
         inner = dag() if callable(dag) and not isinstance(dag, Dag) else dag
         if isinstance(inner, Dag):
             draft.dags[""] = inner
@@ -141,7 +137,7 @@ class Dag:
         `condition(data)` returns a key of `conditions`, or several. Answers the Dag of each key, to be
         filled. `aggregator(results)` reduces the results of the chosen keys to one.
         """
-        draft = self._add(_Draft(name, "conditional", _caller(), branch_only=execution_only))
+        draft = self._add(Draft(name, "conditional", _caller(), branch_only=execution_only))
         self._functions(draft, condition=condition, aggregator=aggregator)
         keys = [] if isinstance(conditions, str | bytes) else [str(key) for key in conditions]
         if isinstance(conditions, str | bytes):
@@ -175,10 +171,10 @@ class Dag:
         Answers the Dag, to be filled. `aggregator(results)` reduces the items' results to one; at most
         `max_parallel` items are on their way at a time.
         """
-        draft = self._add(_Draft(name, "foreach", _caller(), branch_only=execution_only))
+        draft = self._add(Draft(name, "foreach", _caller(), branch_only=execution_only))
         draft.max_parallel = max_parallel
         self._functions(draft, foreach=foreach, aggregator=aggregator)
-        if max_parallel is not None and (not _is_int(max_parallel) or max_parallel < 1):
+        if max_parallel is not None and (not is_whole(max_parallel) or max_parallel < 1):
             self._problem(draft.at, name, f"max_parallel must be 1 or more, got {max_parallel!r}")
         draft.dags[""] = Dag()
         return draft.dags[""]
@@ -221,7 +217,7 @@ class Dag:
             return [*self._problems, "the DAG is empty; add a node with dag.node(name, function)"]
         found = [*self._problems, *self._edge_problems()]
         if not found:
-            found += self._cycles()
+            found += cycles(self._edges, self._drafts)
         for draft in self._drafts.values():
             for key, inner in draft.dags.items():
                 if inner is self or inner in trail:
@@ -234,7 +230,7 @@ class Dag:
     def _edge(
         self, source: str, target: str, forwarder: Work | None, execution_only: bool, at: str
     ) -> None:
-        draft = _EdgeDraft(source, target, None, execution_only, at)
+        draft = EdgeDraft(source, target, None, execution_only, at)
         label = f"edge {source!r} -> {target!r} ({at})"
         if forwarder is not None:
             if execution_only:
@@ -248,7 +244,7 @@ class Dag:
             self._problems.append(f"{label}: there is one already ({known.at})")
         self._edges[source, target] = draft
 
-    def _add(self, draft: _Draft) -> _Draft:
+    def _add(self, draft: Draft) -> Draft:
         name = draft.name
         if not isinstance(name, str) or not NAME.fullmatch(name):
             self._problem(draft.at, name, f"illegal name; allowed are {NAME_RULE}")
@@ -259,12 +255,12 @@ class Dag:
         self._drafts[str(name)] = draft
         return draft
 
-    def _functions(self, draft: _Draft, **functions: Work | None) -> None:
+    def _functions(self, draft: Draft, **functions: Work | None) -> None:
         for role, function in functions.items():
             if function is not None or role in ("condition", "foreach"):
                 self._function(draft, role, function)
 
-    def _function(self, draft: _Draft, role: str, function: Any) -> None:
+    def _function(self, draft: Draft, role: str, function: Any) -> None:
         try:
             bound = Function(function, role)
         except ValueError as error:
@@ -287,31 +283,6 @@ class Dag:
                     found.append(f"{label}: no node {end!r}{nearest(end, self._drafts)}")
             if edge.source == edge.target:
                 found.append(f"{label}: a node cannot wait for itself")
-        return found
-
-    def _cycles(self) -> list[str]:
-        """One sentence for each cycle met by a depth-first walk (iterative: DAGs may be deep)."""
-        after: dict[str, list[str]] = {name: [] for name in self._drafts}
-        for source, target in self._edges:
-            after[source].append(target)
-        found, done = [], set()
-        for start in after:
-            path: list[str] = []
-            on_path: set[str] = set()
-            stack = [(start, False)]
-            while stack:
-                name, leaving = stack.pop()
-                if leaving:
-                    on_path.discard(path.pop())
-                    done.add(name)
-                elif name in on_path:
-                    cycle = [*path[path.index(name) :], name]
-                    found.append(f"cycle: {' -> '.join(cycle)}; remove one of these edges")
-                elif name not in done:
-                    path.append(name)
-                    on_path.add(name)
-                    stack.append((name, True))
-                    stack += [(other, False) for other in reversed(after[name])]
         return found
 
     def _freeze(self, prefix: str, code: dict[str, Functions]) -> Graph:
@@ -381,111 +352,6 @@ class Branches(dict[str, Dag]):
         if not isinstance(key, str) and str(key) in self:
             return self[str(key)]
         raise KeyError(f"no condition {key!r}{nearest(str(key), self)}")
-
-
-class _Draft:
-    """A node while it is being drawn."""
-
-    __slots__ = (
-        "at",
-        "branch_only",
-        "dags",
-        "functions",
-        "kind",
-        "max_parallel",
-        "name",
-        "options",
-        "works",
-    )
-
-    def __init__(
-        self,
-        name: str,
-        kind: Kind,
-        at: str,
-        options: Mapping[str, Any] | None = None,
-        branch_only: bool = False,
-    ) -> None:
-        self.name = name
-        self.kind: Kind = kind
-        self.at = at
-        self.options = dict(options or {})
-        self.branch_only = branch_only
-        self.max_parallel: int | None = None
-        self.works: list[Function] = []
-        self.functions: dict[str, Function] = {}
-        self.dags: dict[str, Dag] = {}
-
-    @property
-    def label(self) -> str:
-        return {
-            "node": "node",
-            "sub_dag": "sub-DAG",
-            "conditional": "conditional branch",
-            "foreach": "foreach branch",
-        }[self.kind]
-
-    def mark(self, key: str) -> str:
-        if self.kind == "conditional":
-            return f"[{encode_key(key)}]"
-        return "[]" if self.kind == "foreach" else ""
-
-
-class _EdgeDraft(NamedTuple):
-    source: str
-    target: str
-    forwarder: Function | None
-    execution_only: bool
-    at: str
-
-
-_DEFAULTS: Final = {
-    "retries": 0,
-    "retry_delay": 1.0,
-    "retry_backoff": 2.0,
-    "timeout": None,
-    "on_worker_lost": "retry",
-}
-
-
-def _option_problems(draft: _Draft) -> list[str]:
-    options = draft.options
-    rules: list[tuple[str, bool, str]] = [
-        ("retries", _is_int(options["retries"]) and options["retries"] >= 0, "a whole number >= 0"),
-        ("retry_delay", _at_least(options["retry_delay"], 0), "seconds >= 0"),
-        ("retry_backoff", _at_least(options["retry_backoff"], 1), "a factor >= 1"),
-        (
-            "timeout",
-            options["timeout"] is None
-            or (_at_least(options["timeout"], 0) and options["timeout"] > 0),
-            "seconds > 0, or None",
-        ),
-        ("on_worker_lost", options["on_worker_lost"] in ("retry", "fail"), '"retry" or "fail"'),
-    ]
-    found = []
-    for option, fine, expected in rules:
-        if not fine:
-            got = options[option]
-            found.append(
-                f"node {draft.name!r} ({draft.at}): {option} must be {expected}, got {got!r}"
-            )
-            options[option] = _DEFAULTS[option]
-    for option in ("retry_delay", "retry_backoff", "timeout"):
-        if options[option] is not None:
-            options[option] = float(options[option])
-    return found
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _at_least(value: object, least: float) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and least <= value < float("inf")
-    )
 
 
 def _name(node: NodeHandle | str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
-from goflow.dag import NAME, NAME_RULE
+from goflow.draft import NAME, NAME_RULE
 from goflow.errors import LoadError
 from goflow.layers import display
 

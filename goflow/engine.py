@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from goflow.dag import MAX_KEY, Functions
+from goflow.draft import MAX_KEY, Functions
 from goflow.errors import NodeFailed, PayloadError, nearest
 from goflow.message import (
     FINALLY,

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from goflow.dag import NAME, NAME_RULE, Dag, Functions
+from goflow.dag import Dag
+from goflow.draft import NAME, NAME_RULE, Functions
 from goflow.errors import ContextError, DefinitionError, PayloadError
 from goflow.function import Function
 from goflow.payload import Payload, decode, encode
