@@ -249,7 +249,7 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
             return
         run = backend.retry(run_id, asked)
         model.retry(rewind)
-        assert (run.state, run.round) == (RunState.QUEUED, model.round)
+        assert (run.state, run.round) == (model.state, model.round)
         self.repeats = [pair for pair in self.repeats if pair[1].task.run_id != run_id]
 
     # -- what must hold after every step ----------------------------------------------------------
@@ -269,8 +269,8 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
             assert len({node.path for node in nodes}) == len(nodes)
             self._compare(model, nodes)
             self._compare_attempts(model)
-            if model.result is not None and model.terminal:
-                assert self.store.backend.result(run_id) == model.result
+            if model.state is RunState.SUCCEEDED:
+                assert self.store.backend.result(run_id) == model.nodes[model.end].output
 
     @invariant()
     def what_is_ready_waits(self) -> None:

@@ -82,7 +82,8 @@ class ModelRun:
         self.started = self.paused = self.terminal = self.killing = False
         self.ending: RunState | None = None
         self.failure: Failure | None = None
-        self.result: Payload | None = None
+        #: the node whose output is the result, once it is recorded
+        self.end = ""
         self.recorded: list[tuple[str, str]] = []
         self._branches: set[str] = set()
         for name in request.starts:
@@ -190,12 +191,15 @@ class ModelRun:
             self.nodes.pop(path, None)
         self.round += 1
         self.terminal = self.started = self.paused = self.killing = False
-        self.ending = self.failure = self.result = None
+        self.ending = self.failure = None
         for node in self.nodes.values():
             if node.state in _UNFINISHED:
                 node.ready()
         if rewind is not None:
             self._rewind(rewind)
+        if self.end in self.nodes and self.nodes[self.end].state is NodeState.SUCCEEDED:
+            self.ending = RunState.SUCCEEDED
+            self._settle()
 
     # -- what follows from an accepted outcome ----------------------------------------------------
 
@@ -211,8 +215,9 @@ class ModelRun:
         assert step.output is not None
         node.output = step.output
         self._record(node, NodeState.SUCCEEDED, "succeeded")
-        if step.ends and self.ending is None:
-            self.ending, self.result = RunState.SUCCEEDED, step.output
+        if step.ends:
+            self.end = node.path
+            self.ending = self.ending or RunState.SUCCEEDED
         for arrival in step.arrivals:
             self._deliver(arrival, step.output)
 

@@ -180,12 +180,13 @@ class Store:
         """Let a worker's process be gone."""
         self.hooks.vanish(worker.backend, worker.id)
 
-    def tick(self) -> float | None:
-        """Housekeeping by a worker that does nothing else, until nothing more is due now."""
+    def tick(self, worker: Worker | None = None) -> float | None:
+        """Housekeeping until nothing more is due now, by a worker or by one that knows no flow."""
         if not self._keeper:
             self._keeper = self.backend.enter(worker_info(()))
+        backend = self.backend if worker is None else worker.backend
         for _ in range(_TICKS):
-            due = self.backend.tick(self._keeper)
+            due = backend.tick(self._keeper if worker is None else worker.id)
             if due is None or due > time.time():
                 return due
         raise AssertionError(f"after {_TICKS} ticks there is still something due")

@@ -67,6 +67,7 @@ class Owning(Suite):
             store.vanish(owner)
         store.tick()
         assert store.run().abandoned
+        store.tick(w)
         assert store.run().round == 1
         claims = {c.task.path: c for c in w.claim()}
         assert set(claims) == {"b", "c"}
@@ -83,8 +84,8 @@ class Owning(Suite):
         owner, w = store.worker(own=True), store.worker()
         store.submit("r", owner=owner.id)
         store.vanish(owner)
-        store.tick()
         assert store.run().abandoned
+        store.tick(w)
         assert w.succeed(w.one("a"), b"A", ends=True)
         assert store.backend.result("r").data == b"A"
 
@@ -123,7 +124,7 @@ class Owning(Suite):
         owner, w = store.worker(own=True), store.worker()
         store.submit("r", owner=owner.id)
         store.vanish(owner)
-        store.tick()
+        store.tick(w)
         w.one("a")
         with pytest.raises(Conflict):
             store.backend.retry("r", Retry())

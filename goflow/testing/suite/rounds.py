@@ -103,6 +103,24 @@ class Rounds(Suite):
         assert w.paths() == ["a", "b"]
         assert store.run().started is not None
 
+    def test_a_run_stopped_when_its_end_was_recorded_succeeds_in_a_new_round(
+        self, store: Store
+    ) -> None:
+        w = store.worker()
+        store.submit("r1")
+        store.submit("r2", handlers=("~finally",))
+        claims = {c.task.run_id: c for c in w.claim()}
+        for run_id, claim in claims.items():
+            store.backend.control(run_id, "stop")
+            assert w.succeed(claim, b"A", ends=True)
+        assert w.succeed(w.one("~finally"))
+        for run_id in claims:
+            assert store.state(run_id) is RunState.STOPPED
+            store.backend.retry(run_id, Retry())
+        assert store.state("r1") is RunState.SUCCEEDED, "nothing of it is left to do"
+        assert w.one("~finally").task.outcome == "succeeded"
+        assert store.backend.result("r1").data == b"A"
+
     def test_handlers_run_once_at_the_end_of_each_round(self, store: Store) -> None:
         w = store.worker()
         store.submit("r", handlers=("~on_failure", "~finally"))
@@ -344,10 +362,10 @@ class Rounds(Suite):
 
     def test_removing_a_node_leaves_those_whose_names_begin_alike(self, store: Store) -> None:
         w = store.worker()
-        store.submit("r", "a", "a.b", "ab", "a-1", "A")
-        for claim in w.claim():
-            ends = claim.task.path == "A"
-            assert w.succeed(claim, b"old", ends=ends)
+        names = ("a.b", "ab", "a-1", "A", "a")
+        store.submit("r", *names)
+        for claim in w.each(*names):
+            assert w.succeed(claim, b"old", ends=claim.task.path == "a")
         self.again(store, Rewind(removed=("a",), ready=("a",)))
         assert w.paths() == ["a"]
         assert {p for p, s in store.nodes().items() if s is NodeState.SUCCEEDED} == {
