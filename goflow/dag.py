@@ -287,6 +287,10 @@ class Dag:
 
     def _freeze(self, prefix: str, code: dict[str, Functions]) -> Graph:
         nodes = {}
+        forwarders: dict[str, dict[str, Function]] = {name: {} for name in self._drafts}
+        for edge in self._edges.values():
+            if edge.forwarder is not None:
+                forwarders[edge.source][edge.target] = edge.forwarder
         for name, draft in self._drafts.items():
             path = prefix + name
             code[path] = Functions(
@@ -294,11 +298,7 @@ class Dag:
                 aggregator=draft.functions.get("aggregator"),
                 on_failure=draft.functions.get("on_failure"),
                 choose=draft.functions.get("condition") or draft.functions.get("foreach"),
-                forwarders={
-                    edge.target: edge.forwarder
-                    for edge in self._edges.values()
-                    if edge.source == name and edge.forwarder is not None
-                },
+                forwarders=forwarders[name],
             )
             nodes[name] = Node(
                 name=name,

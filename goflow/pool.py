@@ -188,10 +188,8 @@ class Pool:
     def __init__(
         self, flows: Sequence[Flow], size: int, *, start_method: str | None = None, log_limit: int
     ) -> None:
-        import multiprocess
-
         method = start_method or _start_method()
-        self._context = multiprocess.get_context(method)
+        self._context = _context(method)
         self._source = _Forked(flows) if method == "fork" else _reload(flows)
         self._log_limit = log_limit
         self.size = size
@@ -277,6 +275,19 @@ def _start_method() -> str:
     if sys.platform == "linux":
         return "fork" if sys.version_info < (3, 14) and threads == 1 else "forkserver"
     return "spawn"
+
+
+def _context(method: str) -> Any:
+    """What starts children. A fork inherits everything and pickles nothing, so the standard library will
+    do; other methods carry definitions that live in no file by value, which takes dill (`multiprocess`,
+    20 ms to import)."""
+    if method == "fork":
+        import multiprocessing
+
+        return multiprocessing.get_context(method)
+    import multiprocess
+
+    return multiprocess.get_context(method)
 
 
 def _pidfd(pid: int) -> int:
