@@ -1,0 +1,345 @@
+"""LocalBackend: the seam over one SQLite file that several processes share.
+
+Nobody owns the file. Every process opens it, does short transactions and tells those who listen. Each
+verb of the seam is one function of the module that its role is in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import apsw
+
+from goflow.backend import (
+    Action,
+    Ask,
+    Attempt,
+    Definition,
+    FlowKey,
+    LogLine,
+    NodeRun,
+    Retry,
+    Run,
+    WorkerInfo,
+)
+from goflow.errors import ConfigError
+from goflow.message import Claim, Item, Outcome, Request, Task
+from goflow.payload import Payload
+from goflow.state import RunState
+from goflow_local import claim as claiming
+from goflow_local import commit as committing
+from goflow_local.change import Change
+from goflow_local.rows import HELD, RunRow, fence, run_of
+from goflow_local.store import Store, now
+from goflow_local.submit import submit
+
+if TYPE_CHECKING:
+    from goflow.config import Config
+    from goflow_local.wake import SocketWaker
+
+T = TypeVar("T")
+
+
+class LocalBackend:
+    """Runs in a SQLite file (`goflow.db` in a folder), or in memory only."""
+
+    exclusive = True
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.name = name
+        self._store = store
+
+    @classmethod
+    def open(cls, url: str, config: Config, *, ephemeral: bool = False) -> LocalBackend:
+        """Open `local` (the folder of goflow.toml) or `file:///folder`; make it where it is missing.
+
+        With `ephemeral` nothing touches the disk, and what was there before is not seen.
+        Raises ConfigError for another URL, BackendError where the store refuses.
+        """
+        folder = _folder(url, config)
+        path = ":memory:" if ephemeral else os.path.join(folder, "goflow.db")
+        lease, retention = config.worker.lease, config.retention.finished_runs
+        store = Store(path, config.local.sync, lease, retention)
+        return cls(store, "memory" if ephemeral else folder)
+
+    def close(self) -> None:
+        """Close the file; harmless when repeated."""
+        self._store.close()
+
+    def __enter__(self) -> LocalBackend:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _change(self, work: Callable[[Change], T]) -> T:
+        """One write transaction, then its wake-ups."""
+        ports: list[int] = []
+
+        def whole(connection: apsw.Connection) -> T:
+            change = Change(self._store, connection)
+            answer = work(change)
+            ports.extend(change.finish())
+            return answer
+
+        answer = self._store.write(whole)
+        if ports:
+            self._store.ring(ports)
+        return answer
+
+    def _change_run(self, run_id: str, work: Callable[[Change, RunRow], None]) -> Run:
+        """Change a run, and answer what it is now."""
+
+        def whole(change: Change) -> RunRow:
+            run = change.named(run_id)
+            work(change, run)
+            return run
+
+        return self._seen(self._change(whole))
+
+    def _seen(self, run: RunRow) -> Run:
+        from goflow_local.reading import abandoned
+
+        return run_of(run, abandoned(run, self._store.locks))
+
+    # -- the queue --------------------------------------------------------------------------------
+
+    def submit(self, request: Request) -> Run:
+        """Accept a run durably. Raises Conflict, StoreFull."""
+        run = self._change(lambda change: submit(change, request))
+        return run_of(run, False) if not run.owner else self._seen(run)
+
+    def claim(self, ask: Ask) -> list[Claim]:
+        """Up to `ask.limit` ready tasks. Writes nothing where there are none."""
+        store = self._store
+        if ask.limit <= 0:
+            return []
+
+        def look(connection: apsw.Connection) -> tuple[bool, tuple[int, ...]]:
+            orphans = claiming.orphans(connection, store.locks, ask.worker, ask.flows)
+            return claiming.has_any(connection, store, ask), orphans
+
+        ready, orphans = store.read(look)
+        if orphans:
+            from goflow_local.housekeeping import adopt
+
+            self._change(lambda change: [adopt(change, change.run(key)) for key in orphans])
+        elif not ready:
+            return []
+        return self._change(lambda change: claiming.claim(change, ask))
+
+    def inputs(self, task: Task) -> Iterator[Sequence[tuple[str, Payload | None]]]:
+        """All inputs of a held task, in chunks."""
+        return claiming.inputs(self._store, task)
+
+    def stage(self, task: Task, items: Sequence[Item]) -> None:
+        """Keep scopes of a branch that is about to open."""
+
+        def whole(connection: apsw.Connection) -> None:
+            node, token = fence(task.token)
+            query = "SELECT staged, items FROM node WHERE id = ? AND token = ? AND state = ?"
+            held = connection.execute(query, (node, token, HELD)).fetchone()
+            if held is None:
+                return  # not its holder's any more; its commit will be refused
+            change = Change(self._store, connection)
+            before = held[1] if held[0] == token else 0
+            count = committing.add_items(change, node, before, items)
+            query = "UPDATE node SET staged = ?, items = ? WHERE id = ?"
+            connection.execute(query, (token, count, node))
+
+        self._store.write(whole)
+
+    def commit(
+        self, outcomes: Sequence[Outcome], ask: Ask | None = None
+    ) -> tuple[list[bool], list[Claim]]:
+        """Record outcomes and claim, in one transaction."""
+
+        def whole(change: Change) -> tuple[list[bool], list[Claim]]:
+            accepted = committing.commit(change, outcomes)
+            return accepted, claiming.claim(change, ask) if ask is not None else []
+
+        return self._change(whole)
+
+    def renew(
+        self, worker: int, tasks: Sequence[Task]
+    ) -> list[tuple[Task, Literal["lost", "stop"]]]:
+        """Keep a worker's lease; what it must kill."""
+        from goflow_local.housekeeping import beat, due_for_a_beat
+
+        verdicts, due = self._store.read(
+            lambda connection: (
+                _verdicts(connection, tasks),
+                due_for_a_beat(_seen_at(connection, worker), self._store.lease),
+            )
+        )
+        if due:
+            self._change(lambda change: beat(change, worker))
+        return verdicts
+
+    def tick(self, worker: int) -> float | None:
+        """Housekeeping; when the next thing is due."""
+        from goflow_local.housekeeping import duties, work_off
+
+        found = self._store.read(lambda connection: duties(connection, self._store, worker))
+        if not found.any:
+            return found.next
+        self._change(lambda change: work_off(change, worker, found))
+        left = self._store.read(lambda connection: duties(connection, self._store, worker))
+        return now() if left.bounded else left.next
+
+    # -- runs -------------------------------------------------------------------------------------
+
+    def _read(self, work: Callable[[Any, apsw.Connection], T]) -> T:
+        from goflow_local import reading
+
+        return self._store.read(lambda connection: work(reading, connection))
+
+    def run(self, run_id: str) -> Run:
+        """One run. Raises UnknownRun."""
+        return self._read(lambda reading, c: reading.run(c, self._store.locks, run_id))
+
+    def runs(
+        self, flow: str | None = None, state: RunState | None = None, limit: int = 100
+    ) -> list[Run]:
+        """The newest runs first."""
+        locks = self._store.locks
+        return self._read(lambda reading, c: reading.runs(c, locks, flow, state, limit))
+
+    def result(self, run_id: str) -> Payload:
+        """What a succeeded run made. Raises RunFailed, RunStopped, Conflict."""
+        return self._read(lambda reading, c: reading.result(c, run_id))
+
+    def request(self, run_id: str) -> Request:
+        """What was submitted."""
+        return self._read(lambda reading, c: reading.request(c, run_id))
+
+    def nodes(self, run_id: str, paths: Iterable[str] | None = None) -> list[NodeRun]:
+        """The recorded node instances, in the order they were first ready."""
+        return self._read(lambda reading, c: reading.nodes(c, run_id, paths))
+
+    def arrivals(self, run_id: str, path: str) -> list[tuple[str, Payload | None]]:
+        """What has arrived at a node instance."""
+        return self._read(lambda reading, c: reading.arrivals(c, run_id, path))
+
+    def output(self, run_id: str, path: str) -> Payload | None:
+        """What a node instance recorded."""
+        return self._read(lambda reading, c: reading.output(c, run_id, path))
+
+    def attempts(self, run_id: str) -> list[Attempt]:
+        """Every recorded attempt of every round, oldest first."""
+        return self._read(lambda reading, c: reading.attempts(c, run_id))
+
+    def logs(self, run_id: str, path: str | None = None, after: int = 0) -> list[LogLine]:
+        """What its nodes printed, from the piece after `after`."""
+        return self._read(lambda reading, c: reading.logs(c, run_id, path, after))
+
+    def context(self, run_id: str, key: str) -> Payload | None:
+        """A value of the run's shared store."""
+        return self._read(lambda reading, c: reading.context(c, run_id, key))
+
+    def control(self, run_id: str, action: Action) -> Run:
+        """Pause, resume or stop. Raises Conflict on a run that has ended."""
+        from goflow_local.control import control
+
+        return self._change_run(run_id, lambda change, run: control(change, run, action))
+
+    def retry(self, run_id: str, retry: Retry) -> Run:
+        """Open a new round. Raises Conflict."""
+        from goflow_local.retry import retry as open_round
+
+        return self._change_run(run_id, lambda change, run: open_round(change, run, retry))
+
+    def watch(self, run_id: str | None = None) -> SocketWaker:
+        """Something that wakes when the run (None: anything claimable) may have changed."""
+        from goflow_local.wake import listen
+
+        return listen(self._store, run_id)
+
+    # -- the directory ----------------------------------------------------------------------------
+
+    def enter(self, info: WorkerInfo) -> int:
+        """Register a worker; answers its id."""
+        from goflow_local import directory
+
+        return self._change(lambda change: directory.enter(change, info))
+
+    def leave(self, worker: int) -> None:
+        """It works no more; what it holds is ready again."""
+        from goflow_local.housekeeping import take_back
+
+        self._store.locks.drop(worker)
+        self._change(lambda change: take_back(change, worker, dead=True))
+
+    def forsake(self, worker: int) -> None:
+        """Let a worker of this process look as if it had been killed: for tests."""
+        self._store.locks.drop(worker)
+
+    def workers(self) -> list[WorkerInfo]:
+        """All workers that have not left."""
+        from goflow_local import directory
+
+        store = self._store
+        return store.read(lambda c: directory.workers(c, store.locks, store.lease))
+
+    def register(self, definition: Definition) -> None:
+        """Remember a definition, now the flow's present one."""
+        from goflow_local import directory
+
+        self._store.write(lambda connection: directory.register(connection, definition))
+
+    def definition(self, flow: str, fingerprint: str | None = None) -> Definition:
+        """The present one, or that with the fingerprint. Raises UnknownFlow."""
+        from goflow_local import directory
+
+        return self._store.read(lambda c: directory.definition(c, flow, fingerprint))
+
+    def definitions(self) -> list[Definition]:
+        """The present definition of every flow, by name."""
+        from goflow_local import directory
+
+        return self._store.read(directory.definitions)
+
+    def waiting(self) -> dict[FlowKey, int]:
+        """How many ready tasks wait, by the definition they need."""
+        from goflow_local import directory
+
+        return self._store.read(directory.waiting)
+
+    def remember(self, name: str, seconds: float) -> bool:
+        """True the first time a name is seen within its lifetime."""
+        from goflow_local import directory
+
+        return self._store.write(lambda c: directory.remember(c, name, seconds))
+
+
+def _folder(url: str, config: Config) -> str:
+    if url == "local":
+        return os.path.abspath(config.local.path)
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.path.startswith("/") and parts.netloc in ("", "localhost"):
+        return os.path.abspath(unquote(parts.path))
+    raise ConfigError(
+        f"expected local or file:///path/of/a/folder as the local backend's URL, got {url!r}"
+    )
+
+
+def _seen_at(connection: apsw.Connection, worker: int) -> float | None:
+    found = connection.execute("SELECT seen FROM worker WHERE id = ?", (worker,)).fetchone()
+    return None if found is None else found[0]
+
+
+def _verdicts(
+    connection: apsw.Connection, tasks: Sequence[Task]
+) -> list[tuple[Task, Literal["lost", "stop"]]]:
+    verdicts: list[tuple[Task, Literal["lost", "stop"]]] = []
+    query = "SELECT doomed FROM node WHERE id = ? AND token = ? AND state = 2"
+    for task in tasks:
+        held = connection.execute(query, fence(task.token)).fetchone()
+        if held is None:
+            verdicts.append((task, "lost"))
+        elif held[0]:
+            verdicts.append((task, "stop"))
+    return verdicts

@@ -1,0 +1,72 @@
+"""Pause, resume and stop."""
+
+from __future__ import annotations
+
+from goflow.backend import Action
+from goflow.errors import Conflict
+from goflow.state import RunState
+from goflow_local.change import Change
+from goflow_local.ending import doom, end, move, proceed
+from goflow_local.rows import HANDLERS, RunRow
+
+
+def control(change: Change, run: RunRow, action: Action) -> None:
+    """Pause, resume or stop. Raises Conflict on a run that has ended."""
+    if run.finished is not None:
+        raise Conflict(
+            f"cannot {action} run {run.id}: it has ended ({run.state}); `goflow retry` opens a new"
+            " round"
+        )
+    if action == "pause":
+        _pause(change, run)
+    elif action == "resume":
+        _resume(change, run)
+    else:
+        _stop(change, run)
+
+
+def _pause(change: Change, run: RunRow) -> None:
+    if run.ending is not None or run.state == RunState.PAUSED:
+        return
+    run.state = RunState.PAUSED
+    run.next()
+    run.altered = True
+    move(change, run, run.lane, run.parked)
+
+
+def _resume(change: Change, run: RunRow) -> None:
+    if run.state != RunState.PAUSED:
+        return
+    run.state = RunState.QUEUED if run.started is None else RunState.RUNNING
+    run.next()
+    run.altered = True
+    unpark(change, run)
+
+
+def unpark(change: Change, run: RunRow) -> None:
+    """Put parked tasks back where they can be claimed; with an ending only handlers can."""
+    if run.ending is None:
+        move(change, run, run.parked, run.lane)
+        return
+    first = "SELECT id FROM node WHERE run = ? AND path = ? AND state = 1"
+    for path in HANDLERS:
+        found = change.execute(first, (run.key, path)).fetchone()
+        if found is not None:
+            change.enqueue(run, found[0], path)
+
+
+def _stop(change: Change, run: RunRow) -> None:
+    if run.state == RunState.STOPPING:
+        return
+    run.next()
+    run.altered = True
+    doom(change, run)
+    if run.ending is None:
+        run.state = RunState.STOPPING
+        lane = run.lane
+        end(change, run, RunState.STOPPED)
+        move(change, run, lane, run.parked)
+    elif run.state == RunState.PAUSED:  # its handlers wait: a stop lifts the pause
+        run.state = RunState.RUNNING
+        unpark(change, run)
+    proceed(change, run)

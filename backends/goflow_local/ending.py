@@ -1,0 +1,86 @@
+"""How a run ends: its ending is set, what runs finishes, the handlers run, it is terminal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from goflow.message import FINALLY, ON_FAILURE, Failure, pack
+from goflow.state import RunState
+from goflow_local.change import Change
+from goflow_local.rows import FAILED, HANDLERS, STOPPED, SUCCEEDED, RunRow
+
+#: bits of run.handlers
+_BITS: Final = ((ON_FAILURE, 1), (FINALLY, 2))
+
+_RUNNING = "SELECT 1 FROM node INDEXED BY node_held WHERE run = ? AND state = 2 LIMIT 1"
+_DOOM = (
+    "UPDATE node INDEXED BY node_held SET doomed = 1"
+    " WHERE run = ? AND state = 2 AND path NOT IN (?, ?)"
+)
+
+
+def end(change: Change, run: RunRow, ending: RunState, failure: Failure | None = None) -> None:
+    """Decide how a run ends; the first decision holds. Ready tasks are parked when claimed next."""
+    run.ending = ending
+    run.deadline = None
+    run.altered = True
+    if failure is not None:
+        run.failure = pack(failure)
+    if ending != RunState.SUCCEEDED:  # its retries are not due any more
+        change.execute(
+            "UPDATE node INDEXED BY node_due SET due = NULL WHERE state = 4 AND run = ?",
+            (run.key,),
+        )
+
+
+def doom(change: Change, run: RunRow) -> None:
+    """Have the run's tasks killed that are held now, handlers apart: `renew` tells their holders."""
+    change.settle_nodes()
+    change.execute(_DOOM, (run.key, *HANDLERS))
+    change.alarm = True
+
+
+def move(change: Change, run: RunRow, source: int, target: int) -> None:
+    """Put the run's queued tasks into another lane."""
+    change.settle_nodes()
+    first, last = run.ids
+    queued = change.execute(
+        "SELECT at, node FROM queue WHERE lane = ? AND node BETWEEN ? AND ?", (source, first, last)
+    ).fetchall()
+    if source == target or not queued:
+        return
+    connection = change.connection
+    connection.executemany(
+        "DELETE FROM queue WHERE lane = ? AND at = ? AND node = ?",
+        [(source, at, node) for at, node in queued],
+    )
+    connection.executemany(
+        "INSERT OR IGNORE INTO queue VALUES (?, ?, ?)", [(target, at, node) for at, node in queued]
+    )
+    change.balance[source] = change.balance.get(source, 0) - len(queued)
+    change.balance[target] = change.balance.get(target, 0) + len(queued)
+
+
+def proceed(change: Change, run: RunRow) -> None:
+    """Take a run with an ending as far as it goes: next handler, or terminal."""
+    if run.ending is None or run.finished is not None:
+        return
+    change.settle_nodes()
+    if change.execute(_RUNNING, (run.key,)).fetchone() is not None:
+        return
+    for path, bit in _BITS:
+        if not run.handlers & bit or (path == ON_FAILURE and run.ending != RunState.FAILED):
+            continue
+        spot = change.spot(run, path, 1)
+        assert spot is not None
+        if spot.fresh:
+            spot.arrived = 1  # a handler waits for nothing that arrives
+            change.make_ready(run, spot)
+            change.settle_nodes()
+            return
+        if spot.state not in (SUCCEEDED, FAILED, STOPPED):
+            return
+    run.state = run.ending
+    run.finished = change.now
+    run.owner = 0
+    run.altered = True

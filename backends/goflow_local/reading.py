@@ -1,0 +1,248 @@
+"""What a store tells about runs; nothing here changes anything."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from goflow.backend import Attempt, LogLine, NodeRun, Run
+from goflow.errors import Conflict, RunFailed, RunStopped
+from goflow.message import Request
+from goflow.payload import EMPTY, Payload
+from goflow.state import NodeState, RunState
+from goflow_local import rows
+from goflow_local.change import unknown_run
+from goflow_local.liveness import Locks
+from goflow_local.rows import RUN_COLUMNS, RunRow, payload_of, run_of
+
+_NODES = (
+    "SELECT path, state, attempt, round, started, finished, ready, due, failure, worker, width,"
+    " done, opening.keys, digest, id, rescue FROM node LEFT JOIN opening ON opening.node = node.id"
+)
+_STATES: Final = (
+    NodeState.WAITING,
+    NodeState.READY,
+    NodeState.RUNNING,
+    NodeState.RUNNING,
+    NodeState.RETRYING,
+    NodeState.SUCCEEDED,
+    NodeState.FAILED,
+    NodeState.STOPPED,
+)
+
+
+def find(connection: apsw.Connection, run_id: str) -> RunRow:
+    """The run's row. Raises UnknownRun."""
+    query = f"SELECT {RUN_COLUMNS} FROM run WHERE name = ?"
+    found = connection.execute(query, (run_id,)).fetchone()
+    if found is None:
+        raise unknown_run(connection, run_id)
+    return rows.row_of(found)
+
+
+def abandoned(run: RunRow, locks: Locks) -> bool:
+    """Whether its owner ended before it did."""
+    return bool(run.owner) and run.finished is None and not locks.alive(run.owner)
+
+
+def run(connection: apsw.Connection, locks: Locks, run_id: str) -> Run:
+    """One run."""
+    row = find(connection, run_id)
+    return run_of(row, abandoned(row, locks))
+
+
+def runs(
+    connection: apsw.Connection, locks: Locks, flow: str | None, state: str | None, limit: int
+) -> list[Run]:
+    """The newest runs first."""
+    query = (
+        f"SELECT {RUN_COLUMNS} FROM run WHERE (?1 IS NULL OR flow = ?1)"
+        " AND (?2 IS NULL OR state = ?2) ORDER BY id DESC LIMIT ?3"
+    )
+    found = map(rows.row_of, connection.execute(query, (flow, state, limit)).fetchall())
+    return [run_of(row, abandoned(row, locks)) for row in found]
+
+
+def result(connection: apsw.Connection, run_id: str) -> Payload:
+    """What a succeeded run made."""
+    row = find(connection, run_id)
+    if row.state == RunState.FAILED:
+        assert row.failure is not None
+        raise RunFailed(run_id, rows.error_text(rows.unpack_failure(row.failure)))
+    if row.state == RunState.STOPPED:
+        raise RunStopped(run_id)
+    if row.state != RunState.SUCCEEDED:
+        raise Conflict(f"run {run_id} has not ended yet: it is {row.state}")
+    return (None if row.result is None else _output(connection, row.result)) or EMPTY
+
+
+def request(connection: apsw.Connection, run_id: str) -> Request:
+    """What was submitted."""
+    key = find(connection, run_id).key
+    words, media, data = connection.execute(
+        "SELECT words, media, data FROM request WHERE run = ?", (key,)
+    ).fetchone()
+    return msgspec.structs.replace(rows.unpack_request(words), payload=payload_of(media, data))
+
+
+def nodes(connection: apsw.Connection, run_id: str, paths: Iterable[str] | None) -> list[NodeRun]:
+    """The run's node instances, those named or all, as they became ready."""
+    row = find(connection, run_id)
+    found: list[Any]
+    if paths is None:
+        query = f"{_NODES} WHERE id BETWEEN ? AND ? ORDER BY ready IS NULL, ready, id"
+        found = connection.execute(query, row.ids).fetchall()
+    else:
+        query = f"{_NODES} WHERE run = ? AND path = ?"
+        named = [(row.key, path) for path in dict.fromkeys(paths)]
+        found = list(connection.executemany(query, named))
+        found.sort(key=lambda each: (each[6] is None, each[6], each[14]))
+    last = _Last.of(row)
+    return [_node_run(each, last) for each in found]
+
+
+class _Last(msgspec.Struct, frozen=True):
+    """What a run's end means for nodes that did not get to theirs."""
+
+    over: bool
+    unfinished: NodeState
+    culprit: str
+
+    @staticmethod
+    def of(run: RunRow) -> _Last:
+        failure = rows.unpack_failure(run.failure) if run.failure is not None else None
+        unfinished = NodeState.STOPPED if run.ending == RunState.STOPPED else NodeState.SKIPPED
+        return _Last(run.finished is not None, unfinished, failure.node if failure else "")
+
+    def state(self, path: str, code: int) -> NodeState:
+        """What to call a node in this state."""
+        if not self.over or code in (rows.SUCCEEDED, rows.FAILED, rows.STOPPED):
+            return _STATES[code]
+        if self.unfinished is NodeState.SKIPPED:
+            inside = code == rows.OPEN and self.culprit.startswith((path + "/", path + "["))
+            if inside or code == rows.RETRYING:
+                return NodeState.FAILED  # its last attempt failed, or something in it has
+        return self.unfinished
+
+
+def _node_run(columns: Any, last: _Last) -> NodeRun:
+    (path, code, attempt, round, started, finished, ready, due, failed, worker, width, done, keys,
+     digest, _, rescue) = columns  # fmt: skip
+    state = last.state(path, rows.RETRYING if rescue else code)
+    failure = None if failed is None else rows.unpack_failure(failed)
+    return NodeRun(
+        path=path,
+        state=state,
+        attempt=attempt,
+        round=round,
+        started=started,
+        finished=finished,
+        ready=ready,
+        due=due,
+        error=None if failure is None else str(failure),
+        failure=failure,
+        worker=worker if code == rows.HELD else 0,
+        width=width,
+        done=done or 0,
+        keys=None if keys is None else rows.unpack_keys(keys),
+        digest=digest or "",
+    )
+
+
+def _node_id(
+    connection: apsw.Connection, run_id: str, path: str
+) -> tuple[int, int | None, int] | None:
+    """Id, scope and position of a node instance."""
+    key = find(connection, run_id).key
+    query = "SELECT id, scope, pos FROM node WHERE run = ? AND path = ?"
+    node: tuple[int, int | None, int] | None = connection.execute(query, (key, path)).fetchone()
+    return node
+
+
+def arrivals(
+    connection: apsw.Connection, run_id: str, path: str
+) -> list[tuple[str, Payload | None]]:
+    """What has arrived at a node instance."""
+    from goflow_local.claim import given, received
+
+    found = _node_id(connection, run_id, path)
+    if found is None:
+        return []
+    node, scope, pos = found
+    if scope is not None:
+        return [("", given(connection, node >> 32, scope, pos))]
+    return received(connection, node)
+
+
+def output(connection: apsw.Connection, run_id: str, path: str) -> Payload | None:
+    """What a node instance recorded."""
+    found = _node_id(connection, run_id, path)
+    return None if found is None else _output(connection, found[0])
+
+
+def _output(connection: apsw.Connection, node: int) -> Payload | None:
+    query = "SELECT media, data FROM output WHERE node = ?"
+    found = connection.execute(query, (node,)).fetchone()
+    return None if found is None else payload_of(*found)
+
+
+def context(connection: apsw.Connection, run_id: str, key: str) -> Payload | None:
+    """A value of the run's shared store."""
+    query = "SELECT media, data FROM context WHERE run = ? AND key = ?"
+    found = connection.execute(query, (find(connection, run_id).key, key)).fetchone()
+    return None if found is None else payload_of(*found)
+
+
+def attempts(connection: apsw.Connection, run_id: str) -> list[Attempt]:
+    """History, and the attempts that made what is recorded now."""
+    row = find(connection, run_id)
+    workers = functools.cache(lambda worker: _worker_name(connection, worker))
+    history = connection.execute(
+        "SELECT path, round, attempt, state, started, finished, error, worker, digest"
+        " FROM attempt WHERE run = ?",
+        (row.key,),
+    ).fetchall()
+    present = connection.execute(
+        "SELECT path, ran, attempt, 'succeeded', started, finished, NULL, worker, digest"
+        " FROM node WHERE id BETWEEN ? AND ? AND state = 5",
+        row.ids,
+    ).fetchall()
+    return [
+        Attempt(
+            path=path,
+            round=round,
+            attempt=attempt,
+            state=state,
+            started=started,
+            finished=finished,
+            error=error,
+            worker=workers(worker),
+            digest=digest or "",
+        )
+        for path, round, attempt, state, started, finished, error, worker, digest in sorted(
+            [*history, *present], key=lambda each: (each[4], each[5])
+        )
+    ]
+
+
+def _worker_name(connection: apsw.Connection, worker: int) -> str:
+    query = "SELECT host, pid FROM worker WHERE id = ?"
+    found = connection.execute(query, (worker,)).fetchone()
+    return f"{found[0]}:{found[1]}" if found else str(worker)
+
+
+def logs(connection: apsw.Connection, run_id: str, path: str | None, after: int) -> list[LogLine]:
+    """What nodes printed."""
+    query = (
+        "SELECT id, path, round, attempt, time, data FROM log WHERE run = ?1 AND id > ?2"
+        " AND (?3 IS NULL OR path = ?3) ORDER BY id"
+    )
+    found: Iterator[Any] = connection.execute(query, (find(connection, run_id).key, after, path))
+    return [
+        LogLine(id=id, path=at, round=round, attempt=attempt, time=time, data=data)
+        for id, at, round, attempt, time, data in found
+    ]

@@ -1,0 +1,131 @@
+"""One process's connection to a store, and the two kinds of transaction on it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import apsw
+
+from goflow.errors import BackendError
+from goflow_local.liveness import Locks, OwnLocks, locks_of
+from goflow_local.schema import connect
+from goflow_local.trouble import translate
+
+T = TypeVar("T")
+
+#: connections of a parent process, kept from being closed by a forked child's garbage collector
+_inherited: list[apsw.Connection] = []
+
+
+class Store:
+    """A connection, used by one thread at a time, and what this process remembers about the file.
+
+    `path` is the database file, ":memory:" for a private one. `lease` and `retention` are in seconds.
+    """
+
+    def __init__(self, path: str, sync: str, lease: float, retention: float) -> None:
+        self.path = path
+        self.lease = lease
+        self.retention = retention
+        #: ids of definitions by (flow, fingerprint), and of runs' requests; both never change
+        self.definitions: dict[tuple[str, str], int] = {}
+        self.requests: dict[int, Any] = {}
+        #: when dead listeners were looked for, by the monotonic clock
+        self.listeners_checked = 0.0
+        self._mutex = threading.RLock()
+        self._pid = os.getpid()
+        self._bell: Any = None
+        self._open = True
+        try:
+            self.locks: Locks = OwnLocks() if path == ":memory:" else _locks_beside(path)
+            self._connection = connect(path, sync)
+        except (apsw.Error, OSError) as error:
+            raise translate(error, path) from None
+
+    def read(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Do `work` on one consistent state of the store. Raises BackendError."""
+        self._refuse_a_child()
+        with self._mutex:
+            connection = self._usable()
+            try:
+                connection.execute("BEGIN")
+                try:
+                    return work(connection)
+                finally:
+                    connection.execute("COMMIT")
+            except apsw.Error as error:
+                raise translate(error, self.path) from None
+
+    def write(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Do `work` as one transaction, durable when this returns. Raises BackendError, StoreFull."""
+        self._refuse_a_child()
+        with self._mutex:
+            connection = self._usable()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    answer = work(connection)
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+            except apsw.Error as error:
+                raise translate(error, self.path) from None
+        return answer
+
+    def ring(self, ports: list[int]) -> None:
+        """Wake the listeners on these ports."""
+        if self._bell is None:
+            from goflow_local.wake import Bell  # only with a listener; sockets cost milliseconds
+
+            self._bell = Bell()
+        self._bell.ring(ports)
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is no connection any more, or it is a parent process's."""
+        return not self._open or self._pid != os.getpid()
+
+    def close(self) -> None:
+        """End the connection; harmless when repeated, and in a forked child."""
+        if self.closed:
+            return
+        with self._mutex:
+            self._open = False
+            self._connection.close()
+            if self._bell is not None:
+                self._bell.close()
+
+    def _refuse_a_child(self) -> None:
+        """Before anything else: a parent's thread may have held the mutex while it forked."""
+        if self._pid != os.getpid():
+            _inherited.append(self._connection)
+            raise BackendError(
+                f"the store {self.path} was opened by the parent of this process:"
+                " a forked child must open its own"
+            )
+
+    def _usable(self) -> apsw.Connection:
+        if not self._open:
+            raise BackendError(f"the store {self.path} is closed")
+        return self._connection
+
+
+def _locks_beside(path: str) -> Locks:
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    mark = os.path.join(folder, ".gitignore")
+    if not os.path.exists(mark):
+        with open(mark, "w") as file:
+            file.write("*\n")
+    return locks_of(os.path.join(folder, "workers.lock"))
+
+
+def now() -> float:
+    """Seconds since the epoch."""
+    return time.time()
