@@ -101,7 +101,7 @@ def dumps(value: object) -> bytes:
         )
     except (TypeError, ValueError, RecursionError) as error:
         raise PayloadError(
-            f"cannot encode {_type_name(value)} as JSON: {_brief(error)};"
+            f"cannot encode {_type_name(value)} as JSON ({_brief(error)});"
             " return bytes, str, None or something JSON can carry"
         ) from None
     return _utf8(text)

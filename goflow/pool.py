@@ -167,7 +167,8 @@ class Child:
             return "its process closed its connection to the worker and ended"
         if code > 0:
             return f"its process exited with code {code}"
-        name = signal.Signals(-code).name if -code in signal.Signals else f"signal {-code}"
+        names = {number.value: number.name for number in signal.Signals}
+        name = names.get(-code, f"signal {-code}")
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         return f"its process was killed by {name}{hint}"
 

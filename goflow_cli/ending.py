@@ -9,12 +9,19 @@ from goflow_cli.session import note, put_result
 
 
 def print_end(
-    backend: Backend, run: Run, interrupted: bool = False, *, as_json: bool = False
+    backend: Backend,
+    run: Run,
+    interrupted: bool = False,
+    *,
+    as_json: bool = False,
+    kept: bool = True,
 ) -> int:
     """The result to stdout, or why there is none to stderr; the exit code of the run's end.
 
     With `as_json` stdout gets one JSON object instead: the run, and its result where there is one.
+    What to do next is said only where the run is `kept`.
     """
+    then = f"`goflow retry {run.id}` continues from there"
     if run.abandoned and not run.state.terminal:
         raise Conflict(
             f"run {run.id} was left unfinished by a process that is gone;"
@@ -28,9 +35,10 @@ def print_end(
         put_result(backend.result(run.id).data)
     elif run.state == "failed":
         note(f"goflow: run {run.id} failed: {run.error}")
-        note(f"  see `goflow show {run.id}`; `goflow retry {run.id}` continues from there")
+        if kept:
+            note(f"  see `goflow show {run.id}`; {then}")
     elif run.state == "stopped":
-        note(f"goflow: run {run.id} was stopped; `goflow retry {run.id}` continues from there")
+        note(f"goflow: run {run.id} was stopped" + (f"; {then}" if kept else ""))
     else:
         note(f"goflow: run {run.id} is {run.state}")
     return exit_code(run, interrupted)

@@ -140,7 +140,9 @@ def _fail(message: str, code: int, debug: bool) -> int:
         import traceback
 
         traceback.print_exc()
-    print(f"goflow: {message}", file=sys.stderr)
+    from goflow_cli.session import note
+
+    note(f"goflow: {message}")
     return code
 
 

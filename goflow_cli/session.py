@@ -44,12 +44,12 @@ class Session:
     ) -> None:
         options = {key.replace("__", "."): value for key, value in overrides.items()}
         self.config: Config = load_config(start, {"backend": backend, **options})
-        self._ephemeral = ephemeral
+        self.ephemeral = ephemeral
 
     @cached_property
     def backend(self) -> Backend:
         """The store, opened once. Open it before loading flow files: they change `sys.path`."""
-        return load_backend(self.config.backend, self.config, ephemeral=self._ephemeral)
+        return load_backend(self.config.backend, self.config, ephemeral=self.ephemeral)
 
     def flow(self, file: str, name: str | None) -> Flow:
         """The one flow of a file, or that of the name."""
@@ -76,5 +76,10 @@ def put_result(data: bytes) -> None:
 
 
 def note(text: str) -> None:
-    """Something for the person, not for the pipe: stderr."""
-    print(text, file=sys.stderr)
+    """Something for the person, not for the pipe: to stderr, without control characters."""
+    print(harmless(text), file=sys.stderr)
+
+
+def harmless(text: str) -> str:
+    """Text of anybody's that cannot drive a terminal: control characters become visible."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

@@ -88,7 +88,8 @@ def _here(
         run, interrupted = own_run(backend, flow, session.config, begin, observer=observer)
     if not (run.state.terminal or run.abandoned or interrupted):
         return _wait(session, run, as_json)  # the id is another process's run
-    return print_end(backend, run, interrupted, as_json=as_json)
+    kept = not session.ephemeral
+    return print_end(backend, run, interrupted, as_json=as_json, kept=kept)
 
 
 def _elsewhere(
