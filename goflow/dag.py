@@ -7,12 +7,12 @@ the functions that belong to it, keyed by static node path.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, Union
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, Union, overload
 
 from goflow.draft import (
     DEFAULTS,
-    MAX_KEY,
+    KEY_RULE,
     NAME,
     NAME_RULE,
     Draft,
@@ -20,6 +20,7 @@ from goflow.draft import (
     Functions,
     cycles,
     is_whole,
+    key_text,
     option_problems,
 )
 from goflow.errors import DefinitionError, nearest
@@ -139,22 +140,26 @@ class Dag:
         """
         draft = self._add(Draft(name, "conditional", _caller(), branch_only=execution_only))
         self._functions(draft, condition=condition, aggregator=aggregator)
-        keys = [] if isinstance(conditions, str | bytes) else [str(key) for key in conditions]
-        if isinstance(conditions, str | bytes):
-            self._problem(draft.at, name, "conditions must be a list of keys, got one text")
-        elif not keys:
+        keys: list[object] = []
+        if isinstance(conditions, str | bytes) or not isinstance(conditions, Iterable):
             self._problem(
-                draft.at, name, "conditions is empty; list the keys condition() may return"
+                draft.at, name, f"conditions must be a list of keys, got {conditions!r:.40}"
             )
-        for key in keys:
-            if not key or len(key.encode()) > MAX_KEY:
+        else:
+            keys = list(conditions)
+            if not keys:
                 self._problem(
-                    draft.at, name, f"condition key {key[:40]!r} must have 1 to 256 bytes"
+                    draft.at, name, "conditions is empty; list the keys condition() may return"
                 )
+        for raw in keys:
+            key = key_text(raw)
+            if key is None:
+                self._problem(draft.at, name, f"condition key {raw!r:.40} must be {KEY_RULE}")
             elif key in draft.dags:
                 self._problem(draft.at, name, f"condition key {key!r} is listed twice")
-            draft.dags[key] = Dag()
-        return Branches(draft.dags)
+            else:
+                draft.dags[key] = Dag()
+        return Branches(draft.dags, lambda at, text: self._problem(at, name, text))
 
     def foreach_branch(
         self,
@@ -182,6 +187,9 @@ class Dag:
     def append(self, other: Dag) -> None:
         """Take over the nodes and edges of another Dag. A name both have is an error."""
         at = _caller()
+        if not isinstance(other, Dag):
+            self._problems.append(f"append ({at}): expected a goflow.Dag, got {other!r:.40}")
+            return
         for name, draft in other._drafts.items():
             if name in self._drafts:
                 self._problem(
@@ -189,7 +197,8 @@ class Dag:
                 )
             else:
                 self._drafts[name] = draft
-        self._edges |= other._edges
+        for pair, edge in other._edges.items():
+            self._add_edge(pair, edge)
         self._problems += other._problems
 
     def validate(self) -> None:
@@ -216,15 +225,18 @@ class Dag:
         if not self._drafts:
             return [*self._problems, "the DAG is empty; add a node with dag.node(name, function)"]
         found = [*self._problems, *self._edge_problems()]
-        if not found:
-            found += cycles(self._edges, self._drafts)
+        known = [(a, b) for a, b in self._edges if a != b and {a, b} <= self._drafts.keys()]
+        found += cycles(known, self._drafts)
         for draft in self._drafts.values():
             for key, inner in draft.dags.items():
                 if inner is self or inner in trail:
                     found.append(f"node {draft.name!r} ({draft.at}): the Dag contains itself")
                     continue
                 label = draft.name + (f"[{key}]" if draft.kind == "conditional" else "")
-                found += [f"in {label!r}: {p}" for p in inner.problems((*trail, self))]
+                if not (inner._drafts or inner._problems):
+                    found.append(f"node {label!r} ({draft.at}): its DAG is empty; add a node to it")
+                else:
+                    found += [f"in {label!r}: {p}" for p in inner.problems((*trail, self))]
         return found
 
     def _edge(
@@ -239,10 +251,14 @@ class Dag:
                 draft = draft._replace(forwarder=Function(forwarder, "forwarder"))
             except ValueError as error:
                 self._problems.append(f"{label}: {error}")
-        known = self._edges.get((source, target))
-        if known is not None:
-            self._problems.append(f"{label}: there is one already ({known.at})")
-        self._edges[source, target] = draft
+        self._add_edge((source, target), draft)
+
+    def _add_edge(self, pair: tuple[str, str], edge: EdgeDraft) -> None:
+        known = self._edges.setdefault(pair, edge)
+        if known is not edge:
+            self._problems.append(
+                f"edge {pair[0]!r} -> {pair[1]!r} ({edge.at}): there is one already ({known.at})"
+            )
 
     def _add(self, draft: Draft) -> Draft:
         name = draft.name
@@ -329,29 +345,67 @@ class NodeHandle:
         self._dag = dag
         self.name = name
 
-    def __rshift__(self, other: Nodes) -> Any:
-        at = _caller()
-        for target in _each(other):
-            self._dag._edge(self.name, _name(target), None, False, at)
-        return NodeHandle(self._dag, other) if isinstance(other, str) else other
+    @overload
+    def __rshift__(self, other: NodeHandle | str) -> NodeHandle: ...  # type: ignore[overload-overlap]
+    @overload
+    def __rshift__(self, other: Sequence[NodeHandle | str]) -> NodeGroup: ...
+    def __rshift__(self, other: Nodes) -> NodeHandle | NodeGroup:
+        return _connect(self._dag, [self], other, _caller())
 
     def __rrshift__(self, other: Nodes) -> NodeHandle:
-        at = _caller()
-        for source in _each(other):
-            self._dag._edge(_name(source), self.name, None, False, at)
+        _connect(self._dag, _each(other), self, _caller())
         return self
 
     def __repr__(self) -> str:
         return f"<node {self.name!r}>"
 
 
+class NodeGroup(tuple[NodeHandle, ...]):
+    """The nodes in the middle of `a >> [b, c] >> d`: each of them gets and gives every edge."""
+
+    _dag: Dag
+
+    @overload
+    def __rshift__(self, other: NodeHandle | str) -> NodeHandle: ...  # type: ignore[overload-overlap]
+    @overload
+    def __rshift__(self, other: Sequence[NodeHandle | str]) -> NodeGroup: ...
+    def __rshift__(self, other: Nodes) -> NodeHandle | NodeGroup:
+        return _connect(self._dag, self, other, _caller())
+
+
 class Branches(dict[str, Dag]):
-    """The Dag of each condition. Integer keys became text and may be asked for as either."""
+    """The Dag of each condition. Integer keys became text and may be asked for as either.
+
+    A key that was not listed is one of the flow's problems; the Dag answered for it is thrown away.
+    """
+
+    def __init__(self, dags: Mapping[str, Dag], report: Callable[[str, str], None]) -> None:
+        super().__init__(dags)
+        self._report = report
 
     def __missing__(self, key: object) -> Dag:
-        if not isinstance(key, str) and str(key) in self:
-            return self[str(key)]
-        raise KeyError(f"no condition {key!r}{nearest(str(key), self)}")
+        text = key_text(key)
+        if text is not None and text in self:
+            return self[text]
+        if self:  # else what is wrong with the conditions has been told already
+            known = nearest(str(key), self)
+            self._report(_caller(), f"no condition {key!r:.40} was listed{known}")
+        return Dag()
+
+
+def _connect(
+    dag: Dag, sources: Sequence[NodeHandle | str], targets: Nodes, at: str
+) -> NodeHandle | NodeGroup:
+    """Plain edges from every source to every target, which are answered as handles."""
+    handles = [NodeHandle(dag, _name(target)) for target in _each(targets)]
+    for source in sources:
+        for target in handles:
+            dag._edge(_name(source), target.name, None, False, at)
+    if isinstance(targets, NodeHandle | str):
+        return handles[0]
+    group = NodeGroup(handles)
+    group._dag = dag
+    return group
 
 
 def _name(node: NodeHandle | str) -> str:

@@ -16,6 +16,7 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME_RULE: Final = "letters, digits, '.', '_' and '-', at most 64, the first a letter or digit"
 #: the longest foreach or condition key, in UTF-8 bytes
 MAX_KEY: Final = 256
+KEY_RULE: Final = f"text of 1 to {MAX_KEY} bytes in UTF-8, or a whole number"
 
 
 class Functions(NamedTuple):
@@ -123,6 +124,23 @@ def option_problems(draft: Draft) -> list[str]:
         if options[option] is not None:
             options[option] = float(options[option])
     return found
+
+
+def key_text(key: object) -> str | None:
+    """A condition or foreach key as text; None where it cannot be one (`KEY_RULE`).
+
+    Members of string and integer enums count as their values.
+    """
+    if isinstance(key, str):
+        text = str.__str__(key)
+    elif isinstance(key, int):
+        text = str(key) if isinstance(key, bool) else int.__repr__(key)
+    else:
+        return None
+    try:
+        return text if 1 <= len(text.encode()) <= MAX_KEY else None
+    except UnicodeEncodeError:  # a lone surrogate
+        return None
 
 
 def is_whole(value: object) -> bool:
