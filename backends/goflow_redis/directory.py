@@ -1,0 +1,154 @@
+"""The directory: who is there, and which flows they know. Its keys share one slot, apart from any run's."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+from uuid import uuid4
+
+import msgspec
+
+from goflow.backend import Definition, FlowKey, WorkerInfo
+from goflow.errors import UnknownFlow
+from goflow_redis.store import MS, Store
+
+#: how many of the tasks a worker holds are told
+_DOING: Final = 1000
+#: how many ready tasks of a queue are looked at when they are counted
+_EXACT: Final = 1000
+
+_definition = msgspec.msgpack.Decoder(Definition)
+_worker = msgspec.msgpack.Decoder(WorkerInfo)
+
+
+class Directory(Store):
+    """Workers, definitions, nonces."""
+
+    def enter(self, info: WorkerInfo) -> int:
+        """Register a worker; answers its id. It is alive until `leave` or until its lease ends."""
+        top = self.keys.directory
+        worker = int(self.link.ask(top, "INCR", f"{top}:ids"))
+        packed = msgspec.msgpack.encode(msgspec.structs.replace(info, id=worker))
+        ends = int((time.time() + self.lease) * MS)
+        self.link.ask_all(
+            top,
+            [
+                ("HSET", f"{top}:workers", worker, packed),
+                ("ZADD", f"{top}:alive", ends, worker),
+            ],
+        )
+        return worker
+
+    def leave(self, worker: int) -> None:
+        """The worker has ended; it holds nothing any more."""
+        top = self.keys.directory
+        self.link.ask_all(
+            top, [("HDEL", f"{top}:workers", worker), ("ZREM", f"{top}:alive", worker)]
+        )
+
+    def workers(self) -> list[WorkerInfo]:
+        """Who is there; those whose lease is over are told for an hour more."""
+        top = self.keys.directory
+        packed, leases = self.link.ask_all(
+            top,
+            [("HGETALL", f"{top}:workers"), ("ZRANGE", f"{top}:alive", 0, -1, "WITHSCORES")],
+        )
+        ends = {int(worker): float(end) / MS for worker, end in _pairs(leases)}
+        doing = self._doing()
+        now = time.time()
+        found = []
+        for number, stored in _pairs(packed):
+            worker = int(number)
+            info = _worker.decode(stored)
+            found.append(
+                msgspec.structs.replace(
+                    info,
+                    doing=tuple(doing.get(worker, ())),
+                    alive=ends.get(worker, 0.0) > now,
+                )
+            )
+        return sorted(found, key=lambda info: info.id)
+
+    def _doing(self) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        for worker, run_id, path, _ in self.held():
+            found.setdefault(worker, []).append(f"{run_id}/{path}")
+        return found
+
+    def held(self) -> list[tuple[int, str, str, str]]:
+        """Worker, run id, node path and token of held tasks."""
+        found = []
+        for partition in self.keys.partitions:
+            for name in self.classes(partition):
+                words = iter(self.link.run("held", partition, [self.retention, name, _DOING]))
+                for worker, run_id, path, entry in zip(words, words, words, words, strict=True):
+                    found.append((int(worker), run_id.decode(), path.decode(), entry.decode()))
+        return found
+
+    def register(self, definition: Definition) -> None:
+        """Remember a definition; the one registered last is the flow's present one."""
+        top, name = self.keys.directory, f"{definition.flow}:{definition.fingerprint}"
+        if not definition.registered:
+            definition = msgspec.structs.replace(definition, registered=time.time())
+        self.link.ask_all(
+            top,
+            [
+                ("HSET", f"{top}:definitions", name, msgspec.msgpack.encode(definition)),
+                ("HSET", f"{top}:flows", definition.flow, definition.fingerprint),
+            ],
+        )
+
+    def definition(self, flow: str, fingerprint: str | None = None) -> Definition:
+        """The present one, or that with the fingerprint. Raises UnknownFlow."""
+        top = self.keys.directory
+        present = fingerprint
+        if present is None:
+            found = self.link.ask(top, "HGET", f"{top}:flows", flow)
+            present = found.decode() if found else ""
+        stored = self.link.ask(top, "HGET", f"{top}:definitions", f"{flow}:{present}")
+        if stored is None:
+            known = self.link.ask(top, "HKEYS", f"{top}:flows")
+            raise UnknownFlow(flow, [name.decode() for name in known])
+        return _definition.decode(stored)
+
+    def definitions(self) -> list[Definition]:
+        """The present definition of every flow, by name."""
+        top = self.keys.directory
+        flows = self.link.ask(top, "HGETALL", f"{top}:flows")
+        names = sorted(f"{flow.decode()}:{print_.decode()}" for flow, print_ in _pairs(flows))
+        stored = self.link.ask(top, "HMGET", f"{top}:definitions", *names) if names else []
+        return [_definition.decode(each) for each in stored if each is not None]
+
+    def waiting(self) -> dict[FlowKey, int]:
+        """How many ready tasks wait, by the definition they need."""
+        counts: dict[FlowKey, int] = {}
+        for partition in self.keys.partitions:
+            names = self.classes(partition)
+            answers = self.link.run(
+                "waiting", partition, [self.retention, _EXACT, len(names), *names]
+            )
+            for name, count in zip(names, answers, strict=True):
+                flow, _, fingerprint = name.partition(":")
+                if count:
+                    key = (flow, fingerprint)
+                    counts[key] = counts.get(key, 0) + count
+        return counts
+
+    def remember(self, name: str, seconds: float) -> bool:
+        """True the first time a name is seen within its lifetime: for nonces."""
+        key, mine = f"{self.keys.directory}:seen:{name}", uuid4().hex
+
+        def ask(attempt: int) -> bool:
+            if attempt:  # the first SET may have been executed and its answer lost
+                found = self.link.ask(key, "GET", key)
+                if found is not None:
+                    return bool(found == mine.encode())
+            life = max(1, int(seconds * MS))
+            return bool(self.link.ask_once(key, "SET", key, mine, "NX", "PX", life))
+
+        return self.link.patiently(ask)
+
+
+def _pairs(flat: list[bytes]) -> list[tuple[bytes, bytes]]:
+    words = iter(flat)
+    return list(zip(words, words, strict=True))

@@ -1,0 +1,75 @@
+"""The map of every key. Nothing else in this package spells one, except the scripts, from the same prefix.
+
+All keys of a run and of the queues it goes through share one hash tag, so that every script stays in one
+slot of a Redis Cluster. A run's partition is `crc32(run id) % partitions`; how many there are is decided by
+whoever connects to an empty store first (1 standalone, 16 in a cluster) and read by everybody else.
+
+`P` is a partition's prefix `gf:{NAMESPACE.3}`, `D` the directory's, `gf:{NAMESPACE}`.
+
+| key | type | life | content |
+| --- | --- | --- | --- |
+| `D:meta` | hash | for ever | `schema`, `partitions`, `created` |
+| `D:ids` | string | for ever | the last worker id |
+| `D:workers` | hash | entries: while they work | worker id -> WorkerInfo |
+| `D:alive` | zset | as `D:workers` | worker id by the time (ms) its lease ends |
+| `D:flows` | hash | for ever | flow -> its present fingerprint |
+| `D:definitions` | hash | entries: while present, in use or young | `flow:fingerprint` -> Definition |
+| `D:seen:<name>` | string | its lifetime | a nonce that was used |
+| `P:classes` | set | as its queues | `flow:fingerprint` of every queue there is |
+| `P:q:<class>` | stream, group `g` | while it is used | ready tasks: `r` run, `n` node path |
+| `P:p:<class>` | zset | while not empty | `run:branch` with scopes, `run:` with parked nodes to release on demand |
+| `P:due` | zset | for ever | `n:run:path` retries, `t:run` run timeouts, by time (ms) |
+| `P:runs` | zset | entries: as their runs | run ids by creation (ms) |
+| `P:news` | stream | 100 entries | `class` a new queue, `stop` a run to be killed |
+| `P:w:<worker>` | string | 1 h | the tasks of its last claim, for when the reply is lost |
+| `P:r:<run>` | hash | R | `:s` `:i` the run (see `_records.lua`), `:h` head, `:d` digest, `:x` nonce; node path -> its record |
+| `P:r:<run>:d` | hash | R | `q` input, `e` end node, `z` timeout failure, `f:` failure, and by node path `o:` result, `f:` failure, `k:` keys, `p:` payload of an arrival, `i:N:` `c:N:` a chunk of a wide inbox; `v:` context value |
+| `P:r:<run>:a` | list | R | attempts that its node records do not tell |
+| `P:r:<run>:l` | list | R | what its nodes printed |
+| `P:r:<run>:k` | list | until it ends | parked nodes of a paused run |
+| `P:r:<run>:x` | set | R | branches that have scopes waiting |
+| `P:r:<run>:s:<branch>` | list | R | scopes waiting for room in the branch's window |
+| `P:r:<run>:t:<entry>` | list | 1 h | scopes staged by an attempt |
+| `P:r:<run>:u:<entry>` | string | 1 h | the last chunk it staged |
+| `P:r:<run>:ev` | stream | 30 min after the last look | wakes whoever watches this run; absent when nobody does |
+
+R: for ever while the run is on its way, `retention.finished_runs` once it has ended.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from zlib import crc32
+
+#: bumped when a record changes its meaning; stores of another schema are refused
+SCHEMA: Final = 1
+#: partitions of a store made through one server, and through a cluster
+STANDALONE_PARTITIONS: Final = 1
+CLUSTER_PARTITIONS: Final = 16
+#: ms a run's event stream outlives the last look of whoever watches it
+WATCH_LIFE: Final = 1_800_000
+
+
+class Keys:
+    """Names of keys. `partitions` is set once the store's meta record was read."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.directory = f"gf:{{{namespace}}}"
+        self.partitions: tuple[str, ...] = ()
+
+    def split(self, partitions: int) -> None:
+        """Learn how many partitions the store has."""
+        self.partitions = tuple(f"gf:{{{self.namespace}.{n}}}" for n in range(partitions))
+
+    def partition(self, run_id: str) -> str:
+        """The prefix of the partition a run lives in."""
+        return self.partitions[crc32(run_id.encode()) % len(self.partitions)]
+
+    def run(self, run_id: str) -> str:
+        """A run's hash; with a suffix from the map, its other keys."""
+        return f"{self.partition(run_id)}:r:{run_id}"
+
+    def queue(self, partition: str, flow: str, fingerprint: str) -> str:
+        """The stream of ready tasks of a definition."""
+        return f"{partition}:q:{flow}:{fingerprint}"

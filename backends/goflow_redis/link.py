@@ -1,0 +1,300 @@
+"""The wire: scripts and commands go out, answers come in, and a cut connection is mended here.
+
+redis-py would retry by itself and may then run a script twice; that is turned off. What is repeated is
+repeated here, by the same bytes, and every script is safe under "executed, but the reply was lost".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from goflow.errors import BackendError, StoreFull
+from goflow_redis import scripts
+from goflow_redis.address import Address
+
+if TYPE_CHECKING:
+    from redis.cluster import RedisCluster
+    from redis.connection import ConnectionPool
+
+Word = bytes | str | int | float
+Command = Sequence[Word]
+T = TypeVar("T")
+
+#: seconds before each further attempt at a call whose connection was cut; then BackendError
+PAUSES: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+#: seconds to wait for a connection, and for an answer
+CONNECT_TIMEOUT: Final = 5.0
+ANSWER_TIMEOUT: Final = 15.0
+#: parts of INFO that say whether a server is fit, and how long it has been up
+_SECTIONS: Final = ("server", "memory", "replication")
+#: MOVED and ASK answers followed for one call
+_REDIRECTIONS: Final = 5
+
+
+class Link:
+    """Connections to one Redis service, whichever its kind. Safe to share between threads."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.name = f"Redis at {address.name}"
+        self.cluster: RedisCluster | None = None
+        self._pool: ConnectionPool | None = None
+        self._scripts: dict[str, scripts.Script] = {}
+        #: monotonic time since which the connection has not been cut
+        self.steady_since = 0.0
+        with _mapped(self.name):
+            self._connect()
+        self.steady_since = time.monotonic()
+
+    # -- asking -----------------------------------------------------------------------------------
+
+    def run(self, script: str, partition: str, args: Sequence[Word]) -> Any:
+        """A transition's answer. It is repeated when the connection is cut, so the script must be safe
+        under that. Raises BackendError, StoreFull."""
+        return self.patiently(lambda attempt: self.run_once(script, partition, args))
+
+    def run_once(self, script: str, partition: str, args: Sequence[Word]) -> Any:
+        """The same, once; raises what redis-py raises."""
+        from redis.exceptions import NoScriptError
+
+        text, sha = self._scripts[script]
+        try:
+            return self._ask(partition, [("EVALSHA", sha, 1, partition, *args)])[0]
+        except NoScriptError:
+            return self._ask(partition, [("EVAL", text, 1, partition, *args)])[0]
+
+    def ask(self, key: str, *command: Word) -> Any:
+        """A plain command's answer; `key` says which server."""
+        return self.ask_all(key, [command])[0]
+
+    def ask_once(self, key: str, *command: Word) -> Any:
+        """The same, once; raises what redis-py raises."""
+        return self._ask(key, [command])[0]
+
+    def greet(self) -> dict[str, str]:
+        """What the server says of itself, asked once; from then on its version is known. Raises
+        BackendError."""
+        with _mapped(self.name):
+            lines = self._ask("gf", [("INFO", section) for section in _SECTIONS])
+        told = _fields(b"\n".join(lines))
+        version = tuple(map(int, told["redis_version"].split(".")[:2]))
+        self._scripts = scripts.load(modern=version >= (7,))
+        return told
+
+    def uptimes(self) -> list[int]:
+        """Seconds each server with keys of ours has been up."""
+        if self.cluster is None:
+            answers = [self.ask("gf", "INFO", "server")]
+        else:
+            masters = self.cluster.get_primaries()
+            pools = [self.cluster.get_redis_connection(node).connection_pool for node in masters]
+            answers = [
+                self.patiently(lambda attempt, pool=pool: _exchange(pool, [("INFO", "server")]))[0]
+                for pool in pools
+            ]
+        return [int(_fields(answer)["uptime_in_seconds"]) for answer in answers]
+
+    def ask_all(self, key: str, commands: Sequence[Command]) -> list[Any]:
+        """The answers of several commands sent at once, all to the server that has `key`."""
+        return self.patiently(lambda attempt: self._ask(key, commands)) if commands else []
+
+    def patiently(self, ask: Callable[[int], T]) -> T:
+        """What `ask(attempt)` answers, asked again while the connection is cut; errors as ours."""
+        from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
+
+        with _mapped(self.name):
+            for attempt, pause in enumerate(PAUSES):
+                try:
+                    answer = ask(attempt)
+                except (ConnectionError, TimeoutError, ReadOnlyError) as error:
+                    if attempt == len(PAUSES) - 1 or _hopeless(error):
+                        raise
+                    self._cut()
+                    time.sleep(pause)
+                else:
+                    if attempt:
+                        self.steady_since = time.monotonic()
+                    return answer
+        raise AssertionError("the last attempt returns or raises")
+
+    def connection(self, key: str) -> Any:
+        """A new connection of its own to the server that has `key`, for waiting on."""
+        with _mapped(self.name):
+            connection = self._pool_of(key).make_connection()
+            connection.connect()
+        return connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        if self._pool is not None:
+            self._pool.disconnect()
+        if self.cluster is not None:
+            self.cluster.close()
+
+    # -- the wire ---------------------------------------------------------------------------------
+
+    def _ask(self, key: str, commands: Sequence[Command]) -> list[Any]:
+        from redis.exceptions import AskError, MovedError, TryAgainError
+
+        asking = False
+        pool = self._pool_of(key)
+        for _ in range(_REDIRECTIONS):
+            try:
+                return _exchange(pool, [("ASKING",), *commands] if asking else commands)[asking:]
+            except AskError as error:
+                pool, asking = self._pool_at(error.host, error.port), True
+            except MovedError:
+                assert self.cluster is not None
+                self.cluster.nodes_manager.initialize()
+                pool, asking = self._pool_of(key), False
+            except TryAgainError:
+                time.sleep(0.05)
+        return _exchange(pool, commands)
+
+    def _pool_of(self, key: str) -> Any:
+        if self.cluster is None:
+            return self._pool
+        node = self.cluster.get_node_from_key(key)
+        if node is None:
+            from redis.exceptions import ConnectionError
+
+            raise ConnectionError("no server has this slot")
+        return self.cluster.get_redis_connection(node).connection_pool
+
+    def _pool_at(self, host: str, port: int) -> Any:
+        assert self.cluster is not None
+        node = self.cluster.get_node(host=host, port=port)
+        if node is None:
+            self.cluster.nodes_manager.initialize()
+            node = self.cluster.get_node(host=host, port=port)
+        assert node is not None
+        return self.cluster.get_redis_connection(node).connection_pool
+
+    def _cut(self) -> None:
+        """The connection was cut: the next attempt asks anew where the servers are."""
+        self.steady_since = float("inf")
+        if self.cluster is not None:
+            from redis.exceptions import RedisError
+
+            try:
+                self.cluster.nodes_manager.initialize()
+            except RedisError:
+                return  # the attempt itself will say so
+
+    def _connect(self) -> None:
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        address = self.address
+        options: dict[str, Any] = {
+            "socket_connect_timeout": CONNECT_TIMEOUT,
+            "socket_timeout": ANSWER_TIMEOUT,
+            "socket_keepalive": True,
+            "retry": Retry(NoBackoff(), 0),
+            "protocol": 2,
+        }
+        login = {"username": address.username, "password": address.password}
+        if address.kind == "cluster":
+            from redis.cluster import ClusterNode, RedisCluster
+
+            nodes = [ClusterNode(host, port) for host, port in address.hosts]
+            self.cluster = RedisCluster(
+                startup_nodes=nodes, cluster_error_retry_attempts=0, ssl=address.tls, **login, **options
+            )
+        elif address.kind == "sentinel":
+            from redis.sentinel import Sentinel, SentinelConnectionPool
+
+            sentinel = Sentinel(list(address.hosts), sentinel_kwargs=options)
+            self._pool = SentinelConnectionPool(
+                address.master, sentinel, db=address.db, ssl=address.tls, **login, **options
+            )
+        else:
+            from redis.connection import ConnectionPool
+
+            if address.url.startswith("unix:"):
+                del options["socket_keepalive"]
+            self._pool = ConnectionPool.from_url(address.url, **options)
+
+
+def _exchange(pool: Any, commands: Sequence[Command]) -> list[Any]:
+    """Send commands over one pooled connection and read their answers; the first error is raised, after
+    all were read, so that the connection stays in step."""
+    from redis.exceptions import ResponseError
+
+    connection = pool.get_connection()
+    try:
+        connection.send_packed_command(connection.pack_commands(commands))
+        answers, failed = [], None
+        for _ in commands:
+            try:
+                answers.append(connection.read_response())
+            except ResponseError as error:
+                failed = failed or error
+                answers.append(None)
+    except BaseException:
+        connection.disconnect()  # an answer may still be on its way
+        raise
+    finally:
+        pool.release(connection)
+    if failed is not None:
+        raise failed
+    return answers
+
+
+def _fields(info: bytes) -> dict[str, str]:
+    lines = (line.strip().partition(b":") for line in info.splitlines())
+    return {name.decode(): value.decode() for name, _, value in lines if value}
+
+
+def _hopeless(error: Exception) -> bool:
+    """Whether asking again cannot help: the server refuses us, it is not away."""
+    from redis.exceptions import AuthenticationError, MaxConnectionsError
+
+    refusals = (AuthenticationError, MaxConnectionsError)
+    return isinstance(error, refusals) or "invalid username-password" in str(error)
+
+
+class _mapped:  # noqa: N801 - used as a statement
+    """Turns redis-py's errors into ours, in one place; credentials never reach a message."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, BackendError):
+            return
+        import redis.exceptions as known
+
+        if not isinstance(error, known.RedisError | OSError | UnicodeError):
+            return
+        text = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        if isinstance(error, known.OutOfMemoryError) or text.startswith("OOM"):
+            raise StoreFull(
+                f"{self._name} is full (maxmemory reached): it takes no new run until others are"
+                " finished and expired"
+            ) from None
+        raise BackendError(f"{self._name}: {_advice(error, text, known)}") from None
+
+
+def _advice(error: BaseException, text: str, known: Any) -> str:
+    if isinstance(error, known.AuthenticationError) or "WRONGPASS" in text or "NOAUTH" in text:
+        return "user name or password is wrong or missing; put them into the URL (redis://user:password@host)"
+    if isinstance(error, known.NoPermissionError) or text.startswith("NOPERM"):
+        return f"this user may not do what goflow needs ({text})"
+    if isinstance(error, known.ReadOnlyError):
+        return "this is a read-only replica; give the master's URL, or redis+sentinel:// to follow it"
+    if isinstance(error, known.BusyLoadingError):
+        return "the server is still loading its data; try again"
+    if isinstance(error, known.TimeoutError):
+        return f"no answer ({text})"
+    if isinstance(error, known.MasterNotFoundError):
+        return f"the sentinels know no such master ({text})"
+    if isinstance(error, known.ConnectionError | OSError):
+        return f"cannot be reached ({text}); is it running, and is the URL right?"
+    if "WRONGTYPE" in text:
+        return "a key under our prefix holds something else; `goflow doctor` names it"
+    return text

@@ -1,0 +1,178 @@
+"""The queue: submit, claim, commit, renew. One script call for a batch, one partition at a time."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Literal
+
+from goflow.backend import Ask, FlowKey, Run
+from goflow.errors import Conflict
+from goflow.message import TIMED_OUT, Claim, Failure, Item, Outcome, Request, Task
+from goflow.payload import Payload
+from goflow_redis import words
+from goflow_redis.store import Store
+from goflow_redis.words import Word
+
+#: tasks claimed and outcomes committed by one script call: about 3 ms of a Redis core
+BATCH: Final = 100
+#: arrivals handed out at a time where they are too many for one message
+INPUTS: Final = 512
+
+
+class Queue(Store):
+    """Handing out work and taking results."""
+
+    def submit(self, request: Request) -> Run:
+        """Accept a run durably. Raises Conflict, StoreFull."""
+        late = None
+        if request.timeout is not None:
+            late = Failure(TIMED_OUT, f"timed out after {request.timeout:g} s")
+        args = words.submit_args(request, self.retention, late)
+        how, state, identity, failure = self.link.run(
+            "submit", self.keys.partition(request.run_id), args
+        )
+        if how == b"conflict":
+            raise Conflict(
+                f"run {request.run_id!r} exists with another flow, payload or query;"
+                " use another run id, or none to get a new one"
+            )
+        return words.as_run(
+            request.run_id, words.read_run(state, identity), words.read_failure(failure)
+        )
+
+    def claim(self, ask: Ask) -> list[Claim]:
+        """Up to `ask.limit` ready tasks, now held by the worker."""
+        return self.commit((), ask)[1]
+
+    def commit(
+        self, outcomes: Sequence[Outcome], ask: Ask | None = None
+    ) -> tuple[list[bool], list[Claim]]:
+        """Record outcomes, then claim."""
+        accepted = [False] * len(outcomes)
+        claims: list[Claim] = []
+        dry: set[str] = set()
+        for partition, places in self._batches(outcomes):
+            dry.discard(partition)
+            batch = [outcomes[place] for place in places]
+            answers, empty = self._exchange(partition, batch, ask, claims)
+            for place, answer in zip(places, answers, strict=True):
+                accepted[place] = answer == 1
+            if empty:
+                dry.add(partition)
+        if ask is not None:
+            self._claim_more(ask, claims, dry)
+        return accepted, claims
+
+    def inputs(self, task: Task) -> Iterator[Sequence[tuple[str, Payload | None]]]:
+        """All inputs of a held task, in chunks."""
+        chunk: list[tuple[str, str]] = []
+        for arrival in self.read_arrivals(task.run_id, task.path, closing=task.closing):
+            chunk.append(arrival)
+            if len(chunk) == INPUTS:
+                yield self.resolve(task.run_id, chunk)
+                chunk = []
+        if chunk:
+            yield self.resolve(task.run_id, chunk)
+
+    def stage(self, task: Task, items: Sequence[Item]) -> None:
+        """Keep scopes of a branch that is about to open."""
+        partition = self.keys.partition(task.run_id)
+        for first in range(0, len(items), 500):
+            chunk = [words.scope(item) for item in items[first : first + 500]]
+            mark = f"{os.getpid()}.{time.monotonic_ns()}"
+            args: list[Word] = [self.retention, task.run_id, task.path, task.token, mark]
+            staged = self.link.run("stage", partition, [*args, len(chunk), *chunk])
+            if staged < 0:
+                return
+            self._staged[task.token] = staged
+
+    def renew(
+        self, worker: int, tasks: Sequence[Task]
+    ) -> list[tuple[Task, Literal["lost", "stop"]]]:
+        """Keep the leases of the tasks a worker holds. Answers those it must kill."""
+        verdicts: list[tuple[Task, Literal["lost", "stop"]]] = []
+        self.alive(worker)
+        for partition, places in self._grouped([task.run_id for task in tasks]):
+            for first in range(0, len(places), 500):
+                held = [tasks[place] for place in places[first : first + 500]]
+                args: list[Word] = [self.retention, len(held)]
+                for task in held:
+                    args += (task.run_id, task.path, task.token)
+                for task, answer in zip(
+                    held, self.link.run("renew", partition, args), strict=True
+                ):
+                    if answer:
+                        verdicts.append((task, "lost" if answer == 1 else "stop"))
+        return verdicts
+
+    # -- one exchange -----------------------------------------------------------------------------
+
+    def _exchange(
+        self, partition: str, outcomes: Sequence[Outcome], ask: Ask | None, claims: list[Claim]
+    ) -> tuple[list[int], bool]:
+        """One COMMIT: its answers, its tasks at the end of `claims`, and whether nothing is left."""
+        limit = 0 if ask is None else max(0, min(ask.limit - len(claims), BATCH))
+        worker = ask.worker if ask is not None else 0
+        flows = self._rotated(ask) if ask is not None and limit > 0 else []
+        # a call that was given up is repeated by the next one, which gets the tasks it may have got
+        unanswered = self._unanswered.pop((partition, worker), None) if limit > 0 else None
+        call = unanswered or f"{self._nonce}.{next(self._calls)}"
+        classes = [f"{flow}:{fingerprint}" for flow, fingerprint in flows]
+        rest: list[Word] = [limit, len(classes), *classes, len(outcomes)]
+        now = time.time()
+        for outcome in outcomes:
+            token = outcome.task.token
+            rest += words.outcome_args(outcome, self._staged.get(token, -1), now, self.who)
+        known = unanswered is not None
+
+        def ask_once(attempt: int) -> Any:
+            again = 1 if known or attempt else 0
+            args: list[Word] = [self.retention, worker, call, again, *rest]
+            return self.link.run_once("commit", partition, args)
+
+        try:
+            answers, tasks, empty = self.link.patiently(ask_once)
+        except BaseException:
+            if limit > 0:
+                self._unanswered[partition, worker] = call
+            raise
+        for outcome in outcomes:
+            self._staged.pop(outcome.task.token, None)
+        claims += map(words.read_claim, tasks)
+        return list(answers), limit > 0 and empty == 1
+
+    def _claim_more(self, ask: Ask, claims: list[Claim], dry: set[str]) -> None:
+        """Claims from one partition after the other until the limit is met or nothing is left."""
+        partitions = self.keys.partitions
+        start = next(self._turns) % len(partitions)
+        for partition in itertools.chain(partitions[start:], partitions[:start]):
+            while partition not in dry and len(claims) < ask.limit:
+                if self._exchange(partition, (), ask, claims)[1]:
+                    dry.add(partition)
+
+    def _rotated(self, ask: Ask) -> list[FlowKey]:
+        """The definitions asked for, from another one each time, so that none is always last."""
+        flows = list(ask.flows)
+        if ask.run_id:
+            run = self.run(ask.run_id)
+            flows = [(run.flow, run.fingerprint)]
+        self.asked.update(flows)
+        turn = next(self._turns) % len(flows) if flows else 0
+        return flows[turn:] + flows[:turn]
+
+    def _batches(self, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[int]]]:
+        for partition, places in self._grouped([o.task.run_id for o in outcomes]):
+            for first in range(0, len(places), BATCH):
+                yield partition, places[first : first + BATCH]
+
+    def _grouped(self, run_ids: Sequence[str]) -> list[tuple[str, list[int]]]:
+        """Positions of run ids by their partition."""
+        if len(self.keys.partitions) == 1:
+            return [(self.keys.partitions[0], list(range(len(run_ids))))] if run_ids else []
+        groups: dict[str, list[int]] = {}
+        for place, run_id in enumerate(run_ids):
+            groups.setdefault(self.keys.partition(run_id), []).append(place)
+        return list(groups.items())

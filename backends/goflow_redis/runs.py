@@ -1,0 +1,184 @@
+"""The runs: reading, steering, waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from goflow.backend import Action, Attempt, LogLine, NodeRun, Retry, Run
+from goflow.errors import Conflict, RunFailed, RunStopped, UnknownRun
+from goflow.message import Request
+from goflow.payload import EMPTY, Payload
+from goflow.state import NodeState, RunState
+from goflow_redis import words
+from goflow_redis.rewind import open_round
+from goflow_redis.store import SCAN, Store
+from goflow_redis.waker import QueueWaker, RunWaker
+
+
+class Runs(Store):
+    """Reading and steering runs. All raise UnknownRun for an id the store does not hold."""
+
+    def run(self, run_id: str) -> Run:
+        """The run as it is now."""
+        return words.as_run(run_id, *self.read(run_id))
+
+    def runs(
+        self, flow: str | None = None, state: RunState | None = None, limit: int = 100
+    ) -> list[Run]:
+        """The newest first."""
+        found: list[Run] = []
+        for partition in self.keys.partitions:
+            found += self._runs_of(partition, flow, state, limit)
+        found.sort(key=lambda run: run.created, reverse=True)
+        return found[:limit]
+
+    def _runs_of(
+        self, partition: str, flow: str | None, state: RunState | None, limit: int
+    ) -> list[Run]:
+        found: list[Run] = []
+        step = limit if flow is None and state is None else max(limit, 200)
+        position = 0
+        while len(found) < limit:
+            key = f"{partition}:runs"
+            ids = self.link.ask(key, "ZREVRANGE", key, position, position + step - 1)
+            if not ids:
+                break
+            position += len(ids)
+            keys = [f"{partition}:r:{run_id.decode()}" for run_id in ids]
+            lines = self.link.ask_all(partition, [("HMGET", key, ":s", ":i") for key in keys])
+            failures = self.link.ask_all(partition, [("HGET", f"{key}:d", "f:") for key in keys])
+            for run_id, pair, failure in zip(ids, lines, failures, strict=True):
+                if pair[0] is None:
+                    continue  # past its retention, not swept yet
+                run = words.as_run(
+                    run_id.decode(), words.read_run(*pair), words.read_failure(failure)
+                )
+                if flow in (None, run.flow) and state in (None, run.state):
+                    found.append(run)
+        return found[:limit]
+
+    def result(self, run_id: str) -> Payload:
+        """What a succeeded run made. Raises RunFailed, RunStopped; Conflict where it has not ended."""
+        run = self.run(run_id)
+        if run.state is RunState.FAILED:
+            raise RunFailed(run_id, run.error)
+        if run.state is RunState.STOPPED:
+            raise RunStopped(run_id)
+        if not run.state.terminal:
+            raise Conflict(f"run {run_id} has not ended: it is {run.state}")
+        key = f"{self.keys.run(run_id)}:d"
+        path = self.link.ask(key, "HGET", key, "e")
+        return (self.output(run_id, path.decode()) if path else None) or EMPTY
+
+    def request(self, run_id: str) -> Request:
+        """What was submitted."""
+        key = self.keys.run(run_id)
+        lines, stored = self.link.ask_all(
+            key, [("HMGET", key, ":s", ":i", ":h", ":d"), ("HGET", f"{key}:d", "q")]
+        )
+        if lines[0] is None or stored is None:
+            raise UnknownRun(run_id)
+        return words.read_request(run_id, lines, stored)
+
+    def nodes(self, run_id: str, paths: Iterable[str] | None = None) -> list[NodeRun]:
+        """The recorded node instances (all, or those named) in the order they were first ready."""
+        run, _ = self.read(run_id)
+        records = self.node_lines(run_id, paths)
+        ordered = sorted(records, key=lambda path: (records[path].seq or 1 << 60, path))
+        told = self._told(run_id, [f"f:{p}" for p in ordered if "e" in records[p].flags])
+        told |= self._told(run_id, [f"k:{p}" for p in ordered if "k" in records[p].flags])
+        return [
+            words.as_node(
+                path,
+                records[path],
+                run,
+                words.read_failure(told.get(f"f:{path}")),
+                words.read_keys(told.get(f"k:{path}")),
+            )
+            for path in ordered
+        ]
+
+    def _told(self, run_id: str, fields: list[str]) -> dict[str, bytes | None]:
+        key, found = f"{self.keys.run(run_id)}:d", {}
+        for first in range(0, len(fields), SCAN):
+            part = fields[first : first + SCAN]
+            found.update(zip(part, self.link.ask(key, "HMGET", key, *part), strict=True))
+        return found
+
+    def arrivals(self, run_id: str, path: str) -> list[tuple[str, Payload | None]]:
+        """What has arrived at a node instance; at an open branch, what its scopes have brought."""
+        self.read(run_id)
+        record = self.node_lines(run_id, [path]).get(path)
+        closing = record is not None and record.width is not None
+        found = list(self.read_arrivals(run_id, path, closing=closing))
+        parts = (found[first : first + SCAN] for first in range(0, len(found), SCAN))
+        return [pair for part in parts for pair in self.resolve(run_id, part)]
+
+    def output(self, run_id: str, path: str) -> Payload | None:
+        """What a node instance recorded; None where it has recorded nothing (yet)."""
+        key = self.keys.run(run_id)
+        there, stored = self.link.ask_all(
+            key, [("EXISTS", key), ("HGET", f"{key}:d", f"o:{path}")]
+        )
+        if not there:
+            raise UnknownRun(run_id)
+        return None if stored is None else words.disclose(stored)
+
+    def attempts(self, run_id: str) -> list[Attempt]:
+        """Every recorded attempt of every round, oldest first."""
+        key = self.keys.run(run_id)
+        run, _ = self.read(run_id)
+        stored = self.link.ask(key, "LRANGE", f"{key}:a", 0, -1)
+        found = [words.read_attempt(each) for each in stored]
+        ended = (NodeState.SUCCEEDED, NodeState.FAILED, NodeState.STOPPED)
+        for node in self.nodes(run_id):
+            if node.state in ended and node.started is not None and node.finished is not None:
+                found.append(words.last_attempt(node, run.round))
+        found.sort(key=lambda attempt: (attempt.finished, attempt.started))
+        return found
+
+    def logs(self, run_id: str, path: str | None = None, after: int = 0) -> list[LogLine]:
+        """What its nodes printed, from the piece after `after`."""
+        key = self.keys.run(run_id)
+        there, stored = self.link.ask_all(
+            key, [("EXISTS", key), ("LRANGE", f"{key}:l", after, -1)]
+        )
+        if not there:
+            raise UnknownRun(run_id)
+        lines = [words.read_log(after + n, each) for n, each in enumerate(stored, start=1)]
+        return [line for line in lines if path in (None, line.path)]
+
+    def control(self, run_id: str, action: Action) -> Run:
+        """Pause, resume or stop; harmless when repeated. Raises Conflict on a run that has ended."""
+        args = [self.retention, run_id, action]
+        how, *rest = self.link.run("control", self.keys.partition(run_id), args)
+        if how == b"gone":
+            raise UnknownRun(run_id)
+        state, identity, failure = rest
+        run = words.as_run(run_id, words.read_run(state, identity), words.read_failure(failure))
+        if how == b"ended":
+            raise Conflict(f"cannot {action} run {run_id}: it has ended ({run.state})")
+        return run
+
+    def retry(self, run_id: str, retry: Retry) -> Run:
+        """Open a new round. Raises Conflict for one still on its way, or a succeeded one without a
+        rewind."""
+        return open_round(self, run_id, retry)
+
+    def context(self, run_id: str, key: str) -> Payload | None:
+        """A value of the run's shared store, as committed."""
+        name = self.keys.run(run_id)
+        there, stored = self.link.ask_all(
+            name, [("EXISTS", name), ("HGET", f"{name}:d", f"v:{key}")]
+        )
+        if not there:
+            raise UnknownRun(run_id)
+        return None if stored is None else words.disclose(stored)
+
+    def watch(self, run_id: str | None = None) -> QueueWaker | RunWaker:
+        """Wakes when the run (None: anything claimable) may have changed. Nothing that happens after
+        this returns is missed."""
+        if run_id is None:
+            return QueueWaker(self)
+        self.read(run_id)
+        return RunWaker(self, run_id)

@@ -1,0 +1,52 @@
+"""The transitions: one Lua file each, with what it uses put in front.
+
+A script's header says `-- uses: records ready`; `_records.lua` and `_ready.lua` then precede it. Scripts are
+known to Redis by the SHA of their text, so two releases of goflow can share a store of one schema.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from importlib.resources import files
+from typing import Final, NamedTuple
+
+NAMES: Final = (
+    "submit", "commit", "stage", "renew", "reap", "due", "control", "retry", "sweep",
+    "held", "positions", "waiting",
+)  # fmt: skip
+
+
+class Script(NamedTuple):
+    """A script's text and the SHA that Redis knows it by."""
+
+    text: str
+    sha: str
+
+
+def load(modern: bool) -> dict[str, Script]:
+    """All scripts by name. `modern` servers (Redis 7 and later) let them run at maxmemory, except those
+    that say `deny-oom`; older ones refuse every script then."""
+    return {name: assemble(name, modern) for name in NAMES}
+
+
+def assemble(name: str, modern: bool) -> Script:
+    """One script with its parts in front."""
+    source = _read(name)
+    uses = re.search(r"^-- uses: (.*)$", source, re.MULTILINE)
+    parts = [_read(f"_{part}") for part in (uses[1].split() if uses else ())]
+    text = _bare("".join([*parts, source]))
+    if modern:
+        denied = re.search(r"^-- deny-oom$", source, re.MULTILINE)
+        text = f"#!lua{'' if denied else ' flags=allow-oom'}\n{text}"
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _read(name: str) -> str:
+    return (files("goflow_redis") / "scripts" / f"{name}.lua").read_text()
+
+
+def _bare(text: str) -> str:
+    """The text without comment lines and indentation: less to send, less for Redis to keep."""
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("--")) + "\n"

@@ -1,0 +1,44 @@
+-- Ending: how a run with an ending gets through its handlers to its terminal state.
+local HANDLERS = {'~on_failure', '~finally'}
+
+local function applies(run, phase)
+  if phase == 1 then return run.ending == 'failed' and string.find(run.handlers, 'o', 1, true) end
+  return string.find(run.handlers, 'f', 1, true)
+end
+
+local function finish(run)
+  run.state, run.finished, run.terminal, run.ended = run.ending, NOW, true, true
+  touch(run)
+  call('ZREM', P .. ':due', 't:' .. run.id)
+  call('UNLINK', run.key .. ':k')
+end
+
+-- Moves an ending run on when nothing of it runs: `~on_failure`, `~finally`, the end.
+local function settle(run)
+  if run.ending == '-' or run.terminal or run.held > 0 then return end
+  while run.phase < 3 do
+    if run.phase > 0 and applies(run, run.phase) then
+      local path = HANDLERS[run.phase]
+      local node = get_node(run, path)
+      if not node then return make_ready(run, new_node(run, path, 0)) end
+      if not string.find('DFC', node.state, 1, true) then return end
+    end
+    run.phase = run.phase + 1
+    touch(run)
+  end
+  finish(run)
+end
+
+local function set_ending(run, ending, failure)
+  if run.ending ~= '-' then return end
+  run.ending = ending
+  if failure then set_data(run, 'f:', failure) end
+  touch(run)
+end
+
+-- A held node goes back: queued again, or left for a retry where its run has an ending.
+local function requeue(run, node)
+  run.held = run.held - 1
+  make_ready(run, node)
+  if run.ending == 'stopped' and node.state == 'K' then node.state = 'C' end
+end

@@ -1,0 +1,142 @@
+-- Ready: inboxes, and what happens when one is full.
+--
+-- States of a node: W waits for arrivals; Q queued under `entry`; K ready but not queued (its run is paused
+-- or has an ending); R held under `entry`; T waits for a retry until `due`; O open, its scopes on their way;
+-- D done, F failed, C stopped. `entry` stays after the commit that ended it: a repeat is recognised by it.
+-- Flags: c closing, h runs the node's own handler next, k has keys, e has a recorded failure.
+local INLINE = 32   -- arrivals kept in the node record, and in one chunk of a wide inbox
+local ready, acks = {}, {}
+
+local function queue_key(class) return P .. ':q:' .. class end
+local function pump_key(class) return P .. ':p:' .. class end
+
+local function make_ready(run, node)
+  if node.seq == 0 then
+    run.seq = run.seq + 1
+    node.seq = run.seq
+  end
+  node.ready = NOW - run.created
+  node.entry = '-'
+  node.due = 0
+  change(run, node)
+  if run.ending ~= '-' and string.sub(node.path, 1, 1) ~= '~' then
+    node.state = 'K'
+  elseif run.state == 'paused' then
+    node.state = 'K'
+    call('RPUSH', run.key .. ':k', node.path)
+  else
+    node.state = 'Q'
+    ready[#ready + 1] = {run, node}
+  end
+end
+
+local function acknowledge(class, entry)
+  local entries = acks[class]
+  if not entries then
+    entries = {}
+    acks[class] = entries
+  end
+  entries[#entries + 1] = entry
+end
+
+-- Let go of acknowledged entries and mint new ones: the entry id is the fence.
+local function save_queue()
+  for class, entries in pairs(acks) do
+    for first = 1, #entries, 1000 do
+      local last = math.min(first + 999, #entries)
+      call('XACK', queue_key(class), 'g', unpack(entries, first, last))
+      call('XDEL', queue_key(class), unpack(entries, first, last))
+    end
+  end
+  acks = {}
+  for _, each in ipairs(ready) do
+    local run, node = each[1], each[2]
+    node.entry = call('XADD', queue_key(run.class), '*', 'r', run.id, 'n', node.path)
+  end
+  ready = {}
+end
+
+local function chunk_field(node, closing, hash)
+  local chunks = math.ceil(node.expects / INLINE)
+  return (closing and 'c:' or 'i:') .. (hash % chunks) .. ':' .. node.path
+end
+
+-- Writes an arrival under its source if absent; whether it was.
+local function add(run, node, closing, hash, source, ref)
+  local mark = '\0' .. source .. '\1'
+  if not closing and node.expects <= INLINE then
+    if string.find(node.inbox, mark, 1, true) then return false end
+    node.inbox = node.inbox .. mark .. ref
+  else
+    local field = chunk_field(node, closing, hash)
+    local text = get_data(run, field) or ''
+    if string.find(text, mark, 1, true) then return false end
+    set_data(run, field, text .. mark .. ref)
+  end
+  node.have = node.have + 1
+  change(run, node)
+  return true
+end
+
+local release
+
+-- One arrival. `ref` names the field of the data hash it brings, '' where it brings nothing; `payload` is
+-- stored there, nil where it is there already. A repeated one changes nothing.
+local function deliver(run, path, closing, expects, hash, source, ref, payload)
+  local node = get_node(run, path)
+  if closing then
+    if not node or node.state ~= 'O' then return end
+  else
+    if not node then node = new_node(run, path, expects) end
+    if node.state ~= 'W' then return end
+  end
+  if not add(run, node, closing, hash, source, ref) then return end
+  if payload then set_data(run, ref, payload) end
+  if node.have >= node.expects then
+    if closing then
+      set_flag(node, 'c')
+      node.lost = 0
+    end
+    make_ready(run, node)
+  elseif closing and node.released < node.width and run.ending == '-' then
+    release(run, node, 1)
+  end
+end
+
+local function scope_key(run, node) return run.key .. ':s:' .. node.path end
+
+-- A scope as it is staged: `prefix NUL start NUL start ... SOH payload`.
+local function enter_scope(run, item)
+  local stop = string.find(item, '\1', 1, true)
+  local payload = string.sub(item, stop + 1)
+  local prefix, ref
+  for word in string.gmatch(string.sub(item, 1, stop - 1), '%Z+') do
+    if not prefix then
+      prefix = word
+    elseif not ref then
+      ref = 'p:' .. prefix .. word
+      deliver(run, prefix .. word, false, 1, 0, '', ref, payload)
+    else
+      deliver(run, prefix .. word, false, 1, 0, '', ref, nil)
+    end
+  end
+end
+
+local function room(node)
+  local left = node.width - node.released
+  if node.window == 0 then return left end
+  return math.min(left, node.window - (node.released - node.have))
+end
+
+-- Starts up to `most` waiting scopes of an open branch, as far as its window has room.
+release = function(run, node, most)
+  local count = math.min(most, room(node))
+  if count <= 0 then return 0 end
+  local items = call('LPOP', scope_key(run, node), count)
+  if not items then return 0 end
+  node.released = node.released + #items
+  change(run, node)
+  for _, item in ipairs(items) do enter_scope(run, item) end
+  if node.released >= node.width then call('SREM', run.key .. ':x', node.path) end
+  return #items
+end

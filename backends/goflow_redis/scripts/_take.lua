@@ -1,0 +1,146 @@
+-- Take: hand ready tasks to a worker.
+local TAKE_BYTES = 1000000   -- of inputs in one answer, beyond the first task's
+
+local function read_inputs(run, node, told)
+  local inbox = node.inbox
+  if has_flag(node, 'c') then
+    if node.expects > INLINE then return false, 0 end
+    inbox = get_data(run, 'c:0:' .. node.path) or ''
+  elseif node.expects > INLINE then
+    return false, 0
+  end
+  local sources, refs, missing, places, size = {}, {}, {}, {}, 0
+  for source, ref in string.gmatch(inbox, '%z([^%z\1]*)\1(%Z*)') do
+    sources[#sources + 1] = source
+    refs[#refs + 1] = ref
+    if ref ~= '' and run.data[ref] == nil then
+      missing[#missing + 1] = ref
+      places[#places + 1] = #refs
+    end
+  end
+  local fetched = #missing > 0 and call('HMGET', run.key .. ':d', unpack(missing)) or {}
+  for index, place in ipairs(places) do fetched[refs[place]] = fetched[index] end
+  for index, source in ipairs(sources) do
+    local ref = refs[index]
+    local value = ref ~= '' and (fetched[ref] or run.data[ref]) or ''
+    told[#told + 1] = source
+    told[#told + 1] = value
+    size = size + #value
+  end
+  return true, size
+end
+
+-- A held task as the worker hears of it; see words.py for the reader. Second: bytes of inputs.
+local function describe(run, node)
+  local told = {
+    run.id, run.flow, run.fingerprint, node.path, node.entry, node.attempt, node.lost, node.round,
+    node.flags, node.width or 0, string.sub(node.path, 1, 1) == '~' and run.ending ~= '-' and run.ending or '',
+    run.head, '', '', 1,
+  }
+  if node.path == '~on_failure' then
+    told[13] = get_data(run, 'f:') or ''
+  elseif has_flag(node, 'h') then
+    told[13] = get_data(run, 'f:' .. node.path) or ''
+  end
+  if has_flag(node, 'c') and has_flag(node, 'k') then
+    told[14] = get_data(run, 'k:' .. node.path) or ''
+  end
+  local complete, size = read_inputs(run, node, told)
+  if not complete then told[15] = 0 end
+  return told, size
+end
+
+local function hold(run, node, worker)
+  node.state, node.worker, node.finished = 'R', worker, '-'
+  if not has_flag(node, 'c') then node.started = NOW - run.created end
+  run.held = run.held + 1
+  if run.state == 'queued' then run.state = 'running' end
+  if run.started == 0 then
+    run.started = NOW
+    if run.timeout > 0 then call('ZADD', P .. ':due', NOW + run.timeout, 't:' .. run.id) end
+  end
+  change(run, node)
+end
+
+-- One delivered entry: held (true), or dropped because it is stale or its run is paused or ending.
+local function accept(class, entry, fields, worker)
+  local run = get_run(fields[2])
+  local node = run and get_node(run, fields[4])
+  if node and node.state == 'Q' and node.entry == entry then
+    local handler = string.sub(node.path, 1, 1) == '~'
+    if run.state ~= 'paused' and (run.ending == '-' or handler) then
+      hold(run, node, worker)
+      return run, node
+    end
+    node.state = 'K'
+    change(run, node)
+    if run.state == 'paused' then call('RPUSH', run.key .. ':k', node.path) end
+  end
+  acknowledge(class, entry)
+end
+
+local function read_group(class, count)
+  local command = {'XREADGROUP', 'GROUP', 'g', 'w', 'COUNT', count, 'STREAMS', queue_key(class), '>'}
+  local answer = redis.pcall(unpack(command))
+  if answer and answer.err then
+    if not string.find(answer.err, 'NOGROUP', 1, true) then return error(answer.err) end
+    if call('EXISTS', queue_key(class)) == 0 then return {} end
+    call('XGROUP', 'CREATE', queue_key(class), 'g', '0')
+    answer = call(unpack(command))
+  end
+  return answer and answer[1][2] or {}
+end
+
+-- Wakes scopes and parked nodes that wait for demand; whether there may be more to read now.
+local function pump(class, count)
+  local key = pump_key(class)
+  local member = call('ZRANGE', key, 0, 0)[1]
+  if not member then return false end
+  local id, path = string.match(member, '^([^:]*):(.*)$')
+  local run = get_run(id)
+  local more = false
+  if run and run.ending == '-' and run.state ~= 'paused' then
+    if path == '' then
+      for _, parked in ipairs(call('LPOP', run.key .. ':k', count) or {}) do
+        local node = get_node(run, parked)
+        if node and node.state == 'K' then make_ready(run, node) end
+      end
+      more = call('EXISTS', run.key .. ':k') == 1
+    else
+      local node = get_node(run, path)
+      if node and node.state == 'O' then
+        release(run, node, count)
+        more = room(node) > 0
+      end
+    end
+  end
+  if more then call('ZADD', key, NOW, member) else call('ZREM', key, member) end
+  save_queue()
+  return true
+end
+
+-- Up to `limit` tasks of `classes`, tried one by one from the first: COUNT is per stream. Third: whether
+-- nothing is left.
+local function take(worker, limit, classes)
+  local told, held, size, looked = {}, {}, 0, 0
+  local function full() return #told >= limit or size >= TAKE_BYTES or looked >= 4 * limit + 16 end
+  for _, class in ipairs(classes) do
+    while not full() do
+      local want = size == 0 and limit - #told or math.min(limit - #told, 8)
+      local entries = read_group(class, want)
+      looked = looked + #entries
+      for _, each in ipairs(entries) do
+        local run, node = accept(class, each[1], each[2], worker)
+        if run then
+          local task, bytes = describe(run, node)
+          told[#told + 1] = task
+          held[#held + 1] = run.id .. '\0' .. node.path .. '\0' .. node.entry
+          size = size + bytes
+        end
+      end
+      if #entries < want and not pump(class, math.min(limit - #told, 64)) then break end
+    end
+  end
+  save_queue()
+  return told, held, not full()
+end

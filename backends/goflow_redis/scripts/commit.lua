@@ -1,0 +1,192 @@
+-- COMMIT: record outcomes of held tasks, then claim: the hot path, one call for a whole batch.
+-- uses: records ready ending take
+--
+-- KEYS     the partition's prefix
+-- ARGV     retention; worker, call number, whether this call is a repeat (1), limit, number of classes,
+--          classes; number of outcomes, and for each:
+--          run, path, entry, kind, started, finished (ms), digest, log ('' none), attempt ('' none), then by kind
+--          ok      has output (0|1), output, ends (0|1),
+--                  number of writes, (field, '1' and value or '0' and '')...,
+--                  number of arrivals, (target, closing, expects, hash, source, ref, has payload, payload)...
+--          open    expects, window, keys ('' none), scopes staged (-1 unknown), number of items, items...,
+--                  number of writes, writes
+--          retry   delay (ms), failure
+--          rescue  failure
+--          fail    failure
+--          stop, release   nothing
+-- returns  {accepted (0|1) ...}, {task ...}, 1 where nothing more is left to claim
+-- repeat   an outcome already recorded under its entry is accepted and changes nothing; a repeated call gets
+--          the tasks it was given the first time
+local worker, number_of_call, again, limit = number(), arg(), number(), number()
+local classes = {}
+for index = 1, number() do classes[index] = arg() end
+
+local function read_writes(outcome)
+  outcome.writes = {}
+  for index = 1, number() do outcome.writes[index] = {arg(), arg() == '1', arg()} end
+end
+
+local function read_outcome()
+  local o = {
+    run = arg(), path = arg(), entry = arg(), kind = arg(), started = number(), finished = number(),
+    digest = arg(), log = arg(), attempt = arg(),
+  }
+  if o.kind == 'ok' then
+    o.has_output, o.output, o.ends = arg() == '1', arg(), arg() == '1'
+    read_writes(o)
+    o.arrivals = {}
+    for index = 1, number() do
+      o.arrivals[index] = {arg(), arg() == '1', number(), number(), arg(), arg(), arg() == '1', arg()}
+    end
+  elseif o.kind == 'open' then
+    o.expects, o.window, o.keys, o.staged = number(), number(), arg(), number()
+    o.items = {}
+    for index = 1, number() do o.items[index] = arg() end
+    read_writes(o)
+  elseif o.kind == 'retry' then
+    o.delay, o.failure = number(), arg()
+  elseif o.kind == 'rescue' or o.kind == 'fail' then
+    o.failure = arg()
+  end
+  return o
+end
+
+local settled = {}
+
+local function write(run, o)
+  for _, each in ipairs(o.writes) do set_data(run, each[1], each[2] and each[3]) end
+end
+
+local function drop_staged(run, o) call('UNLINK', run.key .. ':t:' .. o.entry) end
+
+local commit = {}
+
+function commit.ok(run, node, o)
+  node.state = 'D'
+  if o.has_output then set_data(run, 'o:' .. node.path, o.output) end
+  write(run, o)
+  if o.ends then
+    set_data(run, 'e', node.path)
+    if run.ending == '-' then set_ending(run, 'succeeded') end
+  end
+  for _, a in ipairs(o.arrivals) do
+    deliver(run, a[1], a[2], a[3], a[4], a[5], a[6], a[7] and a[8] or nil)
+  end
+end
+
+function commit.open(run, node, o)
+  local staging, pending = run.key .. ':t:' .. o.entry, scope_key(run, node)
+  local staged = call('LLEN', staging)
+  if o.staged >= 0 and staged ~= o.staged then   -- they expired: the branch has to open afresh
+    drop_staged(run, o)
+    run.held = run.held + 1
+    requeue(run, node)
+    return false
+  end
+  node.state, node.expects, node.have = 'O', o.expects, 0
+  node.width, node.released, node.window = staged + #o.items, 0, o.window
+  if o.keys ~= '' then
+    set_data(run, 'k:' .. node.path, o.keys)
+    set_flag(node, 'k')
+  end
+  write(run, o)
+  if #o.items > 0 then call_many('RPUSH', staging, o.items, 1000) end
+  if node.width > 0 then
+    call('RENAME', staging, pending)
+    call('PERSIST', pending)
+    call('SADD', run.key .. ':x', node.path)
+    if run.ending == '-' then release(run, node, 64) end
+    if room(node) > 0 then call('ZADD', pump_key(run.class), NOW, run.id .. ':' .. node.path) end
+  end
+  if o.expects == 0 then
+    set_flag(node, 'c')
+    make_ready(run, node)
+  end
+end
+
+function commit.retry(run, node, o)
+  node.attempt, node.lost = node.attempt + 1, 0
+  set_data(run, 'f:' .. node.path, o.failure)
+  set_flag(node, 'e')
+  if run.ending ~= '-' and string.sub(node.path, 1, 1) ~= '~' then
+    node.state = 'K'
+  else
+    node.state, node.due = 'T', NOW + o.delay
+    call('ZADD', P .. ':due', node.due, 'n:' .. run.id .. ':' .. node.path)
+  end
+end
+
+function commit.rescue(run, node, o)
+  set_data(run, 'f:' .. node.path, o.failure)
+  set_flag(node, 'e')
+  set_flag(node, 'h')
+  node.lost = 0
+  make_ready(run, node)
+end
+
+function commit.fail(run, node, o)
+  node.state = 'F'
+  set_data(run, 'f:' .. node.path, o.failure)
+  set_flag(node, 'e')
+  if string.sub(node.path, 1, 1) ~= '~' then set_ending(run, 'failed', o.failure) end
+end
+
+function commit.stop(run, node) node.state = 'C' end
+
+function commit.release(run, node)
+  run.held = run.held + 1
+  requeue(run, node)
+end
+
+local function accept_outcome(o)
+  local run = get_run(o.run)
+  local node = run and get_node(run, o.path)
+  if not node or node.entry ~= o.entry then return 0 end
+  if node.state ~= 'R' then return (node.state == 'Q' or node.state == 'K') and 0 or 1 end
+  acknowledge(run.class, o.entry)
+  run.held = run.held - 1
+  node.finished = o.finished - run.created
+  node.digest = o.digest
+  if o.kind ~= 'release' and not has_flag(node, 'c') then node.started = o.started - run.created end
+  change(run, node)
+  if commit[o.kind](run, node, o) == false then return 0 end
+  if o.kind == 'retry' or o.kind == 'fail' or o.kind == 'release' or o.kind == 'stop' then
+    drop_staged(run, o)
+  end
+  if o.attempt ~= '' then push(run, 'a', run.round .. ' ' .. o.attempt) end
+  if o.log ~= '' then push(run, 'l', run.round .. ' ' .. o.log) end
+  settled[run] = true
+  return 1
+end
+
+local accepted = {}
+for index = 1, number() do accepted[index] = accept_outcome(read_outcome()) end
+for run in pairs(settled) do settle(run) end
+save_queue()
+
+local memory = P .. ':w:' .. worker
+local tasks, held
+if again == 1 and limit > 0 then
+  local words = {}
+  for word in string.gmatch((call('GET', memory) or '') .. '\0', '(%Z*)%z') do words[#words + 1] = word end
+  if words[1] == number_of_call then
+    tasks = {}
+    for index = 2, #words - 2, 3 do
+      local run = get_run(words[index])
+      local node = run and get_node(run, words[index + 1])
+      if node and node.state == 'R' and node.entry == words[index + 2] then
+        tasks[#tasks + 1] = describe(run, node)
+      end
+    end
+  end
+end
+local hungry = false
+if not tasks then
+  tasks, held, hungry = take(worker, limit, classes)
+  if #held > 0 then
+    call('SET', memory, number_of_call .. '\0' .. table.concat(held, '\0'), 'PX', HOUR)
+  end
+end
+save()
+
+return {accepted, tasks, hungry and 1 or 0}

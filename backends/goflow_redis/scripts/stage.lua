@@ -1,0 +1,20 @@
+-- STAGE: keep scopes of a branch that is about to open, out of sight until its outcome is committed.
+-- uses: records
+--
+-- KEYS     the partition's prefix
+-- ARGV     retention; run, path, entry, mark of this call, number of items, items (see `enter_scope`)
+-- returns  how many are staged now; -1 where the task is held no more
+-- repeat   the mark says that this chunk is there
+local id, path, entry, mark = arg(), arg(), arg(), arg()
+local run = get_run(id)
+local node = run and get_node(run, path)
+if not node or node.state ~= 'R' or node.entry ~= entry then return -1 end
+local staging, marked = run.key .. ':t:' .. entry, run.key .. ':u:' .. entry
+if call('GET', marked) ~= mark then
+  local items = {}
+  for index = 1, number() do items[index] = arg() end
+  call_many('RPUSH', staging, items, 1000)
+  call('SET', marked, mark, 'PX', HOUR)
+end
+call('PEXPIRE', staging, HOUR)
+return call('LLEN', staging)

@@ -1,0 +1,37 @@
+-- WAITING: how many ready tasks no worker holds. Exact while fewer than `most` wait; beyond that, tasks
+-- whose run was paused or has ended meanwhile count until a worker meets them.
+-- uses: records ready
+--
+-- KEYS     the partition's prefix
+-- ARGV     retention; how many to look at in each queue, number of classes, classes
+-- returns  a number for each
+-- repeat   reads only
+local most, counts = number(), {}
+
+local function last_delivered(queue)
+  local groups = redis.pcall('XINFO', 'GROUPS', queue)
+  if groups.err or not groups[1] then return '0-0' end
+  for place = 1, #groups[1], 2 do
+    if groups[1][place] == 'last-delivered-id' then return groups[1][place + 1] end
+  end
+end
+
+local function waits(entry)
+  local run = get_run(entry[2][2])
+  local node = run and get_node(run, entry[2][4])
+  if not node or node.state ~= 'Q' or node.entry ~= entry[1] or run.state == 'paused' then return 0 end
+  return (run.ending == '-' or string.sub(node.path, 1, 1) == '~') and 1 or 0
+end
+
+for index = 1, number() do
+  local queue = queue_key(arg())
+  local entries = call('XRANGE', queue, '(' .. last_delivered(queue), '+', 'COUNT', most)
+  local count = 0
+  for _, entry in ipairs(entries) do count = count + waits(entry) end
+  if #entries == most then
+    local pending = redis.pcall('XPENDING', queue, 'g')
+    count = call('XLEN', queue) - (pending.err and 0 or pending[1])
+  end
+  counts[index] = count
+end
+return counts

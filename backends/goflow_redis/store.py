@@ -1,0 +1,144 @@
+"""What the three parts of the backend stand on: the link, the keys, and reading a run's records."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+from uuid import uuid4
+
+from goflow.backend import FlowKey
+from goflow.errors import UnknownRun
+from goflow.message import Failure
+from goflow.payload import Payload
+from goflow_redis import words
+from goflow_redis.keys import Keys
+from goflow_redis.link import Link
+from goflow_redis.words import NodeRecord, RunRecord
+
+#: fields read by one HSCAN step
+SCAN: Final = 1000
+#: ms are what scripts count in
+MS: Final = 1000
+
+
+class Store:
+    """State and reading shared by `Queue`, `Runs` and `Directory`. `lease` is in seconds."""
+
+    def __init__(self, link: Link, keys: Keys, *, lease: float, retention: float) -> None:
+        self.link = link
+        self.keys = keys
+        self.lease = lease
+        #: ms that finished runs are kept
+        self.retention = max(MS, int(retention * MS))
+        self.who = f"{socket.gethostname()}:{os.getpid()}"
+        #: definitions anybody asked for through this connection
+        self.asked: set[FlowKey] = set()
+        self._staged: dict[str, int] = {}
+        self._unanswered: dict[tuple[str, int], str] = {}
+        self._nonce = uuid4().hex[:12]
+        self._calls = itertools.count(1)
+        self._turns = itertools.count()
+        #: how far housekeeping has come
+        self._cursors: dict[tuple[str, str], str] = {}
+        self._swept: dict[str, int] = {}
+
+    # -- workers' leases --------------------------------------------------------------------------
+
+    def alive(self, worker: int) -> None:
+        """A sign of life: the worker's own lease begins anew."""
+        key = f"{self.keys.directory}:alive"
+        self.link.ask(key, "ZADD", key, "XX", int((time.time() + self.lease) * MS), worker)
+
+    def classes(self, partition: str) -> list[str]:
+        """The queues of a partition, as `flow:fingerprint`."""
+        known = self.link.ask(partition, "SMEMBERS", f"{partition}:classes")
+        return sorted(each.decode() for each in known)
+
+    # -- records ----------------------------------------------------------------------------------
+
+    def read(self, run_id: str) -> tuple[RunRecord, Failure | None]:
+        """A run's record and why it failed. Raises UnknownRun."""
+        key = self.keys.run(run_id)
+        (lines, failure) = self.link.ask_all(
+            key, [("HMGET", key, ":s", ":i"), ("HGET", f"{key}:d", "f:")]
+        )
+        if lines[0] is None:
+            raise UnknownRun(run_id)
+        return words.read_run(*lines), words.read_failure(failure)
+
+    def node_lines(self, run_id: str, paths: Iterable[str] | None = None) -> dict[str, NodeRecord]:
+        """Records of node instances, all or those named; large runs are read in steps."""
+        key = self.keys.run(run_id)
+        if paths is not None:
+            wanted = list(paths)
+            lines: dict[str, NodeRecord] = {}
+            for first in range(0, len(wanted), SCAN):
+                part = wanted[first : first + SCAN]
+                found = self.link.ask(key, "HMGET", key, *part)
+                for path, line in zip(part, found, strict=True):
+                    if line is not None and not path.startswith(":"):
+                        lines[path] = words.read_node(line)
+            return lines
+        return {
+            path.decode(): words.read_node(line)
+            for path, line in self.scan(key)
+            if not path.startswith(b":")
+        }
+
+    def scan(self, key: str) -> Iterator[tuple[bytes, bytes]]:
+        """Every field of a hash, each once, without holding up the server."""
+        seen: set[bytes] = set()
+        cursor = b"0"
+        while True:
+            cursor, flat = self.link.ask(key, "HSCAN", key, cursor, "COUNT", SCAN)
+            pairs = iter(flat)
+            for field, value in zip(pairs, pairs, strict=True):
+                if field not in seen:
+                    seen.add(field)
+                    yield field, value
+            if cursor == b"0":
+                return
+
+    def read_arrivals(self, run_id: str, path: str, *, closing: bool) -> Iterator[tuple[str, str]]:
+        """Source and data field of each arrival at a node instance, chunk by chunk."""
+        record = self.node_lines(run_id, [path]).get(path)
+        if record is None:
+            return
+        if not closing and record.inbox:
+            yield from words.read_inbox(record.inbox)
+            return
+        for _, text in self._chunks(run_id, path, record.expects, "c" if closing else "i"):
+            yield from words.read_inbox(text)
+
+    def chunks(self, run_id: str, path: str, record: NodeRecord) -> Iterator[tuple[str, bytes]]:
+        """Field and text of each chunk of an opened branch's inbox."""
+        return self._chunks(run_id, path, record.expects, "c")
+
+    def _chunks(
+        self, run_id: str, path: str, expects: int, letter: str
+    ) -> Iterator[tuple[str, bytes]]:
+        key = f"{self.keys.run(run_id)}:d"
+        chunks = -(-expects // words.INLINE)
+        for first in range(0, chunks, 16):
+            numbers = range(first, min(first + 16, chunks))
+            fields = [f"{letter}:{number}:{path}" for number in numbers]
+            for field, text in zip(fields, self.link.ask(key, "HMGET", key, *fields), strict=True):
+                if text:
+                    yield field, text
+
+    def resolve(
+        self, run_id: str, arrivals: Sequence[tuple[str, str]]
+    ) -> list[tuple[str, Payload | None]]:
+        """Arrivals with what they bring."""
+        key = f"{self.keys.run(run_id)}:d"
+        refs = [ref for _, ref in arrivals if ref]
+        stored = iter(self.link.ask(key, "HMGET", key, *refs) if refs else ())
+        found: list[tuple[str, Payload | None]] = []
+        for source, ref in arrivals:
+            value = next(stored) if ref else None
+            found.append((words.unescape(source), words.disclose(value) if value else None))
+        return found

@@ -1,0 +1,172 @@
+"""Waiting without polling: a plain `XREAD BLOCK` that was sent and not yet answered.
+
+`XREAD` delivers nothing, so no task can be lost in a wake-up, and it starts from ids that were read before
+the caller looks, so nothing added since is missed. Every few minutes it answers by itself: then the life of
+the watched key is renewed. A waker is one file descriptor over any number of such connections (one for each
+partition); it stays the same when a connection is cut and made again.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from goflow.errors import BackendError
+from goflow_redis.keys import WATCH_LIFE
+
+if TYPE_CHECKING:
+    from goflow_redis.store import Store
+
+#: ms a wait lasts before it is begun anew; well below WATCH_LIFE
+_PATIENCE: Final = 600_000
+#: seconds between two attempts to listen to a server that is away
+_PAUSE: Final = 0.05
+
+
+class _Ear:
+    """One connection with one XREAD under way, to the server that has `key`."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        self._store = store
+        self.key = key
+        self._connection: Any = None
+
+    def listen(self, streams: dict[str, bytes]) -> int:
+        """Wait for what comes after these ids; answers the socket to select on. Raises BackendError."""
+        if self._connection is None:
+            self._connection = self._store.link.connection(self.key)
+        wait = ("XREAD", "COUNT", 1, "BLOCK", _PATIENCE, "STREAMS")
+        try:
+            self._connection.send_command(*wait, *streams, *streams.values())
+        except Exception as error:
+            self.close()
+            raise BackendError(f"{self._store.link.name}: the connection was cut") from error
+        return int(self._connection._get_socket().fileno())
+
+    def hear(self) -> None:
+        """Read the answer, whatever it is. A cut connection or a demoted master is begun anew."""
+        try:
+            self._connection.read_response()
+        except Exception:  # noqa: BLE001 - there is one cure for all of them
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._connection = None
+
+
+class _Waker:
+    """What both wakers share: ears, and one descriptor over them that never changes."""
+
+    def __init__(self, store: Store, keys: tuple[str, ...]) -> None:
+        self._store = store
+        self._selector = selectors.DefaultSelector()
+        self._ears = [_Ear(store, key) for key in keys]
+        self._sockets: dict[_Ear, int] = {}
+        self._alarm: tuple[int, int] | None = None
+        try:
+            for ear in self._ears:
+                self._attend(ear)
+        except BaseException:
+            self.close()
+            raise
+
+    def fileno(self) -> int:
+        """The descriptor to select on."""
+        descriptor: int = self._selector.fileno()  # type: ignore[attr-defined]
+        return descriptor
+
+    def clear(self) -> None:
+        """Forget the wake-ups so far; call it before looking, never after."""
+        for key, _ in self._selector.select(0):
+            if key.data is not None:
+                self._forget(key.data)
+                key.data.hear()
+        self._silence()
+        for ear in self._ears:
+            if ear not in self._sockets:
+                try:
+                    self._attend(ear)
+                except BackendError:
+                    time.sleep(_PAUSE)
+                    self._ring()
+                    return
+
+    def close(self) -> None:
+        """Stop listening."""
+        for ear in self._ears:
+            self._forget(ear)
+            ear.close()
+        self._silence()
+        self._selector.close()
+
+    def _attend(self, ear: _Ear) -> None:
+        socket = ear.listen(self._streams(ear.key))
+        self._sockets[ear] = socket
+        self._selector.register(socket, selectors.EVENT_READ, ear)
+
+    def _forget(self, ear: _Ear) -> None:
+        socket = self._sockets.pop(ear, None)
+        if socket is not None:
+            self._selector.unregister(socket)
+
+    def _ring(self) -> None:
+        """Stay readable: nobody may sleep on a connection that is not there."""
+        self._alarm = os.pipe()
+        os.write(self._alarm[1], b".")
+        self._selector.register(self._alarm[0], selectors.EVENT_READ)
+
+    def _silence(self) -> None:
+        if self._alarm is not None:
+            self._selector.unregister(self._alarm[0])
+            for end in self._alarm:
+                os.close(end)
+            self._alarm = None
+
+    def _streams(self, key: str) -> dict[str, bytes]:
+        """The streams to wait on, and the ids of what is in them already."""
+        raise NotImplementedError
+
+
+class QueueWaker(_Waker):
+    """Wakes when a task may have become ready, or a run is to be killed."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, store.keys.partitions)
+
+    def _streams(self, key: str) -> dict[str, bytes]:
+        link, asked = self._store.link, self._store.asked
+        if asked:
+            classes = [f"{flow}:{fingerprint}" for flow, fingerprint in sorted(asked)]
+        else:
+            known = link.ask(key, "SMEMBERS", f"{key}:classes")
+            classes = sorted(each.decode() for each in known)
+        names = [f"{key}:news", *(f"{key}:q:{each}" for each in classes)]
+        answers = link.ask_all(key, [("XREVRANGE", names[0], "+", "-", "COUNT", 1)])
+        last = answers[0][0][0] if answers[0] else b"0-0"
+        ids = link.run("positions", key, [0, *names[1:]]) if len(names) > 1 else []
+        return dict(zip(names, [last, *ids], strict=True))
+
+
+class RunWaker(_Waker):
+    """Wakes when a run or a node of it may have changed."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._renewed = 0.0
+        super().__init__(store, (f"{store.keys.run(run_id)}:ev",))
+
+    def _streams(self, key: str) -> dict[str, bytes]:
+        entries, alive = self._store.link.ask_all(
+            key, [("XREVRANGE", key, "+", "-", "COUNT", 1), ("PEXPIRE", key, WATCH_LIFE)]
+        )
+        if entries and alive:
+            last: bytes = entries[0][0]
+        else:  # writers find no stream to write to unless somebody watches
+            last, _ = self._store.link.ask_all(
+                key, [("XADD", key, "*", "v", 0), ("PEXPIRE", key, WATCH_LIFE)]
+            )
+        return {key: last}
