@@ -1,0 +1,1 @@
+"""Figures that docs/performance.md quotes; `python -m benchmarks` measures them again."""
