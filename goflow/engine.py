@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from goflow.draft import MAX_KEY, Functions
+from goflow.draft import KEY_RULE, Functions, key_text
 from goflow.errors import NodeFailed, PayloadError, nearest
 from goflow.message import (
     FINALLY,
@@ -96,7 +96,7 @@ def step(
     for one message (without it all are in the answer). Raises whatever the author's functions raise,
     PayloadError for what cannot be decoded, encoded or joined.
     """
-    present = {each.source: each.payload for each in inputs if each.payload is not None}
+    present = _in_order(flow.plan, task, inputs)
     execution = Execution(task, read, present)
     with executing(execution) as context:
         made = _execute(flow, task, present, context, stage)
@@ -136,6 +136,23 @@ def refusal(plan: Plan, task: Task) -> Failure | None:
     return None
 
 
+def _in_order(plan: Plan, task: Task, inputs: Sequence[Input]) -> dict[str, Payload]:
+    """What carries something, by the names an author knows, in declared (or chosen) order."""
+    found = {each.source: each.payload for each in inputs if each.payload is not None}
+    if task.path.startswith("~") or task.path.endswith("]"):
+        return found
+    place = plan.locate(task.path)
+    if not task.closing:
+        edges = place.scope.graph.edges_in[place.node.name]
+        names: Iterable[str] = [edge.source for edge in edges] or [""]
+    elif place.node.kind == "sub_dag":
+        names = place.node.dags[""].ends
+    else:
+        names = task.keys if task.keys is not None else map(str, range(task.width))
+        return {decode_key(name): found[name] for name in names if name in found}
+    return {name: found[name] for name in names if name in found}
+
+
 def _execute(
     flow: Flow, task: Task, present: Mapping[str, Payload], context: Context, stage: Stage | None
 ) -> Step:
@@ -143,7 +160,7 @@ def _execute(
     if task.path in (ON_FAILURE, FINALLY):
         return _handle(flow, task, context)
     if task.path == RESULT:
-        return Step(output=_join(plan.graph.ends, present, "the flow's ends"), ends=True)
+        return Step(output=_join_ends(plan.graph.ends, present), ends=True)
     if task.path.endswith("]"):
         return _join_scope(plan, plan.scope(task.path), present)
     place = plan.locate(task.path)
@@ -179,11 +196,17 @@ def _gather(
         return encode(code.aggregator.on_all(inputs, context))
     if len(sources) == 1:
         return present[sources[0]]
-    return _join(sources, present, place.node.name)
+    name = place.node.name
+    if place.node.kind == "node":
+        advice = f"give {name} an aggregator"
+    else:  # a branch's own aggregator is for its results
+        advice = f"put a node with an aggregator before {name}"
+    return join_object(((n, present[n]) for n in sources), advice)
 
 
-def _join(names: Iterable[str], present: Mapping[str, Payload], where: str) -> Payload:
-    return join_object(((n, present[n]) for n in names), f"give {where!r} an aggregator")
+def _join_ends(ends: Sequence[str], present: Mapping[str, Payload]) -> Payload:
+    advice = f"let a node with an aggregator follow {', '.join(ends)}"
+    return join_object(((end, present[end]) for end in ends), advice)
 
 
 def _open(
@@ -237,11 +260,9 @@ def _foreach_items(chosen: object) -> Iterator[tuple[str, object]]:
     if isinstance(chosen, Mapping):
         seen: set[str] = set()
         for raw, value in chosen.items():
-            key = raw if isinstance(raw, str) else str(raw) if isinstance(raw, int) else ""
-            if not key or len(key.encode(errors="replace")) > MAX_KEY:
-                raise PayloadError(
-                    f"foreach keys are texts of 1 to {MAX_KEY} bytes, got {repr(raw)[:80]}"
-                )
+            key = key_text(raw)
+            if key is None:
+                raise PayloadError(f"foreach returned the key {raw!r:.80}: expected {KEY_RULE}")
             if key in seen:
                 raise PayloadError(
                     f"foreach returned the key {key!r} twice (as text and as number)"
@@ -249,7 +270,7 @@ def _foreach_items(chosen: object) -> Iterator[tuple[str, object]]:
             seen.add(key)
             yield encode_key(key), value
         return
-    if isinstance(chosen, str | bytes | bytearray) or not isinstance(chosen, Iterable):
+    if isinstance(chosen, str | bytes | bytearray | memoryview) or not isinstance(chosen, Iterable):
         raise PayloadError(
             "foreach must return a mapping of keys to payloads or an iterable of payloads,"
             f" got {type(chosen).__name__}"
@@ -268,12 +289,14 @@ def _condition_keys(node: Node, chosen: object) -> list[str]:
             f"condition must return a key or keys of {list(node.dags)}, got {type(chosen).__name__}"
         )
     several: Iterable[object] = [chosen] if single else chosen  # type: ignore[assignment]
-    keys = {str(key) for key in several}
-    for key in sorted(keys):
-        if key not in node.dags:
+    keys: dict[str, None] = {}
+    for raw in several:
+        key = key_text(raw)
+        if key is None or key not in node.dags:
             raise PayloadError(
-                f"condition returned the unknown key {key!r}{nearest(key, node.dags)}"
+                f"condition returned the unknown key {raw!r:.80}{nearest(str(raw), node.dags)}"
             )
+        keys[key] = None
     return [key for key in node.dags if key in keys]
 
 
@@ -283,19 +306,17 @@ def _close(
     """The result of a branch or sub-DAG from those of its scopes."""
     if node.kind == "sub_dag":
         ends = node.dags[""].ends
-        return present[ends[0]] if len(ends) == 1 else _join(ends, present, node.name)
+        return present[ends[0]] if len(ends) == 1 else _join_ends(ends, present)
     if node.execution_only:
         return EMPTY
-    keys = task.keys if task.keys is not None else tuple(map(str, range(task.width)))
-    results = {decode_key(key): present[key] for key in keys}
     if code.aggregator is not None:
-        return encode(code.aggregator.on_all(results, context))
-    if node.kind == "conditional" and len(keys) == 1:
-        return present[keys[0]]
-    advice = f"give {node.name!r} an aggregator"
+        return encode(code.aggregator.on_all(present, context))
+    if node.kind == "conditional" and len(present) == 1:
+        return next(iter(present.values()))
+    advice = f"give {node.name} an aggregator"
     if node.kind == "foreach" and task.keys is None:
-        return join_list(results.items(), advice)
-    return join_object(results.items(), advice)
+        return join_list(present.items(), advice)
+    return join_object(present.items(), advice)
 
 
 def _route(plan: Plan, place: Place, code: Functions, output: Payload, context: Context) -> Step:
@@ -341,7 +362,7 @@ def _leave(plan: Plan, scope: Scope, name: str, output: Payload) -> Step:
 def _join_scope(plan: Plan, scope: Scope, present: Mapping[str, Payload]) -> Step:
     """The several ends of one scope of a branch, as the scope's result."""
     carries = not plan.locate(scope.owner).node.execution_only
-    output = _join(scope.graph.ends, present, scope.owner) if carries else EMPTY
+    output = _join_ends(scope.graph.ends, present) if carries else EMPTY
     arrival = Arrival(scope.owner, scope.key, 0, carries=carries, closing=True)
     return Step(output=output, arrivals=(arrival,))
 

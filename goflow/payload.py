@@ -8,7 +8,7 @@ generics) or by the class itself where it has pydantic's `model_validate_json`. 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -115,22 +115,36 @@ def decode(payload: Payload, annotation: Any) -> Any:
     >>> decode(Payload(b"[1, 2]"), list[int])
     [1, 2]
     """
+    return decoder(annotation)(payload)
+
+
+def decoder(annotation: Any) -> Callable[[Payload], Any]:
+    """What turns payloads into this type; made once for a function that is called often.
+
+    Raises PayloadError for a type nothing can be decoded into, as what it returns does for data that
+    does not fit.
+    """
     if annotation is bytes:
-        return payload.data
+        return _data
     if annotation is str:
-        return payload.text()
+        return Payload.text
     if annotation is Payload:
-        return payload
+        return _itself
     validate = getattr(annotation, "model_validate_json", None)
-    try:
-        if validate is not None:
+    if validate is None:
+        try:
+            validate = msgspec.json.Decoder(annotation, dec_hook=_from_builtins).decode
+        except (TypeError, NameError) as error:
+            raise PayloadError(f"cannot decode into {type_text(annotation)}: {error}") from None
+
+    def parse(payload: Payload) -> Any:
+        try:
             return validate(payload.data)
-        return msgspec.json.decode(payload.data, type=annotation)
-    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
-        wanted = "JSON" if annotation is Any else f"{type_text(annotation)} as JSON"
-        raise PayloadError(f"expected {wanted}, got {excerpt(payload.data)}: {error}") from None
-    except TypeError as error:
-        raise PayloadError(f"cannot decode into {type_text(annotation)}: {error}") from None
+        except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as error:
+            wanted = "JSON" if annotation is Any else f"{type_text(annotation)} as JSON"
+            raise PayloadError(f"expected {wanted}, got {excerpt(payload.data)}: {error}") from None
+
+    return parse
 
 
 def as_json_value(payload: Payload) -> bytes | None:
@@ -138,6 +152,7 @@ def as_json_value(payload: Payload) -> bytes | None:
     if payload.media_type == JSON and payload.data:
         try:
             msgspec.json.decode(payload.data, type=msgspec.Raw)
+            payload.data.decode()  # msgspec skips texts without looking into them
         except (ValueError, RecursionError):
             pass  # a caller said JSON and sent none: it joins as the text it is
         else:
@@ -186,6 +201,22 @@ def type_text(annotation: Any) -> str:
     if isinstance(annotation, type) and not getattr(annotation, "__args__", None):
         return annotation.__qualname__
     return str(annotation).replace("typing.", "")
+
+
+def _data(payload: Payload) -> bytes:
+    return payload.data
+
+
+def _itself(payload: Payload) -> Payload:
+    return payload
+
+
+def _from_builtins(kind: type, value: object) -> object:
+    """A pydantic model (or whatever validates as one) inside a list, a dict or a dataclass."""
+    validate = getattr(kind, "model_validate", None)
+    if validate is None:
+        raise TypeError(f"JSON does not become a {type_text(kind)}")
+    return validate(value)
 
 
 def _to_builtins(value: object) -> object:

@@ -16,7 +16,7 @@ from goflow.dag import Dag
 from goflow.draft import NAME, NAME_RULE, Functions
 from goflow.errors import ContextError, DefinitionError, PayloadError
 from goflow.function import Function
-from goflow.payload import Payload, decode, encode
+from goflow.payload import JSON, TEXT, Payload, encode
 from goflow.plan import Plan
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ class Workflow:
             problems.append(f"illegal flow name; allowed are {NAME_RULE}")
         timeout = self.timeout
         if timeout is not None and (
-            not isinstance(timeout, int | float) or isinstance(timeout, bool) or not timeout > 0
+            not isinstance(timeout, int | float)
+            or isinstance(timeout, bool)
+            or not 0 < timeout < float("inf")
         ):
             problems.append(f"timeout must be seconds > 0, or None, got {timeout!r}")
         if isinstance(self.dag, Dag):
@@ -239,7 +241,7 @@ class Context:
 
         Recorded in the same commit as this attempt's result. Raises PayloadError.
         """
-        _execution().writes[_checked(key)] = encode(value)
+        _execution().writes[_checked(key)] = encode(value) if value is not None else _NULL
 
     def get(self, key: str, default: Any = None) -> Any:
         """A value of the run's store: bytes as bytes, text as str, JSON decoded."""
@@ -248,9 +250,9 @@ class Context:
         payload = execution.writes[key] if key in execution.writes else execution.read(key)
         if payload is None:
             return default
-        if payload.media_type == "application/json":
-            return decode(payload, Any)
-        return payload.text() if payload.media_type == "text/plain" else payload.data
+        if payload.media_type == JSON:
+            return payload.json()
+        return payload.text() if payload.media_type == TEXT else payload.data
 
     def delete(self, key: str) -> None:
         """Remove a value; harmless where there is none."""
@@ -260,6 +262,9 @@ class Context:
         execution = _current.get()
         return f"<context of {execution.task.path if execution else 'no run'}>"
 
+
+#: None in the run's store: there, and not the default of `get`
+_NULL = Payload(b"null", JSON)
 
 #: the one context object; `define_workflow` receives it
 context = Context()
@@ -300,6 +305,10 @@ def _execution() -> Execution:
 
 
 def _checked(key: str) -> str:
-    if not isinstance(key, str) or not key or len(key.encode()) > MAX_CONTEXT_KEY:
+    try:
+        fits = isinstance(key, str) and 1 <= len(key.encode()) <= MAX_CONTEXT_KEY
+    except UnicodeEncodeError:  # a lone surrogate
+        fits = False
+    if not fits:
         raise PayloadError(f"a context key is a text of 1 to {MAX_CONTEXT_KEY} bytes, got {key!r}")
     return key

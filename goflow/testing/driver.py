@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from goflow.dag import Dag
+from goflow.draft import NAME
 from goflow.engine import after_failure, request, step
 from goflow.errors import RunFailed
 from goflow.message import FINALLY, Arrival, Failure, Input, Opened, Step, Task
@@ -55,7 +56,8 @@ def as_flow(flow: Flow | Workflow | Dag | Callable[..., Any] | str | Path) -> Fl
         from goflow.loader import load, pick
 
         return pick(load(Path(flow)), None)
-    return build(getattr(flow, "__goflow_flow__", None) or flow.__name__, flow)
+    name: str = getattr(flow, "__goflow_flow__", "") or getattr(flow, "__name__", "")
+    return build(name if NAME.fullmatch(name) else "test", flow)
 
 
 class Simulation:
@@ -87,15 +89,23 @@ class Simulation:
         """Execute everything, in the order `choose` wants; the result or RunFailed."""
         while self._ready and self.failure is None:
             self._execute(*self._ready.pop(choose([path for path, _ in self._ready])))
-        state = RunState.SUCCEEDED if self.failure is None else RunState.FAILED
-        for handler in self.request.handlers:
-            if handler == FINALLY or self.failure is not None:
-                self._attempt(self._task(handler, failure=self.failure, outcome=state.value), ())
+        cause = self.cause
+        self._handle(RunState.SUCCEEDED if self.failure is None else RunState.FAILED)
         if self.failure is not None:
             failed = RunFailed(self.request.run_id, f"{self.failure.node}: {self.failure}")
-            raise failed from self.cause
+            raise failed from cause
         assert self.result is not None, f"nothing is ready, but no end was reached: {self.states}"
         return self.result
+
+    def _handle(self, state: RunState) -> None:
+        """The run's handlers; one that raises is noted and changes nothing."""
+        for path in self.request.handlers:
+            if path == FINALLY or self.failure is not None:
+                made = self._attempt(self._task(path, failure=self.failure, outcome=state), ())
+                if made is None:
+                    self.states[path] = NodeState.FAILED
+                else:
+                    self._record(path, made)
 
     def _execute(self, path: str, closing: bool) -> None:
         opened = self._opened.get(path)
