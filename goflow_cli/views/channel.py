@@ -31,7 +31,8 @@ class Wire(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """`height` rows; wires within them (row 0 on top); where wires are joined; the rightmost column."""
+    """`height` rows; wires within them, row 0 on top (lines from above begin in row -1, the border they
+    leave); where wires are joined; the rightmost column."""
 
     height: int
     wires: list[Wire]
@@ -229,7 +230,7 @@ def _verticals(rails: Sequence[_Rail], height: int, turns: set[int]) -> Iterator
             row = 0 if rail.straight else rail.row
             starts[x] = min(starts.get(x, (height, rail.dashed)), (row, rail.dashed))
     for x, (row, dashed) in ends.items():
-        yield Wire(x, starts[x][0] if x in turns else 0, x, row, dashed)
+        yield Wire(x, starts[x][0] if x in turns else -1, x, row, dashed)
     for x, (row, dashed) in starts.items():
         if x not in turns and not (x in ends and ends[x][0] == height - 1):
             yield Wire(x, row, x, height - 1, dashed)

@@ -22,11 +22,12 @@ PASSES: Final = 8
 
 
 def columns(
-    drawing: Layered, widths: Sequence[int], n: int, gap: Callable[[int, int], int]
+    drawing: Layered, widths: Sequence[int], n: int, gap: Callable[[int, int], int], room: int
 ) -> list[int]:
     """The column of each vertex' middle (`left + width // 2`); the leftmost box begins at 0.
 
-    `gap` says how many columns two neighbours in a layer leave between them.
+    `gap` says how many columns two neighbours in a layer leave between them. All stand within `room`
+    columns where each layer alone can.
     """
     up: dict[int, list[tuple[int, float]]] = {}
     down: dict[int, list[tuple[int, float]]] = {}
@@ -40,14 +41,18 @@ def columns(
         for v, x in zip(layer, offset, strict=True):
             at[v] = x - offset[-1] / 2
     order = range(len(drawing.layers))
+    bounds = [
+        _bounds(layer, widths, off, room)
+        for layer, off in zip(drawing.layers, offsets, strict=True)
+    ]
     for turn in range(PASSES):
         both = turn >= PASSES // 2
         for i in order:
-            _move(drawing.layers[i], offsets[i], at, [up, down] if both else [up])
+            _move(drawing.layers[i], offsets[i], bounds[i], at, [up, down] if both else [up])
         for i in reversed(order):
-            _move(drawing.layers[i], offsets[i], at, [up, down] if both else [down])
+            _move(drawing.layers[i], offsets[i], bounds[i], at, [up, down] if both else [down])
     for i in order:
-        _move(drawing.layers[i], offsets[i], at, [up, down], whole=True)
+        _move(drawing.layers[i], offsets[i], bounds[i], at, [up, down], whole=True)
     left = min((int(at[v]) - widths[v] // 2 for v in range(len(widths))), default=0)
     return [int(x) - left for x in at]
 
@@ -62,9 +67,19 @@ def _offsets(
     return found
 
 
+def _bounds(
+    layer: Sequence[int], widths: Sequence[int], offsets: Sequence[int], room: int
+) -> tuple[int, int]:
+    """Between which columns the first middle may be so that the layer is within the room, around 0."""
+    low = -(room // 2) + widths[layer[0]] // 2
+    right = widths[layer[-1]] - widths[layer[-1]] // 2
+    return low, max(room - room // 2 - right - offsets[-1], low)
+
+
 def _move(
     layer: Sequence[int],
     offsets: Sequence[int],
+    bounds: tuple[int, int],
     at: list[float],
     sides: Sequence[dict[int, list[tuple[int, float]]]],
     whole: bool = False,
@@ -85,5 +100,6 @@ def _move(
     for mean, _, size in pools:
         for _ in range(size):
             base = floor(mean + 0.5) if whole else mean
+            base = max(min(base, bounds[1]), bounds[0])
             at[layer[position]] = base + offsets[position]
             position += 1

@@ -15,6 +15,9 @@ from typing import Final, NamedTuple
 #: (upper vertex, lower vertex, dashed)
 Edge = tuple[int, int, bool]
 
+#: pieces of edges between layers in one drawing
+MOST_SEGMENTS: Final = 1000
+
 #: how often the order of the layers is improved from the top and from the bottom
 SWEEPS: Final = 12
 
@@ -29,14 +32,20 @@ class Layered(NamedTuple):
 
 
 def layered(
-    n: int, edges: Sequence[Edge], widths: Sequence[int], room: int, gap: int
+    n: int, edges: Sequence[Edge], widths: Sequence[int], most: int, room: int, gap: int
 ) -> Layered | None:
-    """Layers for an acyclic graph. No layer's vertices take more than `room` columns, `gap` apart,
-    unless one alone does; dummies are not counted. None where that leads to too many segments."""
-    ranks = _ranks(n, edges, widths, room, gap)
+    """Layers for an acyclic graph. No layer's vertices take more than `most` columns, `gap` apart,
+    unless one alone does. None where some layer, its dummies included, cannot stand in `room` columns,
+    or where there is more than anybody could follow."""
+    ranks = _ranks(n, edges, widths, most, gap)
     layers, segments, routes = _with_dummies(n, edges, ranks)
-    if len(segments) > 1200:
+    if len(segments) > MOST_SEGMENTS:
         return None
+    for layer in layers:
+        boxes = [widths[v] for v in layer if v < n]
+        lines = len(layer) - len(boxes)
+        if sum(boxes) + gap * max(len(boxes) - 1, 0) + 2 * lines - (not boxes) > room:
+            return None
     return Layered(_ordered(layers, segments), segments, routes)
 
 
