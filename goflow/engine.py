@@ -380,4 +380,5 @@ def _handle(flow: Flow, task: Task, context: Context) -> Step:
 
 def _error(task: Task) -> NodeFailed:
     failure = task.failure or Failure("Failed", "no reason was recorded")
-    return NodeFailed(failure.node or task.path, failure.type, failure.message, task.attempt)
+    attempt = failure.attempt or task.attempt
+    return NodeFailed(failure.node or task.path, failure.type, failure.message, attempt)

@@ -28,13 +28,15 @@ WORKER_LOST: Final = "WorkerLost"
 class Failure(msgspec.Struct, frozen=True, array_like=True):
     """Why an attempt, a node or a run failed. Every text is cut to a bounded length.
 
-    `type` is the exception's type name, `message` its text, `node` the node path, `detail` a traceback.
+    `type` is the exception's type name, `message` its text, `node` the node path, `detail` a traceback,
+    `attempt` which attempt at that node it was (0 where none was: a run's timeout).
     """
 
     type: str
     message: str
     node: str = ""
     detail: str = ""
+    attempt: int = 0
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+from msgspec.structs import replace
+
 from goflow.backend import Ask, Backend, FlowKey, Waker
 from goflow.child import Get, Result, Results, Staged
 from goflow.engine import after_failure, refusal
@@ -336,6 +338,7 @@ class Worker:
         log: bytes = b"",
         digest: str = "",
     ) -> None:
+        failure = replace(failure, attempt=task.attempt)
         delay, rescue = after_failure(self._flows[_key(task)].plan, task, failure)
         self._outcomes.append(
             Outcome(

@@ -141,7 +141,7 @@ class Simulation:
             return step(self.flow, task, inputs, read=self.context.get)
         except Exception as error:  # noqa: BLE001 - whatever the author's function raises
             self.cause = error
-            self._last = Failure(type(error).__name__, str(error), task.path)
+            self._last = Failure(type(error).__name__, str(error), task.path, attempt=task.attempt)
             return None
 
     def _record(self, path: str, made: Step) -> None:
