@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from goflow.backend import Backend
-from goflow.message import Task
+from goflow.message import Outcome, Task
 from goflow.plan import Plan
 from goflow.observer import Observer, Quiet
 
@@ -26,8 +26,11 @@ class Echo(Quiet):
         self._seen[task.token] = seen + len(data)
         if seen < ECHO_LIMIT:
             self.show(task, data[: ECHO_LIMIT - seen])
-        if seen < ECHO_LIMIT < seen + len(data):
+        if seen <= ECHO_LIMIT < seen + len(data):
             self.show(task, b"\n... (more is not shown)\n")
+
+    def finished(self, outcome: Outcome, accepted: bool) -> None:
+        self._seen.pop(outcome.task.token, None)
 
     def show(self, task: Task, data: bytes) -> None:
         """Write it where the person looks."""

@@ -58,6 +58,7 @@ class _Log(Echo):
     """One line for each failure and each trouble with the store; successes are silent."""
 
     def finished(self, outcome: Outcome, accepted: bool) -> None:
+        super().finished(outcome, accepted)
         task = outcome.task
         if not accepted:
             _line(f"{task.run_id} {task.path}: finished too late, another worker has it")
