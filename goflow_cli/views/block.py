@@ -39,7 +39,8 @@ class Listed(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """One edge as the points it passes, for painters that draw smooth lines."""
+    """One edge as the points it passes, for painters that draw smooth lines: straight down from each
+    even one to the next, and over to the left or right from each odd one."""
 
     points: tuple[tuple[int, int], ...]
     dashed: bool

@@ -271,6 +271,7 @@ class _Drawing:
         self.out, self.into = self._ports()
         self.tops: dict[int, int] = {}
         self.bottoms: dict[int, int] = {}
+        self.floors: dict[int, int] = {}
 
     def block(self) -> Block:
         whole, y = Block(), 0
@@ -289,7 +290,7 @@ class _Drawing:
         height = max((self.blocks[v].h for v in layer if v < len(self.blocks)), default=1)
         bottom = y + height
         for v in layer:
-            self.tops[v] = y
+            self.tops[v], self.floors[v] = y, bottom
             self.bottoms[v] = bottom if v >= len(self.blocks) else y + self.blocks[v].h
             if v < len(self.blocks):
                 whole.put(self.blocks[v], self.lefts[v], y)
@@ -366,6 +367,7 @@ class _Drawing:
 
     def _points(self, route: list[int], dashed: bool) -> Iterator[tuple[int, int]]:
         yield self.out[route[0], dashed], self.bottoms[route[0]]
+        yield self.out[route[0], dashed], self.floors[route[0]]
         for v in route[1:-1]:
             yield self.into[v, dashed], self.tops[v]
             yield self.out[v, dashed], self.bottoms[v]
