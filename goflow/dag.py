@@ -383,10 +383,10 @@ class Branches(dict[str, Dag]):
         super().__init__(dags)
         self._report = report
 
-    def __missing__(self, key: object) -> Dag:
+    def __getitem__(self, key: str | int) -> Dag:
         text = key_text(key)
         if text is not None and text in self:
-            return self[text]
+            return super().__getitem__(text)
         if self:  # else what is wrong with the conditions has been told already
             known = nearest(str(key), self)
             self._report(_caller(), f"no condition {key!r:.40} was listed{known}")
