@@ -4,14 +4,14 @@ Nobody owns the file. Every process opens it, does short transactions and tells 
 verb of the seam is one function of the module that its role is in.
 """
 
+# ruff: noqa: PTH100, PTH118 (pathlib costs 5 ms at every start)
+
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
-
-import apsw
 
 from goflow.backend import (
     Action,
@@ -33,6 +33,7 @@ from goflow_local import claim as claiming
 from goflow_local import commit as committing
 from goflow_local.change import Change
 from goflow_local.rows import HELD, RunRow, fence, run_of
+from goflow_local.sql import Connection
 from goflow_local.store import Store, now
 from goflow_local.submit import submit
 
@@ -79,7 +80,7 @@ class LocalBackend:
         """One write transaction, then its wake-ups."""
         ports: list[int] = []
 
-        def whole(connection: apsw.Connection) -> T:
+        def whole(connection: Connection) -> T:
             change = Change(self._store, connection)
             answer = work(change)
             ports.extend(change.finish())
@@ -118,15 +119,15 @@ class LocalBackend:
         if ask.limit <= 0:
             return []
 
-        def look(connection: apsw.Connection) -> tuple[bool, tuple[int, ...]]:
+        def look(connection: Connection) -> tuple[bool, tuple[int, ...]]:
             orphans = claiming.orphans(connection, store.locks, ask.worker, ask.flows)
             return claiming.has_any(connection, store, ask), orphans
 
         ready, orphans = store.read(look)
         if orphans:
-            from goflow_local.housekeeping import adopt
+            from goflow_local.housekeeping import adopt_all
 
-            self._change(lambda change: [adopt(change, change.run(key)) for key in orphans])
+            self._change(lambda change: adopt_all(change, orphans))
         elif not ready:
             return []
         return self._change(lambda change: claiming.claim(change, ask))
@@ -138,7 +139,7 @@ class LocalBackend:
     def stage(self, task: Task, items: Sequence[Item]) -> None:
         """Keep scopes of a branch that is about to open."""
 
-        def whole(connection: apsw.Connection) -> None:
+        def whole(connection: Connection) -> None:
             node, token = fence(task.token)
             query = "SELECT staged, items FROM node WHERE id = ? AND token = ? AND state = ?"
             held = connection.execute(query, (node, token, HELD)).fetchone()
@@ -192,53 +193,68 @@ class LocalBackend:
 
     # -- runs -------------------------------------------------------------------------------------
 
-    def _read(self, work: Callable[[Any, apsw.Connection], T]) -> T:
-        from goflow_local import reading
-
-        return self._store.read(lambda connection: work(reading, connection))
-
     def run(self, run_id: str) -> Run:
         """One run. Raises UnknownRun."""
-        return self._read(lambda reading, c: reading.run(c, self._store.locks, run_id))
+        from goflow_local import reading
+
+        return self._store.read(lambda c: reading.run(c, self._store.locks, run_id))
 
     def runs(
         self, flow: str | None = None, state: RunState | None = None, limit: int = 100
     ) -> list[Run]:
         """The newest runs first."""
         locks = self._store.locks
-        return self._read(lambda reading, c: reading.runs(c, locks, flow, state, limit))
+        from goflow_local import reading
+
+        return self._store.read(lambda c: reading.runs(c, locks, flow, state, limit))
 
     def result(self, run_id: str) -> Payload:
         """What a succeeded run made. Raises RunFailed, RunStopped, Conflict."""
-        return self._read(lambda reading, c: reading.result(c, run_id))
+        from goflow_local import reading
+
+        return self._store.read(lambda c: reading.result(c, run_id))
 
     def request(self, run_id: str) -> Request:
         """What was submitted."""
-        return self._read(lambda reading, c: reading.request(c, run_id))
+        from goflow_local import reading
+
+        return self._store.read(lambda c: reading.request(c, run_id))
 
     def nodes(self, run_id: str, paths: Iterable[str] | None = None) -> list[NodeRun]:
         """The recorded node instances, in the order they were first ready."""
-        return self._read(lambda reading, c: reading.nodes(c, run_id, paths))
+        from goflow_local import reading
+
+        return self._store.read(lambda c: reading.nodes(c, run_id, paths))
 
     def arrivals(self, run_id: str, path: str) -> list[tuple[str, Payload | None]]:
         """What has arrived at a node instance."""
-        return self._read(lambda reading, c: reading.arrivals(c, run_id, path))
+        from goflow_local import reading
+
+        return self._store.read(lambda c: reading.arrivals(c, run_id, path))
 
     def output(self, run_id: str, path: str) -> Payload | None:
         """What a node instance recorded."""
-        return self._read(lambda reading, c: reading.output(c, run_id, path))
+        from goflow_local import reading
+
+        return self._store.read(lambda c: reading.output(c, run_id, path))
 
     def attempts(self, run_id: str) -> list[Attempt]:
         """Every recorded attempt of every round, oldest first."""
-        return self._read(lambda reading, c: reading.attempts(c, run_id))
+        from goflow_local import reading
+
+        return self._store.read(lambda c: reading.attempts(c, run_id))
 
     def logs(self, run_id: str, path: str | None = None, after: int = 0) -> list[LogLine]:
         """What its nodes printed, from the piece after `after`."""
-        return self._read(lambda reading, c: reading.logs(c, run_id, path, after))
+        from goflow_local import reading
+
+        return self._store.read(lambda c: reading.logs(c, run_id, path, after))
 
     def context(self, run_id: str, key: str) -> Payload | None:
         """A value of the run's shared store."""
-        return self._read(lambda reading, c: reading.context(c, run_id, key))
+        from goflow_local import reading
+
+        return self._store.read(lambda c: reading.context(c, run_id, key))
 
     def control(self, run_id: str, action: Action) -> Run:
         """Pause, resume or stop. Raises Conflict on a run that has ended."""
@@ -272,10 +288,6 @@ class LocalBackend:
 
         self._store.locks.drop(worker)
         self._change(lambda change: take_back(change, worker, dead=True))
-
-    def forsake(self, worker: int) -> None:
-        """Let a worker of this process look as if it had been killed: for tests."""
-        self._store.locks.drop(worker)
 
     def workers(self) -> list[WorkerInfo]:
         """All workers that have not left."""
@@ -326,13 +338,13 @@ def _folder(url: str, config: Config) -> str:
     )
 
 
-def _seen_at(connection: apsw.Connection, worker: int) -> float | None:
+def _seen_at(connection: Connection, worker: int) -> float | None:
     found = connection.execute("SELECT seen FROM worker WHERE id = ?", (worker,)).fetchone()
     return None if found is None else found[0]
 
 
 def _verdicts(
-    connection: apsw.Connection, tasks: Sequence[Task]
+    connection: Connection, tasks: Sequence[Task]
 ) -> list[tuple[Task, Literal["lost", "stop"]]]:
     verdicts: list[tuple[Task, Literal["lost", "stop"]]] = []
     query = "SELECT doomed FROM node WHERE id = ? AND token = ? AND state = 2"

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import apsw
 import msgspec
 
 from goflow.errors import UnknownRun
 from goflow.message import Arrival
 from goflow_local import rows
 from goflow_local.rows import OPEN, READY, RUN_COLUMNS, WAITING, WORK, RunRow, code_of
+from goflow_local.sql import Connection
 from goflow_local.store import Store, now
 
 #: scopes released in one bite; one that has no window may have a million
@@ -71,7 +71,7 @@ class Spot(msgspec.Struct, gc=False):
 class Change:
     """The working set of one transaction. Make it, change things, then `finish`."""
 
-    def __init__(self, store: Store, connection: apsw.Connection) -> None:
+    def __init__(self, store: Store, connection: Connection) -> None:
         self.store = store
         self.connection = connection
         self.execute = connection.execute
@@ -294,13 +294,13 @@ def claimable(lane: int) -> bool:
     return lane > 0 or lane % 2 == 0
 
 
-def listeners(connection: apsw.Connection, topics: set[int]) -> list[int]:
+def listeners(connection: Connection, topics: set[int]) -> list[int]:
     """The ports of those who listen for any of these topics."""
     found = connection.execute("SELECT port, topic FROM listener").fetchall()
     return [port for port, topic in found if topic in topics]
 
 
-def unknown_run(connection: apsw.Connection, run_id: str) -> UnknownRun:
+def unknown_run(connection: Connection, run_id: str) -> UnknownRun:
     """The error for an id that no run has, with the nearest of the newest ids."""
     found = connection.execute("SELECT name FROM run ORDER BY id DESC LIMIT 1000").fetchall()
     return UnknownRun(run_id, [name for (name,) in found])

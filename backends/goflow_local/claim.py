@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-import apsw
-
 from goflow.backend import Ask, FlowKey
 from goflow.message import FINALLY, ON_FAILURE, Claim, Input, Request, Task
 from goflow.payload import EMPTY, Payload
@@ -23,6 +21,7 @@ from goflow_local.rows import (
     unpack_keys,
     unpack_request,
 )
+from goflow_local.sql import Connection
 from goflow_local.store import Store
 
 #: more inputs than this, or more bytes of them, do not travel with the claim
@@ -51,7 +50,7 @@ _ARRIVALS = (
 _REQUEST = "SELECT media, data FROM request WHERE run = ?"
 
 
-def has_any(connection: apsw.Connection, store: Store, ask: Ask) -> bool:
+def has_any(connection: Connection, store: Store, ask: Ask) -> bool:
     """Whether something is queued in a lane of an ask; usually the answer is no."""
     query = "SELECT 1 FROM queue WHERE lane = ? LIMIT 1"
     lanes = _lanes(connection, store, ask)
@@ -59,7 +58,7 @@ def has_any(connection: apsw.Connection, store: Store, ask: Ask) -> bool:
 
 
 def orphans(
-    connection: apsw.Connection, locks: Locks, worker: int, flows: Sequence[FlowKey]
+    connection: Connection, locks: Locks, worker: int, flows: Sequence[FlowKey]
 ) -> tuple[int, ...]:
     """Runs whose owner has ended, if this worker may have them: it knows the flow, and owns none."""
     owned = connection.execute(
@@ -103,7 +102,7 @@ def claim(change: Change, ask: Ask) -> list[Claim]:
     return claims
 
 
-def _lanes(connection: apsw.Connection, store: Store, ask: Ask) -> list[int]:
+def _lanes(connection: Connection, store: Store, ask: Ask) -> list[int]:
     if ask.run_id:
         found = connection.execute(
             "SELECT id FROM run WHERE name = ? AND owner = ?", (ask.run_id, ask.worker)
@@ -193,7 +192,7 @@ def _claim(change: Change, run: RunRow, row: Any, token: int, attempt: int) -> C
     return Claim(task, (Input("", payload),))
 
 
-def given(connection: apsw.Connection, run: int, scope: int, pos: int) -> Payload:
+def given(connection: Connection, run: int, scope: int, pos: int) -> Payload:
     """What a node that starts a scope gets: the scope's item, or (0) the run's payload."""
     if scope == 0:
         return payload_of(*connection.execute(_REQUEST, (run,)).fetchone())
@@ -201,7 +200,7 @@ def given(connection: apsw.Connection, run: int, scope: int, pos: int) -> Payloa
     return payload_of(*connection.execute(query, (scope, pos)).fetchone())
 
 
-def received(connection: apsw.Connection, node: int) -> list[tuple[str, Payload | None]]:
+def received(connection: Connection, node: int) -> list[tuple[str, Payload | None]]:
     """Everything that has come to a node over its edges."""
     found = connection.execute(_ARRIVALS, (node, False, "", -1)).fetchall()
     return [(row[0], _payload(row)) for row in found]
@@ -211,7 +210,7 @@ def _inputs(change: Change, node: int, closing: bool, count: int) -> tuple[Input
     """What has arrived, unless that is too much for one message."""
     if count > MANY:
         return None
-    inputs = []
+    inputs: list[Input] = []
     weight = 0
     for row in change.execute(_ARRIVALS, (node, closing, "", -1)):
         payload = _payload(row)
@@ -238,7 +237,7 @@ def inputs(store: Store, task: Task) -> Iterator[Sequence[tuple[str, Payload | N
         last = chunk[-1][0]
 
 
-def _scope(connection: apsw.Connection, node: int) -> Payload | None:
+def _scope(connection: Connection, node: int) -> Payload | None:
     """The input of a node that starts a scope and has not opened one itself."""
     query = "SELECT scope, pos FROM node WHERE id = ? AND scope IS NOT NULL AND width IS NULL"
     found = connection.execute(query, (node,)).fetchone()
@@ -246,7 +245,7 @@ def _scope(connection: apsw.Connection, node: int) -> Payload | None:
 
 
 def _chunk(
-    connection: apsw.Connection, node: int, closing: bool, last: str
+    connection: Connection, node: int, closing: bool, last: str
 ) -> list[tuple[str, Payload | None]]:
     chunk = []
     weight = 0

@@ -36,7 +36,8 @@ _UNFINISH = (
     " WHERE id = ?"
 )
 _RELEASE = (
-    "UPDATE node SET state = 1, doomed = 0, started = CASE WHEN width IS NOT NULL THEN started END"
+    "UPDATE node SET state = 1, token = 0, doomed = 0,"
+    " started = CASE WHEN width IS NOT NULL THEN started END"
     " WHERE id = ?"
 )
 _OUTPUT = "INSERT OR REPLACE INTO output VALUES (?, ?, ?)"
@@ -71,6 +72,7 @@ def commit(change: Change, outcomes: Sequence[Outcome]) -> list[bool]:
     }
     accepted = []
     settled: set[int] = set()
+    touched: dict[int, RunRow] = {}
     good: list[tuple[RunRow, Held, Outcome, Step]] = []
     bad: list[tuple[RunRow, Held, Outcome]] = []
     for outcome, (node, token) in zip(outcomes, fences, strict=True):
@@ -80,7 +82,7 @@ def commit(change: Change, outcomes: Sequence[Outcome]) -> list[bool]:
         if held is None or not mine or held.state != HELD or node in settled:
             continue  # not its holder's any more, or the same outcome again
         settled.add(node)
-        run = change.run(held.run)
+        run = touched[held.run] = change.run(held.run)
         run.next()
         if outcome.step is not None:
             good.append((run, held, outcome, outcome.step))
@@ -92,7 +94,7 @@ def commit(change: Change, outcomes: Sequence[Outcome]) -> list[bool]:
         _succeed(change, good)
     for run, held, outcome in bad:
         _fail(change, run, held, outcome)
-    for run in {run.key: run for run, *_ in (*good, *bad)}.values():
+    for run in touched.values():
         if run.ending is not None:
             proceed(change, run)
     return accepted
@@ -133,7 +135,8 @@ def _open(change: Change, run: RunRow, held: Held, opened: Opened) -> None:
         keys = pack(opened.keys)
         change.execute("INSERT OR REPLACE INTO opening VALUES (?, ?)", (held.id, keys))
     change.execute(
-        "UPDATE node SET width = ?, window = ?, items = ?, released = 0, done = 0 WHERE id = ?",
+        "UPDATE node SET width = ?, window = ?, items = ?, released = 0, done = 0, attempt = 1,"
+        " lost = 0 WHERE id = ?",
         (opened.expects, opened.window, items, held.id),
     )
     spot = change.spot(run, held.path, 0)
@@ -186,20 +189,20 @@ def record_attempt(
 
 def _fail(change: Change, run: RunRow, held: Held, outcome: Outcome) -> None:
     """Everything but success: what the node is now, and whether the run goes on."""
-    free = run.ending is None or held.path in HANDLERS
     if outcome.released:
         change.execute(_RELEASE, (held.id,))
         change.enqueue(run, held.id, held.path)
         return
-    state = _after(run, outcome)
+    handler = held.path in HANDLERS
+    state = FAILED if handler and not outcome.stopped else _after(run, outcome)
     failure = outcome.failure
     _keep_attempt(change, run, held, outcome)
     change.execute(
         _UNFINISH,
         (
             state,
-            held.attempt + (outcome.retry_at is not None),
-            outcome.retry_at if free else None,
+            held.attempt + (state == RETRYING),
+            outcome.retry_at if run.ending is None else None,
             None if failure is None else pack(failure),
             outcome.rescue,
             outcome.started,
@@ -210,7 +213,7 @@ def _fail(change: Change, run: RunRow, held: Held, outcome: Outcome) -> None:
     )
     if state == READY:
         change.enqueue(run, held.id, held.path)
-    if state == FAILED and free and held.path not in HANDLERS:
+    if state == FAILED and run.ending is None:
         end(change, run, RunState.FAILED, outcome.failure)
 
 

@@ -37,7 +37,9 @@ def _pause(change: Change, run: RunRow) -> None:
 def _resume(change: Change, run: RunRow) -> None:
     if run.state != RunState.PAUSED:
         return
-    run.state = RunState.QUEUED if run.started is None else RunState.RUNNING
+    query = "SELECT 1 FROM node WHERE id BETWEEN ? AND ? AND ran = ? LIMIT 1"
+    begun = change.execute(query, (*run.ids, run.round)).fetchone()
+    run.state = RunState.RUNNING if begun else RunState.QUEUED
     run.next()
     run.altered = True
     unpark(change, run)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import apsw
-
 from goflow.backend import Definition, FlowKey, WorkerInfo
 from goflow.errors import UnknownFlow
 from goflow.message import pack
 from goflow_local.change import Change
 from goflow_local.liveness import Locks
 from goflow_local.rows import unpack_flows
+from goflow_local.sql import Connection
 from goflow_local.store import now
 
 _DEFINITIONS = "SELECT flow, fingerprint, plan, file, registered FROM definition"
@@ -37,7 +36,7 @@ def enter(change: Change, info: WorkerInfo) -> int:
     return worker
 
 
-def workers(connection: apsw.Connection, locks: Locks, lease: float) -> list[WorkerInfo]:
+def workers(connection: Connection, locks: Locks, lease: float) -> list[WorkerInfo]:
     """All that have not left. `doing` says `RUN/PATH` of each task held."""
     doing: dict[int, list[str]] = {}
     held = connection.execute(
@@ -65,7 +64,7 @@ def workers(connection: apsw.Connection, locks: Locks, lease: float) -> list[Wor
     ]
 
 
-def register(connection: apsw.Connection, definition: Definition) -> None:
+def register(connection: Connection, definition: Definition) -> None:
     """Remember a definition; the flow's present one is the last registered."""
     connection.execute(
         "INSERT INTO definition (flow, fingerprint, plan, file, registered) VALUES (?, ?, ?, ?, ?)"
@@ -81,7 +80,7 @@ def register(connection: apsw.Connection, definition: Definition) -> None:
     )
 
 
-def _after_all(connection: apsw.Connection, definition: Definition) -> float:
+def _after_all(connection: Connection, definition: Definition) -> float:
     """A time later than that of any other definition of the flow, even if the clock went back."""
     query = "SELECT max(registered) FROM definition WHERE flow = ?"
     (latest,) = connection.execute(query, (definition.flow,)).fetchone()
@@ -89,7 +88,7 @@ def _after_all(connection: apsw.Connection, definition: Definition) -> float:
     return at if latest is None or at > latest else latest + 1e-6
 
 
-def definition(connection: apsw.Connection, flow: str, fingerprint: str | None) -> Definition:
+def definition(connection: Connection, flow: str, fingerprint: str | None) -> Definition:
     """The present definition, or that with the fingerprint. Raises UnknownFlow."""
     found: Any = connection.execute(
         f"{_DEFINITIONS} WHERE flow = ?1 AND plan IS NOT NULL"
@@ -105,7 +104,7 @@ def definition(connection: apsw.Connection, flow: str, fingerprint: str | None) 
     raise UnknownFlow(flow, known, "a worker or goflow.toml must know it first")
 
 
-def definitions(connection: apsw.Connection) -> list[Definition]:
+def definitions(connection: Connection) -> list[Definition]:
     """The present definition of every flow, by name."""
     query = f"{_DEFINITIONS} WHERE plan IS NOT NULL ORDER BY flow, registered"
     latest = {row[0]: row for row in connection.execute(query)}
@@ -119,7 +118,7 @@ def _definition(row: Any) -> Definition:
     )
 
 
-def waiting(connection: apsw.Connection) -> dict[FlowKey, int]:
+def waiting(connection: Connection) -> dict[FlowKey, int]:
     """How many tasks could be claimed by a worker that knows their definition."""
     found = connection.execute(
         "SELECT run.flow, run.fingerprint, count(*) FROM queue JOIN node ON node.id = queue.node"
@@ -130,7 +129,7 @@ def waiting(connection: apsw.Connection) -> dict[FlowKey, int]:
     return {(flow, fingerprint): count for flow, fingerprint, count in found}
 
 
-def remember(connection: apsw.Connection, name: str, seconds: float) -> bool:
+def remember(connection: Connection, name: str, seconds: float) -> bool:
     """Whether the name is new, or has been forgotten."""
     at = now()
     found = connection.execute(

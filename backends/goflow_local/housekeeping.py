@@ -7,9 +7,8 @@ it found and is called again for the rest.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Final, NamedTuple
-
-import apsw
 
 from goflow.message import TIMED_OUT, Failure
 from goflow.state import RunState
@@ -20,6 +19,7 @@ from goflow_local.commit import record_attempt
 from goflow_local.ending import doom, end, move, proceed
 from goflow_local.liveness import LISTENERS, Locks
 from goflow_local.rows import HANDLERS, READY, STOPPED, RunRow
+from goflow_local.sql import Connection
 from goflow_local.store import Store, now
 
 #: rows changed in one transaction
@@ -57,7 +57,7 @@ class Duties(NamedTuple):
         return any(self[:-1])
 
 
-def duties(connection: apsw.Connection, store: Store, worker: int) -> Duties:
+def duties(connection: Connection, store: Store, worker: int) -> Duties:
     """What there is to do."""
     at = now()
     execute = connection.execute
@@ -102,8 +102,7 @@ def work_off(change: Change, worker: int, found: Duties) -> None:
         beat(change, worker)
     for id in (*found.dead, *found.frozen):
         take_back(change, id, dead=id in found.dead)
-    for key in found.orphans:
-        adopt(change, change.run(key))
+    adopt_all(change, found.orphans)
     if found.retries:
         _promote(change)
     if found.timeouts:
@@ -114,7 +113,7 @@ def work_off(change: Change, worker: int, found: Duties) -> None:
         change.execute("DELETE FROM listener WHERE id = ?", (id,))
 
 
-def _that_hold_something(connection: apsw.Connection, workers: list[int]) -> tuple[int, ...]:
+def _that_hold_something(connection: Connection, workers: list[int]) -> tuple[int, ...]:
     if not workers:
         return ()
     query = (
@@ -125,13 +124,13 @@ def _that_hold_something(connection: apsw.Connection, workers: list[int]) -> tup
     return tuple(worker for worker in workers if worker in holders)
 
 
-def _known_orphans(connection: apsw.Connection, locks: Locks, worker: int) -> tuple[int, ...]:
+def _known_orphans(connection: Connection, locks: Locks, worker: int) -> tuple[int, ...]:
     found = connection.execute("SELECT flows FROM worker WHERE id = ?", (worker,)).fetchone()
     flows = rows.unpack_flows(found[0]) if found else ()
     return orphans(connection, locks, worker, flows)
 
 
-def _silent_listeners(connection: apsw.Connection, store: Store) -> tuple[int, ...]:
+def _silent_listeners(connection: Connection, store: Store) -> tuple[int, ...]:
     if time.monotonic() - store.listeners_checked < _LISTENERS_EVERY:
         return ()
     store.listeners_checked = time.monotonic()
@@ -178,16 +177,16 @@ def take_back_where(change: Change, condition: str, value: int, *, owned: bool =
         proceed(change, run)
 
 
-def adopt(change: Change, run: RunRow) -> None:
-    """Give a run whose owner has ended to all workers."""
-    if not run.owner:
-        return
-    take_back_where(change, "run = ?", run.key)
-    lane = run.lane
-    run.owner = 0
-    run.next()
-    run.altered = True
-    move(change, run, lane, run.lane)
+def adopt_all(change: Change, orphans: Sequence[int]) -> None:
+    """Give runs whose owner has ended to all workers."""
+    for run in map(change.run, orphans):
+        if run.owner:
+            take_back_where(change, "run = ?", run.key)
+            lane = run.lane
+            run.owner = 0
+            run.next()
+            run.altered = True
+            move(change, run, lane, run.lane)
 
 
 # -- clocks ---------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ process's locks in it. So there is one descriptor per process and file, shared b
 it and never closed. A forked child inherits no lock and must not take its parent's for its own.
 """
 
+# ruff: noqa: PTH116 (pathlib costs 5 ms at every start)
+
 from __future__ import annotations
 
 import fcntl

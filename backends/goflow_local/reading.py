@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
-import apsw
 import msgspec
 
 from goflow.backend import Attempt, LogLine, NodeRun, Run
@@ -18,6 +17,7 @@ from goflow_local import rows
 from goflow_local.change import unknown_run
 from goflow_local.liveness import Locks
 from goflow_local.rows import RUN_COLUMNS, RunRow, payload_of, run_of
+from goflow_local.sql import Connection
 
 _NODES = (
     "SELECT path, state, attempt, round, started, finished, ready, due, failure, worker, width,"
@@ -35,7 +35,7 @@ _STATES: Final = (
 )
 
 
-def find(connection: apsw.Connection, run_id: str) -> RunRow:
+def find(connection: Connection, run_id: str) -> RunRow:
     """The run's row. Raises UnknownRun."""
     query = f"SELECT {RUN_COLUMNS} FROM run WHERE name = ?"
     found = connection.execute(query, (run_id,)).fetchone()
@@ -49,14 +49,14 @@ def abandoned(run: RunRow, locks: Locks) -> bool:
     return bool(run.owner) and run.finished is None and not locks.alive(run.owner)
 
 
-def run(connection: apsw.Connection, locks: Locks, run_id: str) -> Run:
+def run(connection: Connection, locks: Locks, run_id: str) -> Run:
     """One run."""
     row = find(connection, run_id)
     return run_of(row, abandoned(row, locks))
 
 
 def runs(
-    connection: apsw.Connection, locks: Locks, flow: str | None, state: str | None, limit: int
+    connection: Connection, locks: Locks, flow: str | None, state: str | None, limit: int
 ) -> list[Run]:
     """The newest runs first."""
     query = (
@@ -67,7 +67,7 @@ def runs(
     return [run_of(row, abandoned(row, locks)) for row in found]
 
 
-def result(connection: apsw.Connection, run_id: str) -> Payload:
+def result(connection: Connection, run_id: str) -> Payload:
     """What a succeeded run made."""
     row = find(connection, run_id)
     if row.state == RunState.FAILED:
@@ -80,7 +80,7 @@ def result(connection: apsw.Connection, run_id: str) -> Payload:
     return (None if row.result is None else _output(connection, row.result)) or EMPTY
 
 
-def request(connection: apsw.Connection, run_id: str) -> Request:
+def request(connection: Connection, run_id: str) -> Request:
     """What was submitted."""
     key = find(connection, run_id).key
     words, media, data = connection.execute(
@@ -89,7 +89,7 @@ def request(connection: apsw.Connection, run_id: str) -> Request:
     return msgspec.structs.replace(rows.unpack_request(words), payload=payload_of(media, data))
 
 
-def nodes(connection: apsw.Connection, run_id: str, paths: Iterable[str] | None) -> list[NodeRun]:
+def nodes(connection: Connection, run_id: str, paths: Iterable[str] | None) -> list[NodeRun]:
     """The run's node instances, those named or all, as they became ready."""
     row = find(connection, run_id)
     found: list[Any]
@@ -132,7 +132,7 @@ class _Last(msgspec.Struct, frozen=True):
 def _node_run(columns: Any, last: _Last) -> NodeRun:
     (path, code, attempt, round, started, finished, ready, due, failed, worker, width, done, keys,
      digest, _, rescue) = columns  # fmt: skip
-    state = last.state(path, rows.RETRYING if rescue else code)
+    state = last.state(path, rows.RETRYING if rescue and last.over else code)
     failure = None if failed is None else rows.unpack_failure(failed)
     return NodeRun(
         path=path,
@@ -153,9 +153,7 @@ def _node_run(columns: Any, last: _Last) -> NodeRun:
     )
 
 
-def _node_id(
-    connection: apsw.Connection, run_id: str, path: str
-) -> tuple[int, int | None, int] | None:
+def _node_id(connection: Connection, run_id: str, path: str) -> tuple[int, int | None, int] | None:
     """Id, scope and position of a node instance."""
     key = find(connection, run_id).key
     query = "SELECT id, scope, pos FROM node WHERE run = ? AND path = ?"
@@ -163,9 +161,7 @@ def _node_id(
     return node
 
 
-def arrivals(
-    connection: apsw.Connection, run_id: str, path: str
-) -> list[tuple[str, Payload | None]]:
+def arrivals(connection: Connection, run_id: str, path: str) -> list[tuple[str, Payload | None]]:
     """What has arrived at a node instance."""
     from goflow_local.claim import given, received
 
@@ -178,26 +174,26 @@ def arrivals(
     return received(connection, node)
 
 
-def output(connection: apsw.Connection, run_id: str, path: str) -> Payload | None:
+def output(connection: Connection, run_id: str, path: str) -> Payload | None:
     """What a node instance recorded."""
     found = _node_id(connection, run_id, path)
     return None if found is None else _output(connection, found[0])
 
 
-def _output(connection: apsw.Connection, node: int) -> Payload | None:
+def _output(connection: Connection, node: int) -> Payload | None:
     query = "SELECT media, data FROM output WHERE node = ?"
     found = connection.execute(query, (node,)).fetchone()
     return None if found is None else payload_of(*found)
 
 
-def context(connection: apsw.Connection, run_id: str, key: str) -> Payload | None:
+def context(connection: Connection, run_id: str, key: str) -> Payload | None:
     """A value of the run's shared store."""
     query = "SELECT media, data FROM context WHERE run = ? AND key = ?"
     found = connection.execute(query, (find(connection, run_id).key, key)).fetchone()
     return None if found is None else payload_of(*found)
 
 
-def attempts(connection: apsw.Connection, run_id: str) -> list[Attempt]:
+def attempts(connection: Connection, run_id: str) -> list[Attempt]:
     """History, and the attempts that made what is recorded now."""
     row = find(connection, run_id)
     workers = functools.cache(lambda worker: _worker_name(connection, worker))
@@ -229,19 +225,19 @@ def attempts(connection: apsw.Connection, run_id: str) -> list[Attempt]:
     ]
 
 
-def _worker_name(connection: apsw.Connection, worker: int) -> str:
+def _worker_name(connection: Connection, worker: int) -> str:
     query = "SELECT host, pid FROM worker WHERE id = ?"
     found = connection.execute(query, (worker,)).fetchone()
     return f"{found[0]}:{found[1]}" if found else str(worker)
 
 
-def logs(connection: apsw.Connection, run_id: str, path: str | None, after: int) -> list[LogLine]:
+def logs(connection: Connection, run_id: str, path: str | None, after: int) -> list[LogLine]:
     """What nodes printed."""
     query = (
         "SELECT id, path, round, attempt, time, data FROM log WHERE run = ?1 AND id > ?2"
         " AND (?3 IS NULL OR path = ?3) ORDER BY id"
     )
-    found: Iterator[Any] = connection.execute(query, (find(connection, run_id).key, after, path))
+    found = connection.execute(query, (find(connection, run_id).key, after, path))
     return [
         LogLine(id=id, path=at, round=round, attempt=attempt, time=time, data=data)
         for id, at, round, attempt, time, data in found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Final
 
 import apsw
@@ -151,9 +152,9 @@ def _use_wal(connection: apsw.Connection) -> None:
 def _check(connection: apsw.Connection, path: str) -> None:
     application = connection.pragma("application_id")
     version = connection.pragma("user_version")
-    if version == 0 and application == 0:
-        if connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None:
-            return
+    empty = connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
+    if version == 0 and application == 0 and empty:
+        return
     if application != APPLICATION:
         raise BackendError(
             f"{path} is a SQLite database, but no goflow store: move it away, or set local.path"
@@ -166,7 +167,7 @@ def _check(connection: apsw.Connection, path: str) -> None:
         )
 
 
-def wait_a_little() -> apsw.BusyHandler:
+def wait_a_little() -> Callable[[int], bool]:
     """A busy handler that looks again soon: our transactions take some tenths of a millisecond."""
     began = 0.0
 

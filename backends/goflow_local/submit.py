@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import apsw
 import msgspec
 
 from goflow.errors import Conflict
@@ -11,6 +10,7 @@ from goflow.payload import EMPTY
 from goflow.state import RunState
 from goflow_local.change import Change
 from goflow_local.rows import RunRow, code_of
+from goflow_local.sql import Connection
 from goflow_local.store import Store
 
 
@@ -50,7 +50,7 @@ def submit(change: Change, request: Request) -> RunRow:
     return run
 
 
-def definition_id(store: Store, connection: apsw.Connection, flow: str, fingerprint: str) -> int:
+def definition_id(store: Store, connection: Connection, flow: str, fingerprint: str) -> int:
     """The number of a definition, which is the lane its ready tasks queue in."""
     known = store.definitions.get((flow, fingerprint))
     if known is None:

@@ -11,11 +11,10 @@ from contextlib import suppress
 from socket import AF_INET, SOCK_DGRAM, socket
 from typing import Final
 
-import apsw
-
 from goflow_local.liveness import LISTENERS
 from goflow_local.reading import find
 from goflow_local.rows import WORK
+from goflow_local.sql import Connection
 from goflow_local.store import Store
 
 _LOOPBACK: Final = "127.0.0.1"
@@ -26,7 +25,7 @@ def listen(store: Store, run_id: str | None) -> SocketWaker:
     """A waker for a run, or for anything claimable. Its lock tells others that it is still there."""
     waker = SocketWaker()
 
-    def write(connection: apsw.Connection) -> int:
+    def write(connection: Connection) -> int:
         topic = WORK if run_id is None else find(connection, run_id).key
         row = (waker.port, topic)
         connection.execute("INSERT INTO listener (port, topic) VALUES (?, ?)", row)
