@@ -19,8 +19,9 @@ Rules every backend keeps:
   become ready, as far as `Request.handlers` has them; then the run is terminal and waiters wake.
   The first ending stands: what fails or is stopped later is recorded and changes nothing of it, nor
   does a handler that fails. What still runs is let finish, unless the run was stopped or timed out.
-* When a run is terminal, a node that has not succeeded is `failed` where its last attempt failed (also
-  where a retry or rescue would have come), else `stopped` in a stopped run and `skipped` in others.
+* When a run is terminal, a node that has not succeeded is `failed` where it failed for good; else
+  `stopped` in a stopped run, and in others `failed` where its last attempt failed (a retry or rescue
+  would have come), `skipped` where it never got so far.
 * Ready tasks of a paused run wait until it is resumed, handlers too. One that has nothing left to
   start ends all the same.
 * A vanished holder's tasks become ready again with `Task.lost` one higher and the same attempt.

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -32,7 +32,7 @@ from goflow.rewind import rewind_from
 from goflow.state import NodeState, RunState
 from goflow.testing.hooks import BackendHooks
 from goflow.testing.model import SETTLED, ModelNode, ModelRun
-from goflow.testing.shapes import perform, plans
+from goflow.testing.shapes import Shape, perform, shapes
 from goflow.testing.store import FLOW, OTHER, Store, Worker, failure, outcome, request
 
 _COMMON: Final[dict[str, Any]] = {
@@ -40,8 +40,15 @@ _COMMON: Final[dict[str, Any]] = {
     "suppress_health_check": list(HealthCheck),
     "print_blob": True,
 }
-#: seconds of work: the same histories every time, so that a suite does not fail by chance
-SHORT: Final = settings(max_examples=60, stateful_step_count=40, derandomize=True, **_COMMON)
+#: seconds of work: the same histories every time, so that a suite does not fail by chance, and
+#: not shrunk, since that takes minutes: `LONG` does it
+SHORT: Final = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    **_COMMON,
+)
 #: minutes of work: new histories every time
 LONG: Final = settings(max_examples=3000, stateful_step_count=60, **_COMMON)
 
@@ -84,10 +91,10 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
     # -- submitting -------------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.runs) < _RUNS)
-    @rule(plan=plans(), flow=st.sampled_from([FLOW, OTHER]), actor=_actors)
-    def submit(self, plan: Plan, flow: FlowKey, actor: int) -> None:
+    @rule(shape=shapes(), flow=st.sampled_from([FLOW, OTHER]), actor=_actors)
+    def submit(self, shape: Shape, flow: FlowKey, actor: int) -> None:
         """Accept a new run."""
-        run_id = f"r{len(self.runs)}"
+        run_id, plan = f"r{len(self.runs)}", shape.plan()
         asked = request(run_id, *plan.graph.starts, flow=flow, handlers=plan.handlers)
         accepted = self.workers[actor].backend.submit(asked)
         assert accepted.state is RunState.QUEUED
@@ -113,6 +120,7 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
 
     # -- working ----------------------------------------------------------------------------------
 
+    @precondition(lambda self: self.runs)
     @rule(actor=_actors, limit=st.integers(1, 4))
     def claim(self, actor: int, limit: int) -> None:
         """A worker asks for tasks."""
@@ -142,6 +150,7 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         held = self._held(pick)
         self._commit(held.worker, [outcome(held.claim, released=True)])
 
+    @precondition(lambda self: self.held or self.stale)
     @rule(actor=_actors)
     def renew(self, actor: int) -> None:
         """A worker renews what it holds and what it no longer holds, and kills what it is told to."""
@@ -172,12 +181,15 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         worker, made = self.repeats[pick % len(self.repeats)]
         worker.backend.commit([made])
 
+    @precondition(lambda self: self.held)
     @rule(actor=_actors)
     def vanish(self, actor: int) -> None:
         """A worker is gone, and another takes its place; nobody has noticed yet."""
-        self._vanish(self.workers[actor])
-        self.workers[actor] = self.store.worker(*_SKILLS[actor], own=True)
+        old = self.workers[actor]
+        self._vanish(old)
+        self.workers[actor] = Worker(old.backend, old.flows)
 
+    @precondition(lambda self: self.gone or self._retrying())
     @rule()
     def tick(self) -> None:
         """Housekeeping: the tasks of vanished workers and due retries are ready again."""
@@ -191,6 +203,7 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         self.stale += [self.held.pop(token) for token in lost]
         self.gone.clear()
 
+    @precondition(lambda self: self.held)
     @rule()
     def crash(self) -> None:
         """Every process ends; others open the store again."""
@@ -206,7 +219,8 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
     @rule(how=_endings, width=st.integers(1, 4), first=st.booleans())
     def zombie_race(self, how: str, width: int, first: bool) -> None:
         """One claims and vanishes, another claims, the first commits: before or after the other."""
-        zombie, heir = self.store.worker(FLOW, OTHER, own=True), self.store.worker(FLOW, OTHER)
+        zombie = Worker(self.workers[0].backend, (FLOW, OTHER))
+        heir = Worker(self.workers[1].backend, (FLOW, OTHER))
         self._take(zombie, zombie.claim(1), 1)
         (old,) = [held.claim for held in self.held.values() if held.worker is zombie]
         self._vanish(zombie)
@@ -308,6 +322,10 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         assert sum(self.store.backend.waiting().values()) == 0
 
     # -- helpers ----------------------------------------------------------------------------------
+
+    def _retrying(self) -> list[ModelNode]:
+        nodes = [node for model in self.runs.values() for node in model.nodes.values()]
+        return [node for node in nodes if node.state is NodeState.RETRYING]
 
     def _run(self, pick: int) -> ModelRun:
         runs = list(self.runs.values())
@@ -423,7 +441,9 @@ def _possible(model: ModelRun, node: ModelNode) -> set[NodeState]:
     """The states a store may show for a node: where a run ends, when it settles the rest is its own."""
     state = node.state
     if node.given_up and not model.terminal:
-        return {NodeState.FAILED, NodeState.RETRYING, NodeState.READY, NodeState.SKIPPED}
+        return {state, NodeState.STOPPED, NodeState.SKIPPED, NodeState.RETRYING, NodeState.READY}
+    if node.given_up and model.ending is RunState.STOPPED:
+        return {state, NodeState.STOPPED}
     if state in (NodeState.SUCCEEDED, NodeState.FAILED, NodeState.STOPPED):
         return {state}
     if model.terminal:

@@ -129,7 +129,7 @@ class ModelRun:
         assert node in self.claimable(), f"{task.path} was not ready"
         assert node is not None
         assert (task.attempt, task.lost) == (node.attempt, node.lost)
-        assert (task.failure is not None) == (node.failure is not None)
+        assert task.failure == (self.failure if task.path == ON_FAILURE else node.failure)
         assert task.closing == node.closing
         if node.closing:
             assert (task.keys, task.width) == (node.keys, node.width)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from hypothesis import strategies as st
 
 from goflow.message import RESULT, Arrival, Claim, Item, Opened, Step
@@ -12,30 +14,48 @@ from goflow.plan import Edge, Graph, Node, Plan
 _KEYS = ("k", "l", "m", "n")
 
 
+class Shape(NamedTuple):
+    """A flow in a few characters, since Hypothesis prints it.
+
+    `edges` are like `a>b` (data) or `a-b` (execution only); `branch` is a node that opens scopes of
+    `inner` (`x`, a chain `x>y`, or the two ends `x y`), `window` at a time.
+    """
+
+    nodes: str
+    edges: tuple[str, ...] = ()
+    branch: str = ""
+    inner: str = "x"
+    window: int = 1
+    handlers: tuple[str, ...] = ()
+
+    def plan(self) -> Plan:
+        """The flow as data."""
+        nodes = {name: Node(name) for name in self.nodes}
+        if self.branch:
+            inner = {name: Node(name) for name in self.inner if name.isalpha()}
+            graph = Graph(inner, (Edge("x", "y"),) if ">" in self.inner else ())
+            nodes[self.branch] = Node(
+                self.branch, "foreach", dags={"": graph}, max_parallel=self.window
+            )
+        edges = tuple(Edge(e[0], e[2], execution_only=e[1] == "-") for e in self.edges)
+        graph = Graph(nodes, edges)
+        return Plan("flow", graph, "~on_failure" in self.handlers, "~finally" in self.handlers)
+
+
 @st.composite
-def plans(draw: st.DrawFn) -> Plan:
+def shapes(draw: st.DrawFn) -> Shape:
     """Chains, diamonds and whatever else up to four nodes make, perhaps with a branch among them."""
-    size = draw(st.integers(1, 4))
-    names = [f"n{number}" for number in range(size)]
-    edges = []
-    for later in range(1, size):
-        for earlier in range(later):
-            if draw(st.booleans()):
-                edges.append(Edge(names[earlier], names[later], execution_only=draw(st.booleans())))
-    nodes = {name: Node(name) for name in names}
-    if draw(st.booleans()):
-        name = draw(st.sampled_from(names))
-        nodes[name] = draw(_branches(name))
-    return Plan("flow", Graph(nodes, tuple(edges)), draw(st.booleans()), draw(st.booleans()))
-
-
-@st.composite
-def _branches(draw: st.DrawFn, name: str) -> Node:
-    """A foreach of one node, a chain of two, or two ends that a scope joins."""
-    inner = {"x": Node("x"), "y": Node("y")} if draw(st.booleans()) else {"x": Node("x")}
-    chained = len(inner) == 2 and draw(st.booleans())
-    graph = Graph(inner, (Edge("x", "y"),) if chained else ())
-    return Node(name, "foreach", dags={"": graph}, max_parallel=draw(st.integers(1, 3)))
+    names = "abcd"[: draw(st.integers(1, 4))]
+    pairs = [(a, b) for number, b in enumerate(names) for a in names[:number]]
+    kinds = [draw(st.sampled_from(["", ">", ">", "-"])) for _ in pairs]
+    return Shape(
+        nodes=names,
+        edges=tuple(a + kind + b for (a, b), kind in zip(pairs, kinds, strict=True) if kind),
+        branch=draw(st.sampled_from(["", *names])),
+        inner=draw(st.sampled_from(["x", "x>y", "x y"])),
+        window=draw(st.integers(1, 3)),
+        handlers=draw(st.sampled_from([(), ("~finally",), ("~on_failure", "~finally")])),
+    )
 
 
 def perform(plan: Plan, claim: Claim, output: bytes, width: int) -> Step:

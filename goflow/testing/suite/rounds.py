@@ -272,6 +272,16 @@ class Rounds(Suite):
         assert w.succeed(w.one("b"), b"B2", edge("b", "join", 2))
         assert w.data(w.one("join")) == {"a": b"A", "b": b"B2"}
 
+    def test_repeating_a_node_that_was_ready_already_makes_it_ready_once(
+        self, store: Store
+    ) -> None:
+        w = store.worker()
+        store.submit("r", "a", "b")
+        store.backend.control("r", "stop")
+        self.again(store, Rewind(removed=("a",), ready=("a",)))
+        assert store.backend.waiting().get(FLOW, 0) == 2
+        assert w.paths() == ["a", "b"]
+
     def test_what_else_is_unfinished_goes_on_beside_a_repeated_node(self, store: Store) -> None:
         w = store.worker()
         store.submit("r", "a", "b", "c")

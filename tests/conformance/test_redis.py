@@ -1,0 +1,28 @@
+"""The Redis backend keeps every rule of the seam, and survives random histories."""
+
+from __future__ import annotations
+
+import pytest
+
+from goflow.testing.conformance import BackendConformance
+from goflow.testing.machine import LONG, SHORT, BackendMachine
+from tests.redis.hooks import RedisHooks
+
+
+class TestRedis(RedisHooks, BackendConformance):
+    pass
+
+
+class RedisMachine(RedisHooks, BackendMachine):
+    pass
+
+
+class LongRedisMachine(RedisHooks, BackendMachine):
+    pass
+
+
+TestRedisMachine = RedisMachine.TestCase
+TestRedisMachine.settings = SHORT
+
+TestLongRedisMachine = pytest.mark.chaos(LongRedisMachine.TestCase)
+TestLongRedisMachine.settings = LONG
