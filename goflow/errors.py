@@ -51,7 +51,8 @@ class UnknownFlow(GoflowError):
 
     def __init__(self, name: str, known: Iterable[str] = (), hint: str = "") -> None:
         self.name = name
-        super().__init__(f"no flow named {name!r}{nearest(name, known)}{hint and '. ' + hint}")
+        text = f"no flow named {name!r}{nearest(name, known)}"
+        super().__init__(text + (hint and (" " if text.endswith("?") else ". ") + hint))
 
 
 class UnknownRun(GoflowError):

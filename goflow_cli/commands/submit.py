@@ -5,11 +5,17 @@ from __future__ import annotations
 import click
 
 from goflow.client import Client
+from goflow.errors import UnknownFlow
 from goflow.plan import Plan
 from goflow_cli.data import read_data, read_query
 from goflow_cli.session import Session, backend_option, json_option, note
 from goflow_cli.told import print_json, run_json
 from goflow_cli.waiting import Seconds, WaitCommand, tell_worker, wait_watching
+
+HINT = (
+    "A flow is known once goflow.toml names its file under `flows`, or `goflow worker FILE` or"
+    " `goflow run FILE` has run"
+)
 
 
 @click.command(cls=WaitCommand)
@@ -52,9 +58,14 @@ def submit(
 
 def _plan(session: Session, client: Client, flow: str) -> Plan:
     """The local file's definition where goflow.toml names one, else the one registered last."""
-    local = session.flows().get(flow) if session.config.flows else None
+    named = session.flows() if session.config.flows else {}
+    local = named.get(flow)
     if local is None:
-        return client.plan(flow)
+        try:
+            return client.plan(flow)
+        except UnknownFlow:
+            known = [definition.flow for definition in session.backend.definitions()]
+            raise UnknownFlow(flow, [*named, *known], HINT) from None
     from goflow.host import register
 
     register(session.backend, local)
