@@ -96,9 +96,15 @@ class Function:
 
     def decode(self, payload: Payload) -> Any:
         """The payload as the first parameter's annotation asks for it."""
-        if self.optional and not payload.data:
-            return "" if self.wants is str and payload.media_type == TEXT else None
+        if self.optional and self._is_none(payload):
+            return None
         return self._decode(payload)
+
+    def _is_none(self, payload: Payload) -> bool:
+        if self.wants in (str, bytes, Payload):
+            empty_text = self.wants is str and payload.media_type == TEXT
+            return not payload.data and not empty_text
+        return payload.data.strip() in (b"", b"null")
 
     @property
     def digest(self) -> str:
