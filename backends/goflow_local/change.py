@@ -167,7 +167,10 @@ class Change:
 
     def enqueue(self, run: RunRow, node: int, path: str) -> None:
         """Queue a node that is ready; where nobody may claim it now, until somebody may."""
-        lane = run.lane_for(path)
+        self.enqueue_in(run.lane_for(path), node)
+
+    def enqueue_in(self, lane: int, node: int) -> None:
+        """Queue a node in this lane."""
         self._queue.append((lane, int(self.now * 1_000_000), node))
         self.balance[lane] = self.balance.get(lane, 0) + 1
 

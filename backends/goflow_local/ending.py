@@ -40,25 +40,26 @@ def doom(change: Change, run: RunRow) -> None:
     change.alarm = True
 
 
-def move(change: Change, run: RunRow, source: int, target: int) -> None:
-    """Put the run's queued tasks into another lane."""
+def unqueue(change: Change, run: RunRow, lane: int) -> list[int]:
+    """Take the run's tasks out of a lane; the nodes, in the order they queued."""
     change.settle_nodes()
     first, last = run.ids
     queued = change.execute(
-        "SELECT at, node FROM queue WHERE lane = ? AND node BETWEEN ? AND ?", (source, first, last)
+        "SELECT at, node FROM queue WHERE lane = ? AND node BETWEEN ? AND ?", (lane, first, last)
     ).fetchall()
-    if source == target or not queued:
-        return
-    connection = change.connection
-    connection.executemany(
+    change.connection.executemany(
         "DELETE FROM queue WHERE lane = ? AND at = ? AND node = ?",
-        [(source, at, node) for at, node in queued],
+        [(lane, at, node) for at, node in queued],
     )
-    connection.executemany(
-        "INSERT OR IGNORE INTO queue VALUES (?, ?, ?)", [(target, at, node) for at, node in queued]
-    )
-    change.balance[source] = change.balance.get(source, 0) - len(queued)
-    change.balance[target] = change.balance.get(target, 0) + len(queued)
+    change.balance[lane] = change.balance.get(lane, 0) - len(queued)
+    return [node for _, node in queued]
+
+
+def move(change: Change, run: RunRow, source: int, target: int) -> None:
+    """Put the run's queued tasks into another lane."""
+    if source != target:
+        for node in unqueue(change, run, source):
+            change.enqueue_in(target, node)
 
 
 def proceed(change: Change, run: RunRow) -> None:

@@ -11,7 +11,7 @@ from goflow.message import Rewind
 from goflow.state import RunState
 from goflow_local.change import Change
 from goflow_local.commit import record_attempt
-from goflow_local.ending import end, move, proceed
+from goflow_local.ending import end, proceed, unqueue
 from goflow_local.housekeeping import take_back_where
 from goflow_local.rows import HANDLERS, OPEN, READY, SUCCEEDED, WAITING, RunRow
 from goflow_local.submit import definition_id
@@ -34,14 +34,12 @@ def retry(change: Change, run: RunRow, wanted: Retry) -> None:
     _refuse(change, run, wanted)
     if run.finished is None:
         take_back_where(change, "run = ?", run.key)
-    lane = run.lane
+    queued = {*unqueue(change, run, run.lane), *unqueue(change, run, run.parked)}
     _open_round(run, wanted)
     _forget_handlers(change, run)
     if wanted.rewind is not None:
-        _rewind(change, run, wanted.rewind)
-    for source in {lane, run.parked}:
-        move(change, run, source, run.lane)
-    _restart(change, run)
+        queued -= _rewind(change, run, wanted.rewind)
+    _restart(change, run, queued)
     _finish_if_complete(change, run)
 
 
@@ -73,21 +71,17 @@ def _open_round(run: RunRow, wanted: Retry) -> None:
     run.altered = True
 
 
-def _restart(change: Change, run: RunRow) -> None:
-    """Everything that failed, was stopped or waits for a retry is ready, its attempts counted anew."""
-    again = change.execute(
-        "SELECT id, path FROM node WHERE id BETWEEN ? AND ? AND state IN (4, 6, 7)", run.ids
-    ).fetchall()
+def _restart(change: Change, run: RunRow, queued: set[int]) -> None:
+    """Everything unfinished is ready, its attempts counted anew: what was queued (and still is there),
+    what failed, was stopped or waits for a retry."""
+    query = "SELECT id, path FROM node WHERE id BETWEEN ? AND ? AND state IN (4, 6, 7)"
+    again = change.execute(query, run.ids).fetchall()
+    query = "SELECT id, path FROM node WHERE id = ? AND state = 1"
+    again += change.connection.executemany(query, [(node,) for node in sorted(queued)]).fetchall()
     change.connection.executemany(_AGAIN, [(READY, change.now, node) for node, _ in again])
     for node, path in again:
         change.enqueue(run, node, path)
     change.settle_nodes()
-    first, last = run.ids
-    change.execute(
-        "UPDATE node SET attempt = 0, lost = 0, rescue = 0, failure = NULL WHERE id IN"
-        " (SELECT node FROM queue WHERE lane = ? AND node BETWEEN ? AND ?)",
-        (run.lane, first, last),
-    )
 
 
 def _finish_if_complete(change: Change, run: RunRow) -> None:
@@ -112,7 +106,8 @@ def _forget_handlers(change: Change, run: RunRow) -> None:
 # -- rewinding ------------------------------------------------------------------------------------
 
 
-def _rewind(change: Change, run: RunRow, rewind: Rewind) -> None:
+def _rewind(change: Change, run: RunRow, rewind: Rewind) -> set[int]:
+    """Undo and add what the rewind says; the nodes whose place in the queue it decides."""
     if rewind.fingerprint is not None and rewind.fingerprint != run.fingerprint:
         run.fingerprint = rewind.fingerprint
         run.definition = definition_id(change.store, change.connection, run.flow, run.fingerprint)
@@ -140,6 +135,7 @@ def _rewind(change: Change, run: RunRow, rewind: Rewind) -> None:
         if spot is not None:
             change.check_closing(run, spot)
     change.settle_nodes()
+    return set(again)
 
 
 def _inside(change: Change, run: RunRow, path: str) -> list[tuple[int, str]]:
