@@ -49,12 +49,16 @@ def footing(
     if overview is not None:
         failed = [node for node in overview.notable if node.state == NodeState.FAILED]
         lines += _errors(failed, columns, unicode)
-    if plan.handlers:
-        lines += _flowing([_handler(name, overview, unicode) for name in plan.handlers], columns)
+    lines += handlers(plan, overview, columns, unicode)
     if dashed:
         legend = f"{'╎' if unicode else ':'} execution-only: orders, carries nothing"
         lines += _flowing([[(legend, DIM)]], columns)
     return lines
+
+
+def handlers(plan: Plan, overview: Overview | None, columns: int, unicode: bool) -> list[Line]:
+    """`✓ ~finally 3 ms`, for the handlers that the flow has."""
+    return _flowing([_handler(name, overview, unicode) for name in plan.handlers], columns)
 
 
 def _errors(failed: list[NodeRun], columns: int, unicode: bool) -> list[Line]:
@@ -71,7 +75,7 @@ def _errors(failed: list[NodeRun], columns: int, unicode: bool) -> list[Line]:
             lines += [[mark, (" ", ""), (path, RED)], [("  ", ""), (error, "")]]
     if len(told) > MOST_ERRORS:
         lines.append([(f"  and {len(told) - MOST_ERRORS} more failed", DIM)])
-    return [_cut(line, columns, unicode) for line in lines]
+    return [cut_line(line, columns, unicode) for line in lines]
 
 
 def _handler(name: str, overview: Overview | None, unicode: bool) -> Line:
@@ -109,7 +113,8 @@ def _flowing(pieces: Iterable[Line], columns: int) -> list[Line]:
     return lines
 
 
-def _cut(line: Line, columns: int, unicode: bool) -> Line:
+def cut_line(line: Line, columns: int, unicode: bool) -> Line:
+    """The line in at most so many columns."""
     kept: Line = []
     for text, sgr in line:
         piece = cut(text, columns, "…" if unicode else "~")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from goflow.overview import Overview
 from goflow.plan import Edge, Graph, Node, Plan
@@ -10,6 +11,12 @@ from goflow_cli.views.labels import Labels
 from goflow_cli.views.listing import inside
 from goflow_cli.views.look import LOOKS, Line
 from goflow_cli.views.text import clean
+
+#: invisible points at the top and bottom of a cluster that its edges hold on to: Graphviz ranks nodes,
+#: not clusters
+ENTRY: Final = " entry"
+EXIT: Final = " exit"
+POINT: Final = "[shape=point, style=invis, width=0, height=0]"
 
 
 def render(plan: Plan, overview: Overview | None = None) -> str:
@@ -45,6 +52,14 @@ class _Writer:
     def _cluster(self, path: str, node: Node, indent: str) -> Iterator[str]:
         yield f"{indent}subgraph {_quoted('cluster ' + path)} {{"
         yield f"{indent}    label={_label(self.labels.title(path, node))}{self._color(path, ';')};"
+        yield f"{indent}    {_quoted(path + ENTRY)} {POINT}; {_quoted(path + EXIT)} {POINT};"
+        for _, prefix, inner in inside(path, node):
+            for name in inner.starts:
+                start = _into(prefix + name, inner.nodes[name])
+                yield f"{indent}    {_quoted(path + ENTRY)} -> {_quoted(start)} [style=invis];"
+            for name in inner.ends:
+                end = _out_of(prefix + name, inner.nodes[name])
+                yield f"{indent}    {_quoted(end)} -> {_quoted(path + EXIT)} [style=invis];"
         for key, prefix, inner in inside(path, node):
             if node.kind == "conditional":
                 yield f"{indent}    subgraph {_quoted('cluster ' + prefix)} {{"
@@ -62,30 +77,30 @@ class _Writer:
         options = []
         if graph.nodes[edge.source].kind != "node":
             options.append(f"ltail={_quoted('cluster ' + source)}")
-            source = _inner(source, graph.nodes[edge.source], last=True)
         if graph.nodes[edge.target].kind != "node":
             options.append(f"lhead={_quoted('cluster ' + target)}")
-            target = _inner(target, graph.nodes[edge.target], last=False)
         if edge.execution_only:
             options.append("style=dashed")
         if edge.forwarder:
             options.append('label="forwarder"')
+        if len(options) and options[0].startswith("l"):
+            options.append("minlen=2")
         told = f" [{', '.join(options)}]" if options else ""
-        return f"{_quoted(source)} -> {_quoted(target)}{told};"
+        leaves = _out_of(source, graph.nodes[edge.source])
+        enters = _into(target, graph.nodes[edge.target])
+        return f"{_quoted(leaves)} -> {_quoted(enters)}{told};"
 
     def _color(self, path: str, separator: str = ",") -> str:
         summary = self.labels.summary(path)
         return "" if summary is None else f'{separator} color="{LOOKS[summary.state].light}"'
 
 
-def _inner(path: str, node: Node, *, last: bool) -> str:
-    """A plain node inside a cluster that an edge of the cluster can hold on to."""
-    while node.kind != "node":
-        found = list(inside(path, node))
-        _, prefix, graph = found[len(found) // 2]
-        name = graph.ends[-1] if last else graph.starts[0]
-        path, node = prefix + name, graph.nodes[name]
-    return path
+def _into(path: str, node: Node) -> str:
+    return path if node.kind == "node" else path + ENTRY
+
+
+def _out_of(path: str, node: Node) -> str:
+    return path if node.kind == "node" else path + EXIT
 
 
 def _label(line: Line) -> str:

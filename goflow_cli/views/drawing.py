@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import Final, NamedTuple, TextIO
 
 from goflow.overview import Overview
@@ -13,28 +12,41 @@ FORMATS: Final = ("terminal", "mermaid", "dot", "json", "svg")
 
 
 class Screen(NamedTuple):
-    """What a stream can show: columns, whether colours, whether more than ASCII."""
+    """What a stream can show: columns and lines, whether colours, whether more than ASCII."""
 
-    width: int
-    color: bool
-    unicode: bool
+    width: int = 80
+    height: int = 24
+    color: bool = False
+    unicode: bool = True
 
 
 #: where nothing is known: a pipe
-PIPE: Final = Screen(80, False, True)
+PIPE: Final = Screen()
 
 
 def screen(stream: TextIO) -> Screen:
     """What this stream can show. Colour only on a terminal, and not where NO_COLOR or TERM=dumb asks
-    for none; ASCII where its encoding has no box characters; 80 columns where nobody says."""
-    terminal = stream.isatty()
-    color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    for none; ASCII where its encoding has no box characters; 80 by 24 where nobody says."""
+    color = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     try:
         "┌─┐│▼✓●…".encode(stream.encoding or "ascii")
         unicode = True
     except (UnicodeEncodeError, LookupError):
         unicode = False
-    return Screen(shutil.get_terminal_size((80, 24)).columns, color, unicode)
+    return Screen(*_size(stream), color, unicode)
+
+
+def _size(stream: TextIO) -> tuple[int, int]:
+    """Columns and lines: COLUMNS and LINES if set, else those of the terminal the stream leads to."""
+    try:
+        found = os.get_terminal_size(stream.fileno())
+        size = [found.columns, found.lines]
+    except (OSError, ValueError):
+        size = [0, 0]
+    for i, (name, default) in enumerate((("COLUMNS", 80), ("LINES", 24))):
+        told = os.environ.get(name, "")
+        size[i] = int(told) if told.isdecimal() and int(told) else size[i] or default
+    return size[0], size[1]
 
 
 def draw(
@@ -53,8 +65,9 @@ def draw(
     if format == "terminal":
         from goflow_cli.views import terminal
 
-        width, color, unicode = screen
-        return terminal.render(plan, overview, width=width, color=color, unicode=unicode)
+        return terminal.render(
+            plan, overview, width=screen.width, color=screen.color, unicode=screen.unicode
+        )
     if format == "mermaid":
         from goflow_cli.views import mermaid
 

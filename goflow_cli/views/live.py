@@ -1,0 +1,138 @@
+"""A run as it goes, on a terminal: the painted DAG, redrawn in place, node output scrolling above it.
+
+Nothing here waits or runs in a thread. Whoever drives the run calls `tick` whenever something may have
+happened, and again after the seconds that it answers; it redraws at most ten times a second, and less
+often where looking and drawing take long, so that watching never costs more than a tenth of the time.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self, TextIO
+
+from goflow.overview import Overview
+from goflow.plan import Plan
+from goflow_cli.views.block import Block
+from goflow_cli.views.captions import footing, heading
+from goflow_cli.views.compact import compact
+from goflow_cli.views.drawing import screen
+from goflow_cli.views.labels import Labels
+from goflow_cli.views.layout import layout
+from goflow_cli.views.look import Line, paint
+from goflow_cli.views.output import Output
+from goflow_cli.views.terminal import picture
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+#: seconds between two pictures at least; how long before the first one, so that a short run never
+#: pays for the machinery; and at most, so that times go on
+SOONEST: Final = 0.1
+FIRST: Final = 0.15
+LATEST: Final = 0.5
+#: lines that are left below the last picture, for the result and the shell's prompt
+PROMPT: Final = 3
+#: how many times as long as a picture took the next one has to wait
+COST: Final = 9
+
+
+class LiveView:
+    """Shows one run until the `with` block ends, then leaves its last picture on the screen.
+
+    `current` answers the run as it is now. Output of nodes goes to `echo`, never to the stream itself
+    while the view is open.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        current: Callable[[], Overview],
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._plan = plan
+        self._current = current
+        self._stream = stream or sys.stderr
+        self._clock = clock
+        self._due = clock() + FIRST
+        self._live: Live | None = None
+        self._output = Output(screen(self._stream).unicode)
+        self._layout: tuple[object, Block] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the final picture, and in any case a terminal that works."""
+        try:
+            self._output.close()
+            if error is None or isinstance(error, KeyboardInterrupt):
+                self._show(self._lines(self._current(), PROMPT), last=True)
+        finally:
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
+
+    def tick(self) -> float:
+        """Redraw if it is time. Answers in how many seconds it wants to be called again."""
+        begin = self._clock()
+        if begin < self._due:
+            return self._due - begin
+        self._show(self._lines(self._current()))
+        end = self._clock()
+        self._due = end + max(SOONEST, COST * (end - begin))
+        return max(LATEST, self._due - end)
+
+    def echo(self, path: str, data: bytes) -> None:
+        """Show what a node printed, line by line, above the picture with the next redraw."""
+        self._output.add(path, data)
+
+    def _lines(self, overview: Overview, spare: int = 1) -> list[Line]:
+        """The picture if the terminal can hold it and `spare` lines more, else the compact list."""
+        width, height, _, unicode = screen(self._stream)
+        rows = height - spare
+        labels = Labels(overview, unicode)
+        block = self._laid_out(labels, width)
+        dashed = any(wire.dashed for wire in block.wires)
+        above = heading(self._plan, overview, width, unicode)
+        below = footing(self._plan, overview, width, unicode, dashed=dashed)
+        if len(above) + block.h + len(below) + 2 <= rows:
+            return [*above, [], *picture(block, labels), *([[]] if below else []), *below]
+        return compact(self._plan, overview, width, rows, unicode)
+
+    def _laid_out(self, labels: Labels, width: int) -> Block:
+        """The layout, made again only when the terminal or some label has another width."""
+        sizes = [
+            labels.node_width(path, node) if node.kind == "node" else labels.title_width(path, node)
+            for path, node in self._plan.walk()
+        ]
+        key = (width, sizes)
+        if self._layout is None or self._layout[0] != key:
+            self._layout = (key, layout(self._plan, labels, width))
+        return self._layout[1]
+
+    def _show(self, lines: Sequence[Line], *, last: bool = False) -> None:
+        width, height, color, _ = screen(self._stream)
+        if self._live is None and last:
+            for line in (*self._output.take(), *lines):
+                self._stream.write(paint(line, color) + "\n")
+            self._stream.flush()
+            return
+        from goflow_cli.views.region import ConsoleDimensions, Lines, opened
+
+        if self._live is None:
+            self._live = opened(self._stream, color)
+        self._live.console.size = ConsoleDimensions(width, height)
+        printed = self._output.take()
+        self._live.update(Lines(lines))
+        if printed:
+            self._live.console.print(Lines(printed))
+        self._live.refresh()

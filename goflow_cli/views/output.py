@@ -1,0 +1,55 @@
+"""What nodes print, made fit to stand above a live picture: whole lines, each with its node's path."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from goflow_cli.views.look import DIM, Line
+from goflow_cli.views.text import clean
+
+#: characters of a line that is shown before it has ended
+LONGEST: Final = 4096
+
+
+class Output:
+    """Collects pieces, gives back lines. A node's unfinished line waits for its end."""
+
+    def __init__(self, unicode: bool = True) -> None:
+        self._open: dict[str, str] = {}
+        self._lines: list[Line] = []
+        self._bar = "│" if unicode else "|"
+
+    def add(self, path: str, data: bytes) -> None:
+        """A piece of what the node at this path printed."""
+        text = self._open.pop(path, "") + data.decode(errors="replace")
+        *lines, rest = text.split("\n")
+        while len(rest) > LONGEST:
+            lines.append(rest[:LONGEST])
+            rest = rest[LONGEST:]
+        for line in lines:
+            self._add(path, line)
+        if rest:
+            self._open[path] = rest
+
+    def close(self) -> None:
+        """End all lines."""
+        for path, rest in self._open.items():
+            self._add(path, rest)
+        self._open.clear()
+
+    def take(self) -> list[Line]:
+        """The lines since the last time."""
+        lines, self._lines = self._lines, []
+        return lines
+
+    def _add(self, path: str, line: str) -> None:
+        """What a carriage return overwrote is gone; what would steer the terminal too."""
+        shown = line.removesuffix("\r").rpartition("\r")[2].expandtabs()
+        shown = _STEERING.sub("", shown)
+        spans: Line = [(f"{clean(path)} {self._bar} ", DIM)]
+        spans.append(("".join(c if c.isprintable() else "�" for c in shown), ""))
+        self._lines.append(spans)
+
+
+_STEERING: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")

@@ -1,0 +1,147 @@
+"""A run as it goes where there is no terminal: one line for each change of a node's state.
+
+The nodes inside a foreach are told as its progress, once a second at most, and one by one only where
+they fail: a log of half a million lines helps nobody.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Final, Self, TextIO
+
+from goflow.overview import NodeSummary, Overview
+from goflow.plan import Plan
+from goflow.state import NodeState
+from goflow_cli.views.text import clean, duration
+
+#: seconds between two looks at least; the store is left alone meanwhile
+SOONEST: Final = 0.2
+#: how many times as long as a look took the next one has to wait
+COST: Final = 19
+#: seconds between two lines about the progress of a foreach
+PROGRESS: Final = 1.0
+
+_TOLD: Final = frozenset(
+    {
+        NodeState.RUNNING,
+        NodeState.RETRYING,
+        NodeState.SUCCEEDED,
+        NodeState.FAILED,
+        NodeState.STOPPED,
+    }
+)
+
+
+class PlainView:
+    """Writes lines such as `12:03:01 fetch succeeded 1.2 s` until the `with` block ends."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        current: Callable[[], Overview],
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._branches = {path: node.kind for path, node in plan.walk() if node.kind != "node"}
+        self._current = current
+        self._stream = stream or sys.stderr
+        self._clock = clock
+        self._due = clock() + SOONEST
+        self._states: dict[str, NodeState] = {}
+        self._done: dict[str, tuple[int, float]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Tell what has changed since the last look."""
+        self._tell(self._current())
+
+    def tick(self) -> float:
+        """Tell what has changed if it is time. Answers in how many seconds to call it again."""
+        begin = self._clock()
+        if begin < self._due:
+            return self._due - begin
+        self._tell(self._current())
+        end = self._clock()
+        self._due = end + max(SOONEST, COST * (end - begin))
+        return max(PROGRESS, self._due - end)
+
+    def echo(self, path: str, data: bytes) -> None:
+        """Pass on what a node printed, as it is."""
+        self._stream.flush()
+        buffer = getattr(self._stream, "buffer", None)
+        if buffer is None:
+            self._stream.write(data.decode(errors="replace"))
+        else:
+            buffer.write(data)
+            buffer.flush()
+
+    def _tell(self, overview: Overview) -> None:
+        changes = [*self._changes(overview), *self._failures(overview), *self._handlers(overview)]
+        for moment, line in sorted(changes, key=lambda change: change[0]):
+            clock = time.strftime("%H:%M:%S", time.localtime(moment))
+            self._stream.write(f"{clock} {clean(line, self._unicode)}\n")
+        self._stream.flush()
+
+    @property
+    def _unicode(self) -> bool:
+        return (self._stream.encoding or "ascii").lower().replace("-", "").startswith("utf")
+
+    def _changes(self, overview: Overview) -> Iterator[tuple[float, str]]:
+        for path, summary in overview.nodes.items():
+            if "[]" in path:
+                continue
+            if self._branches.get(path) == "foreach":
+                yield from self._progress(summary, overview.now)
+            if summary.state in _TOLD and self._states.get(path) != summary.state:
+                self._states[path] = summary.state
+                yield _line(path, summary, overview.now)
+
+    def _progress(self, summary: NodeSummary, now: float) -> Iterator[tuple[float, str]]:
+        done, last = self._done.get(summary.path, (-1, 0.0))
+        moving = summary.state == NodeState.RUNNING and summary.width
+        if moving and summary.done != done and now - last >= PROGRESS:
+            self._done[summary.path] = (summary.done, now)
+            yield now, f"{summary.path} {summary.done}/{summary.width}"
+
+    def _failures(self, overview: Overview) -> Iterator[tuple[float, str]]:
+        """Instances that failed inside a foreach."""
+        for node in overview.notable:
+            if node.state != NodeState.FAILED or node.path in self._states or not node.error:
+                continue
+            if node.path not in overview.nodes:
+                self._states[node.path] = node.state
+                yield node.finished or overview.now, f"{node.path} failed: {node.error}"
+
+    def _handlers(self, overview: Overview) -> Iterator[tuple[float, str]]:
+        for node in overview.handlers:
+            if node.state in _TOLD and self._states.get(node.path) != node.state:
+                self._states[node.path] = node.state
+                error = f": {node.error}" if node.error else ""
+                yield node.finished or overview.now, f"{node.path} {node.state}{error}"
+
+
+def _line(path: str, summary: NodeSummary, now: float) -> tuple[float, str]:
+    text, moment = f"{path} {summary.state}", now
+    if summary.state == NodeState.RUNNING and summary.started is not None:
+        moment = summary.started
+    elif summary.finished is not None:
+        moment = summary.finished
+        if summary.started is not None and summary.state != NodeState.STOPPED:
+            text += f" {duration(summary.finished - summary.started)}"
+    if summary.width is not None and summary.state != NodeState.RUNNING:
+        text += f" ({summary.done}/{summary.width})"
+    if summary.state == NodeState.RUNNING and summary.attempt > 1:
+        text += f" (attempt {summary.attempt})"
+    if summary.error and summary.state in (NodeState.FAILED, NodeState.RETRYING):
+        text += f": {summary.error}"
+    return moment, text
