@@ -16,11 +16,11 @@ from goflow_cli.watching import Echo
 
 @click.command()
 @click.argument("files", metavar="[FILE]...", nargs=-1)
-@click.option("--concurrency", metavar="N", help="Tasks at a time (goflow.toml: 5).")
+@click.option("--concurrency", metavar="N", type=int, help="Tasks at a time (goflow.toml: 5).")
 @click.option("--flow", "names", metavar="NAME", multiple=True, help="Only these flows.")
 @backend_option
 def worker(
-    files: tuple[str, ...], concurrency: str | None, names: tuple[str, ...], backend: str | None
+    files: tuple[str, ...], concurrency: int | None, names: tuple[str, ...], backend: str | None
 ) -> int:
     """Take tasks of the flows in FILEs (else goflow.toml's) until stopped.
 
