@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from goflow.errors import BackendError
 from goflow_redis.address import parse
 from goflow_redis.directory import Directory
 from goflow_redis.keys import CLUSTER_PARTITIONS, SCHEMA, STANDALONE_PARTITIONS, Keys
 from goflow_redis.link import Link
-from goflow_redis.queue import Queue
 from goflow_redis.runs import Runs
 from goflow_redis.ticks import Ticks
 
@@ -22,21 +22,17 @@ if TYPE_CHECKING:
 OLDEST = (6, 2)
 
 
-class RedisBackend(Queue, Runs, Directory, Ticks):
+class RedisBackend(Directory, Runs, Ticks):
     """A store that many machines share. Any worker may take any run (`exclusive` is False)."""
 
     exclusive = False
-
-    @property
-    def name(self) -> str:
-        """What error messages call it, without credentials."""
-        return self.link.name
+    _ephemeral = False
 
     @classmethod
     def open(cls, url: str, config: Config, *, ephemeral: bool = False) -> RedisBackend:
         """Open the store that a URL means; the bare name `redis` means `config.redis.url`.
 
-        `ephemeral` is the local backend's: a Redis keeps what it keeps.
+        `ephemeral` gives it a namespace of its own, whose keys vanish when it is closed.
         Raises ConfigError for a bad URL, BackendError where the server is away or cannot keep runs.
         """
         address = parse(url if urlsplit(url).scheme else config.redis.url)
@@ -44,18 +40,38 @@ class RedisBackend(Queue, Runs, Directory, Ticks):
         try:
             info = link.greet()
             _refuse_unfit(link.name, info)
-            keys = Keys(config.redis.namespace)
+            brief = f"~{uuid4().hex}" if ephemeral else ""
+            keys = Keys(config.redis.namespace + brief)
             keys.split(_partitions(link, keys))
         except BaseException:
             link.close()
             raise
-        return cls(
+        backend = cls(
             link, keys, lease=config.worker.lease, retention=config.retention.finished_runs
         )
+        backend._ephemeral = ephemeral
+        return backend
 
     def close(self) -> None:
         """Close every connection."""
-        self.link.close()
+        try:
+            if self._ephemeral:
+                self._erase()
+        finally:
+            self.link.close()
+
+    def _erase(self) -> None:
+        """Remove every key of this namespace."""
+        for partition in self.keys.partitions:
+            for key in self.keys.of_partition(partition, self.classes(partition)):
+                self.link.ask(partition, "UNLINK", key)
+            for found in self.link.ask(partition, "ZRANGE", f"{partition}:runs", 0, -1):
+                run_id = found.decode()
+                waiting = self.link.ask(partition, "SMEMBERS", f"{partition}:r:{run_id}:x")
+                branches = [branch.decode() for branch in waiting]
+                self.link.ask(partition, "UNLINK", *self.keys.of_run(run_id, branches))
+            self.link.ask(partition, "UNLINK", f"{partition}:runs")
+        self.link.ask(self.keys.directory, "UNLINK", *self.keys.of_directory())
 
     def __enter__(self) -> RedisBackend:
         return self

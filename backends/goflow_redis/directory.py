@@ -10,7 +10,9 @@ import msgspec
 
 from goflow.backend import Definition, FlowKey, WorkerInfo
 from goflow.errors import UnknownFlow
-from goflow_redis.store import MS, Store
+from goflow.message import Outcome, Task
+from goflow_redis.queue import Queue
+from goflow_redis.store import MS
 
 #: how many of the tasks a worker holds are told
 _DOING: Final = 1000
@@ -21,7 +23,7 @@ _definition = msgspec.msgpack.Decoder(Definition)
 _worker = msgspec.msgpack.Decoder(WorkerInfo)
 
 
-class Directory(Store):
+class Directory(Queue):
     """Workers, definitions, nonces."""
 
     def enter(self, info: WorkerInfo) -> int:
@@ -40,8 +42,15 @@ class Directory(Store):
         return worker
 
     def leave(self, worker: int) -> None:
-        """The worker has ended; it holds nothing any more."""
-        top = self.keys.directory
+        """The worker has ended: what it still holds goes back without a penalty."""
+        top, now = self.keys.directory, time.time()
+        left = [
+            Outcome(Task(run_id, "", "", path, entry), now, now, released=True)
+            for holder, run_id, path, entry in self.held()
+            if holder == worker
+        ]
+        if left:
+            self.commit(left)
         self.link.ask_all(
             top, [("HDEL", f"{top}:workers", worker), ("ZREM", f"{top}:alive", worker)]
         )

@@ -38,6 +38,7 @@ R: for ever while the run is on its way, `retention.finished_runs` once it has e
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 from zlib import crc32
 
@@ -73,3 +74,19 @@ class Keys:
     def queue(self, partition: str, flow: str, fingerprint: str) -> str:
         """The stream of ready tasks of a definition."""
         return f"{partition}:q:{flow}:{fingerprint}"
+
+    def of_run(self, run_id: str, branches: Iterable[str]) -> list[str]:
+        """Every lasting key of a run; `branches` are those with waiting scopes."""
+        key = self.run(run_id)
+        lasting = [key, *(f"{key}:{suffix}" for suffix in ("d", "a", "l", "k", "x", "ev"))]
+        return [*lasting, *(f"{key}:s:{branch}" for branch in branches)]
+
+    def of_partition(self, partition: str, classes: Iterable[str]) -> list[str]:
+        """Every lasting key of a partition apart from its runs' and their list."""
+        queues = [f"{partition}:{letter}:{name}" for name in classes for letter in "qp"]
+        return [f"{partition}:{name}" for name in ("due", "news", "classes")] + queues
+
+    def of_directory(self) -> list[str]:
+        """Every lasting key of the directory."""
+        names = ("meta", "ids", "workers", "alive", "flows", "definitions")
+        return [f"{self.directory}:{name}" for name in names]

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from goflow.errors import BackendError, StoreFull
 from goflow_redis import scripts
 from goflow_redis.address import Address
-
-if TYPE_CHECKING:
-    from redis.cluster import RedisCluster
-    from redis.connection import ConnectionPool
 
 Word = bytes | str | int | float
 Command = Sequence[Word]
@@ -39,8 +36,9 @@ class Link:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.name = f"Redis at {address.name}"
-        self.cluster: RedisCluster | None = None
-        self._pool: ConnectionPool | None = None
+        #: redis-py's client of a cluster, and its pool of any other service; both are badly typed
+        self.cluster: Any = None
+        self._pool: Any = None
         self._scripts: dict[str, scripts.Script] = {}
         #: monotonic time since which the connection has not been cut
         self.steady_since = 0.0
@@ -90,10 +88,7 @@ class Link:
         else:
             masters = self.cluster.get_primaries()
             pools = [self.cluster.get_redis_connection(node).connection_pool for node in masters]
-            answers = [
-                self.patiently(lambda attempt, pool=pool: _exchange(pool, [("INFO", "server")]))[0]
-                for pool in pools
-            ]
+            answers = [self.patiently(partial(_info, pool)) for pool in pools]
         return [int(_fields(answer)["uptime_in_seconds"]) for answer in answers]
 
     def ask_all(self, key: str, commands: Sequence[Command]) -> list[Any]:
@@ -142,11 +137,13 @@ class Link:
         pool = self._pool_of(key)
         for _ in range(_REDIRECTIONS):
             try:
-                return _exchange(pool, [("ASKING",), *commands] if asking else commands)[asking:]
+                if asking:  # it holds for one command
+                    pairs = [word for each in commands for word in (("ASKING",), each)]
+                    return _exchange(pool, pairs)[1::2]
+                return _exchange(pool, commands)
             except AskError as error:
                 pool, asking = self._pool_at(error.host, error.port), True
             except MovedError:
-                assert self.cluster is not None
                 self.cluster.nodes_manager.initialize()
                 pool, asking = self._pool_of(key), False
             except TryAgainError:
@@ -164,7 +161,6 @@ class Link:
         return self.cluster.get_redis_connection(node).connection_pool
 
     def _pool_at(self, host: str, port: int) -> Any:
-        assert self.cluster is not None
         node = self.cluster.get_node(host=host, port=port)
         if node is None:
             self.cluster.nodes_manager.initialize()
@@ -195,20 +191,27 @@ class Link:
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
         }
-        login = {"username": address.username, "password": address.password}
+        login: dict[str, Any] = {"username": address.username, "password": address.password}
         if address.kind == "cluster":
-            from redis.cluster import ClusterNode, RedisCluster
+            from redis import cluster
 
-            nodes = [ClusterNode(host, port) for host, port in address.hosts]
-            self.cluster = RedisCluster(
-                startup_nodes=nodes, cluster_error_retry_attempts=0, ssl=address.tls, **login, **options
+            node: Any = cluster.ClusterNode
+            nodes = [node(host, port) for host, port in address.hosts]
+            self.cluster = cluster.RedisCluster(
+                startup_nodes=nodes,
+                cluster_error_retry_attempts=0,
+                ssl=address.tls,
+                **login,
+                **options,
             )
         elif address.kind == "sentinel":
-            from redis.sentinel import Sentinel, SentinelConnectionPool
+            from redis import sentinel
 
-            sentinel = Sentinel(list(address.hosts), sentinel_kwargs=options)
-            self._pool = SentinelConnectionPool(
-                address.master, sentinel, db=address.db, ssl=address.tls, **login, **options
+            service: Any = sentinel.Sentinel
+            pool: Any = sentinel.SentinelConnectionPool
+            watchers = service(list(address.hosts), sentinel_kwargs=options)
+            self._pool = pool(
+                address.master, watchers, db=address.db, ssl=address.tls, **login, **options
             )
         else:
             from redis.connection import ConnectionPool
@@ -243,6 +246,11 @@ def _exchange(pool: Any, commands: Sequence[Command]) -> list[Any]:
     return answers
 
 
+def _info(pool: Any, attempt: int) -> bytes:
+    answer: bytes = _exchange(pool, [("INFO", "server")])[0]
+    return answer
+
+
 def _fields(info: bytes) -> dict[str, str]:
     lines = (line.strip().partition(b":") for line in info.splitlines())
     return {name.decode(): value.decode() for name, _, value in lines if value}
@@ -256,7 +264,7 @@ def _hopeless(error: Exception) -> bool:
     return isinstance(error, refusals) or "invalid username-password" in str(error)
 
 
-class _mapped:  # noqa: N801 - used as a statement
+class _mapped:
     """Turns redis-py's errors into ours, in one place; credentials never reach a message."""
 
     def __init__(self, name: str) -> None:
@@ -286,7 +294,9 @@ def _advice(error: BaseException, text: str, known: Any) -> str:
     if isinstance(error, known.NoPermissionError) or text.startswith("NOPERM"):
         return f"this user may not do what goflow needs ({text})"
     if isinstance(error, known.ReadOnlyError):
-        return "this is a read-only replica; give the master's URL, or redis+sentinel:// to follow it"
+        return (
+            "this is a read-only replica; give the master's URL, or redis+sentinel:// to follow it"
+        )
     if isinstance(error, known.BusyLoadingError):
         return "the server is still loading its data; try again"
     if isinstance(error, known.TimeoutError):

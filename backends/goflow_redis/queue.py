@@ -83,7 +83,7 @@ class Queue(Store):
         for first in range(0, len(items), 500):
             chunk = [words.scope(item) for item in items[first : first + 500]]
             mark = f"{os.getpid()}.{time.monotonic_ns()}"
-            args: list[Word] = [self.retention, task.run_id, task.path, task.token, mark]
+            args: list[Word] = [self.retention, task.run_id, task.path, words.entry_of(task), mark]
             staged = self.link.run("stage", partition, [*args, len(chunk), *chunk])
             if staged < 0:
                 return
@@ -100,10 +100,8 @@ class Queue(Store):
                 held = [tasks[place] for place in places[first : first + 500]]
                 args: list[Word] = [self.retention, len(held)]
                 for task in held:
-                    args += (task.run_id, task.path, task.token)
-                for task, answer in zip(
-                    held, self.link.run("renew", partition, args), strict=True
-                ):
+                    args += (task.run_id, task.path, words.entry_of(task))
+                for task, answer in zip(held, self.link.run("renew", partition, args), strict=True):
                     if answer:
                         verdicts.append((task, "lost" if answer == 1 else "stop"))
         return verdicts
@@ -157,7 +155,7 @@ class Queue(Store):
         """The definitions asked for, from another one each time, so that none is always last."""
         flows = list(ask.flows)
         if ask.run_id:
-            run = self.run(ask.run_id)
+            run, _ = self.read(ask.run_id)
             flows = [(run.flow, run.fingerprint)]
         self.asked.update(flows)
         turn = next(self._turns) % len(flows) if flows else 0

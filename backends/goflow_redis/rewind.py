@@ -14,7 +14,7 @@ import msgspec
 
 from goflow.backend import Retry, Run
 from goflow.errors import Conflict, UnknownRun
-from goflow.message import Rewind, pack
+from goflow.message import FINALLY, ON_FAILURE, Rewind
 from goflow.state import RunState
 from goflow_redis import words
 from goflow_redis.words import NodeRecord, Word
@@ -27,18 +27,23 @@ _ATTEMPTS = 10
 
 
 class Change(msgspec.Struct, kw_only=True):
-    """What RETRY is told to write, by node path unless said otherwise."""
+    """What RETRY is told to write."""
 
+    #: node paths and data fields that vanish, branches whose waiting scopes do
     removed: list[str] = []
     fields: list[str] = []
     lists: list[str] = []
+    #: attempts that the rewritten records told
     attempts: list[bytes] = []
-    fresh: list[str] = []
+    #: unfinished nodes, and those that start the round
     further: list[str] = []
-    #: open branches: changed chunks of their closing inbox, and how many arrivals are left
-    reopened: dict[str, tuple[dict[str, bytes], int]] = {}
-    #: other nodes: their inbox and how many arrivals are left
-    emptied: dict[str, tuple[bytes, int]] = {}
+    starts: list[str] = []
+    #: by path: whether the node begins afresh, its inbox, and how many are in it
+    inboxes: dict[str, tuple[bool, bytes, int]] = {}
+    #: by path: whether the branch opens again, and how many of its scopes have arrived
+    branches: dict[str, tuple[bool, int]] = {}
+    #: rewritten chunks of wide inboxes, by field
+    chunks: dict[str, bytes] = {}
 
 
 def open_round(runs: Runs, run_id: str, retry: Retry) -> Run:
@@ -51,125 +56,146 @@ def open_round(runs: Runs, run_id: str, retry: Retry) -> Run:
             raise _conflict(run_id, record.state)
         if record.state is RunState.SUCCEEDED and rewind is None:
             raise Conflict(f"run {run_id} has succeeded: say from which node to repeat it (--from)")
-        change = _plan(runs, run_id, record.round, rewind)
+        change = _plan(runs, run_id, rewind)
         arguments = _arguments(change, rewind)
         fingerprint = (rewind.fingerprint if rewind else None) or ""
-        head = [runs.retention, run_id, nonce, record.revision, fingerprint]
-        how, *lines = runs.link.run("retry", partition, [*head, *arguments])
+        head: list[Word] = [runs.retention, run_id, nonce, record.revision, fingerprint]
+        how, *told = runs.link.run("retry", partition, [*head, *arguments])
         if how == b"gone":
             raise UnknownRun(run_id)
         if how == b"live":
-            raise _conflict(run_id, words.read_run(*lines).state)
+            raise _conflict(run_id, words.read_run(*told[:2]).state)
         if how == b"ok":
-            return words.as_run(run_id, words.read_run(*lines), None)
+            return words.as_run(run_id, words.read_run(*told[:2]), None)
     raise Conflict(f"run {run_id} keeps changing; try again")
 
 
 def _conflict(run_id: str, state: RunState) -> Conflict:
-    return Conflict(f"run {run_id} is still on its way ({state}); stop it first, or wait for its end")
-
-
-def _plan(runs: Runs, run_id: str, round_: int, rewind: Rewind | None) -> Change:
-    change = Change()
-    records = runs.node_lines(run_id)
-    kept = set(rewind.ready) if rewind else set()
-    gone = {path for path in records if rewind and _within(path, rewind.removed)}
-    gone |= {path for path in records if path.startswith("~") and path != "~result"}
-    forgotten = {path for path in gone if path not in kept}
-    for path in sorted(gone | kept):
-        if path in records:
-            _forget(change, path, records[path], keep_inbox=path in kept)
-    change.removed += sorted(forgotten)
-    change.fields += ["f:", "e"] if rewind else ["f:"]
-    change.attempts = _last_attempts(runs, run_id, gone | kept | _unfinished(records), round_)
-    change.fresh = [path for path in rewind.ready] if rewind else []
-    if rewind:
-        _drop(change, runs, run_id, records, rewind, gone)
-    further = _unfinished(records) - gone - kept - set(change.reopened) - set(change.emptied)
-    change.further = sorted(further, key=lambda path: records[path].seq)
-    return change
-
-
-def _within(path: str, removed: Iterable[str]) -> bool:
-    """Whether a path is one of these or inside one."""
-    return any(
-        path == each or path.startswith((f"{each}/", f"{each}[")) for each in removed
+    return Conflict(
+        f"run {run_id} is still on its way ({state}); stop it first, or wait for its end"
     )
 
 
-def _unfinished(records: dict[str, NodeRecord]) -> set[str]:
-    """Nodes that have all they need and no result."""
-    return {path for path, record in records.items() if record.state in "QKRTFC"}
+def _plan(runs: Runs, run_id: str, rewind: Rewind | None) -> Change:
+    change, records = Change(), runs.node_lines(run_id)
+    handlers = {path for path in records if path in (ON_FAILURE, FINALLY)}
+    change.removed += handlers
+    change.fields += ["f:", *(f"{letter}:{path}" for path in handlers for letter in "of")]
+    touched = set(handlers)
+    if rewind is not None:
+        touched |= _Rewinding(change, runs, run_id, records, rewind).plan()
+    further = [path for path in records if records[path].state in "QKRTFC" and path not in touched]
+    change.further = sorted(further, key=lambda path: records[path].seq)
+    change.attempts = _last_attempts(runs, run_id, touched | set(further))
+    return change
 
 
-def _forget(change: Change, path: str, record: NodeRecord, *, keep_inbox: bool) -> None:
-    change.fields += [f"o:{path}", f"f:{path}", f"k:{path}"]
-    if record.width is not None:
-        chunks = -(-record.expects // words.INLINE)
-        change.fields += [f"c:{number}:{path}" for number in range(chunks)]
-        change.lists.append(path)
-    elif record.expects > words.INLINE and not keep_inbox:
-        chunks = -(-record.expects // words.INLINE)
-        change.fields += [f"i:{number}:{path}" for number in range(chunks)]
-    if not keep_inbox:
-        refs = [ref for _, ref in words.read_inbox(record.inbox)]
-        change.fields += [ref for ref in refs if ref.startswith("p:")]
+class _Rewinding:
+    """Turns a Rewind into changes of records."""
 
+    def __init__(
+        self,
+        change: Change,
+        runs: Runs,
+        run_id: str,
+        records: dict[str, NodeRecord],
+        rewind: Rewind,
+    ) -> None:
+        self._change, self._runs, self._run_id = change, runs, run_id
+        self._records, self._rewind = records, rewind
+        self._dropped: dict[tuple[str, bool], set[str]] = {}
+        for target, source, closing in rewind.dropped:
+            self._dropped.setdefault((target, closing), set()).add(source)
 
-def _last_attempts(runs: Runs, run_id: str, paths: set[str], round_: int) -> list[bytes]:
-    """What the records about to be overwritten tell of their last attempts."""
-    ended = ("succeeded", "failed", "stopped")
-    attempts = []
-    for node in runs.nodes(run_id, sorted(paths)):
-        if node.state.value in ended and node.started is not None and node.finished is not None:
-            told = words.last_attempt(node, round_)
-            attempts.append(
-                pack(
-                    (told.path, told.attempt, told.state, told.started, told.finished)
-                    + (told.error, told.worker, told.digest)
-                )
-            )
-    return attempts
-
-
-def _drop(
-    change: Change,
-    runs: Runs,
-    run_id: str,
-    records: dict[str, NodeRecord],
-    rewind: Rewind,
-    gone: set[str],
-) -> None:
-    """Arrivals to forget at nodes that stay, and branches that wait again."""
-    dropped: dict[tuple[str, bool], set[str]] = {}
-    for target, source, closing in rewind.dropped:
-        dropped.setdefault((target, closing), set()).add(source)
-    for path in rewind.reopened:
-        if path in records and path not in gone:
-            sources = dropped.pop((path, True), set())
+    def plan(self) -> set[str]:
+        """Fill in the change; the paths whose records it rewrites."""
+        change, records, rewind = self._change, self._records, self._rewind
+        gone = {path for path in records if _within(path, rewind.removed)}
+        gone |= {path for path in rewind.ready if path in records}
+        for path in gone:
+            self._forget(path)
+        reopened = {path for path in rewind.reopened if path in records} - gone
+        for path in reopened:
             change.fields += [f"o:{path}", f"f:{path}"]
-            change.reopened[path] = _reopen(runs, run_id, path, records[path], sources)
-    for (path, closing), sources in dropped.items():
-        record = records.get(path)
-        if record is None or path in gone or closing:
-            continue
-        arrivals = list(runs.read_arrivals(run_id, path, closing=False))
-        left = [pair for pair in arrivals if words.unescape(pair[0]) not in sources]
-        change.emptied[path] = (words.write_inbox(left), len(left))
+            change.branches[path] = (True, self._close_less(path))
+        for path, closing in self._dropped:
+            if path not in records or path in gone:
+                continue
+            if not closing:
+                self._keep_inbox(path, afresh=False)
+            elif path not in reopened:
+                change.branches[path] = (False, self._close_less(path))
+        change.starts = [path for path in rewind.ready if path in change.inboxes]
+        if self._end() in gone | reopened:
+            change.fields.append("e")
+        return gone | reopened
+
+    def _end(self) -> str:
+        key = f"{self._runs.keys.run(self._run_id)}:d"
+        return (self._runs.link.ask(key, "HGET", key, "e") or b"").decode()
+
+    def _forget(self, path: str) -> None:
+        """A node's result and what is inside it vanish; what has arrived stays, at a removed one."""
+        change, record = self._change, self._records[path]
+        change.fields += [f"o:{path}", f"f:{path}", f"k:{path}"]
+        if record.width is not None:
+            change.lists.append(path)
+            change.fields += self._chunk_fields("c", path, record.closings)
+        if path in self._rewind.removed or path in self._rewind.ready:
+            self._keep_inbox(path, afresh=True)
+            return
+        change.removed.append(path)
+        change.fields += self._chunk_fields("i", path, record.expects)
+        change.fields += [ref for _, ref in words.read_inbox(record.inbox) if ref.startswith("p:")]
+
+    def _keep_inbox(self, path: str, *, afresh: bool) -> None:
+        """A node keeps what has arrived, without what is dropped; with nothing left it vanishes."""
+        change, record = self._change, self._records[path]
+        dropped = self._dropped.get((path, False), set())
+        inline, have = _without(record.inbox, dropped)
+        for field, text in self._runs.chunks(self._run_id, path, record, closing=False):
+            change.chunks[field], left = _without(text, dropped)
+            have += left
+        if have or (afresh and path in self._rewind.ready):
+            change.inboxes[path] = (afresh, inline, have)
+        else:
+            change.removed.append(path)
+            change.fields += self._chunk_fields("i", path, record.expects)
+
+    def _close_less(self, path: str) -> int:
+        """A branch loses what dropped scopes brought; how many are left."""
+        closed, dropped = 0, self._dropped.get((path, True), set())
+        record = self._records[path]
+        for field, text in self._runs.chunks(self._run_id, path, record, closing=True):
+            self._change.chunks[field], left = _without(text, dropped)
+            closed += left
+        return closed
+
+    def _chunk_fields(self, letter: str, path: str, expects: int) -> list[str]:
+        if letter == "i" and expects <= words.INLINE:
+            return []
+        return [f"{letter}:{number}:{path}" for number in range(-(-expects // words.INLINE))]
 
 
-def _reopen(
-    runs: Runs, run_id: str, path: str, record: NodeRecord, sources: set[str]
-) -> tuple[dict[str, bytes], int]:
-    """The closing inbox of a branch without what these sources brought."""
-    chunks, left = {}, 0
-    for field, text in runs.chunks(run_id, path, record):
-        arrivals = list(words.read_inbox(text))
-        kept = [pair for pair in arrivals if words.unescape(pair[0]) not in sources]
-        left += len(kept)
-        if len(kept) != len(arrivals):
-            chunks[field] = words.write_inbox(kept)
-    return chunks, left
+def _without(inbox: bytes, dropped: set[str]) -> tuple[bytes, int]:
+    """An inbox, or a chunk of one, without some sources; and how many arrivals it then holds."""
+    kept = [pair for pair in words.read_inbox(inbox) if words.unescape(pair[0]) not in dropped]
+    return words.write_inbox(kept), len(kept)
+
+
+def _within(path: str, removed: Iterable[str]) -> bool:
+    """Whether a path is one of these or inside one; a scope's join (`each[a]`) holds nothing."""
+    return any(
+        path == each
+        or path.startswith(f"{each}[")
+        or (not each.endswith("]") and path.startswith(f"{each}/"))
+        for each in removed
+    )
+
+
+def _last_attempts(runs: Runs, run_id: str, paths: set[str]) -> list[bytes]:
+    """What the records about to be rewritten tell of their last attempts."""
+    return [words.write_attempt(*each) for each in runs.last_attempts(run_id, sorted(paths))]
 
 
 def _arguments(change: Change, rewind: Rewind | None) -> list[Word]:
@@ -179,20 +205,20 @@ def _arguments(change: Change, rewind: Rewind | None) -> list[Word]:
         change.fields,
         change.lists,
         change.attempts,
-        change.fresh,
         change.further,
+        change.starts,
     )
     for each in listed:
         args += (len(each), *each)
-    args.append(len(change.reopened))
-    for path, (chunks, have) in change.reopened.items():
-        args += (path, len(chunks))
-        for field, text in chunks.items():
-            args += (field, text)
-        args.append(have)
-    args.append(len(change.emptied))
-    for path, (inbox, have) in change.emptied.items():
-        args += (path, inbox, have)
+    args.append(len(change.inboxes))
+    for path, (afresh, inbox, have) in change.inboxes.items():
+        args += (path, int(afresh), inbox, have)
+    args.append(len(change.branches))
+    for path, (reopened, closed) in change.branches.items():
+        args += (path, int(reopened), closed)
+    args.append(len(change.chunks))
+    for field, text in change.chunks.items():
+        args += (field, text)
     arrivals = rewind.arrivals if rewind else ()
     args.append(len(arrivals))
     for by, arrival in arrivals:

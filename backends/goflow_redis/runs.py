@@ -8,7 +8,7 @@ from goflow.backend import Action, Attempt, LogLine, NodeRun, Retry, Run
 from goflow.errors import Conflict, RunFailed, RunStopped, UnknownRun
 from goflow.message import Request
 from goflow.payload import EMPTY, Payload
-from goflow.state import NodeState, RunState
+from goflow.state import RunState
 from goflow_redis import words
 from goflow_redis.rewind import open_round
 from goflow_redis.store import SCAN, Store
@@ -99,7 +99,8 @@ class Runs(Store):
         ]
 
     def _told(self, run_id: str, fields: list[str]) -> dict[str, bytes | None]:
-        key, found = f"{self.keys.run(run_id)}:d", {}
+        key = f"{self.keys.run(run_id)}:d"
+        found: dict[str, bytes | None] = {}
         for first in range(0, len(fields), SCAN):
             part = fields[first : first + SCAN]
             found.update(zip(part, self.link.ask(key, "HMGET", key, *part), strict=True))
@@ -117,9 +118,7 @@ class Runs(Store):
     def output(self, run_id: str, path: str) -> Payload | None:
         """What a node instance recorded; None where it has recorded nothing (yet)."""
         key = self.keys.run(run_id)
-        there, stored = self.link.ask_all(
-            key, [("EXISTS", key), ("HGET", f"{key}:d", f"o:{path}")]
-        )
+        there, stored = self.link.ask_all(key, [("EXISTS", key), ("HGET", f"{key}:d", f"o:{path}")])
         if not there:
             raise UnknownRun(run_id)
         return None if stored is None else words.disclose(stored)
@@ -127,22 +126,29 @@ class Runs(Store):
     def attempts(self, run_id: str) -> list[Attempt]:
         """Every recorded attempt of every round, oldest first."""
         key = self.keys.run(run_id)
+        found = self.last_attempts(run_id)
+        found += map(words.read_attempt, self.link.ask(key, "LRANGE", f"{key}:a", 0, -1))
+        return [attempt for _, attempt in sorted(found, key=lambda pair: pair[0])]
+
+    def last_attempts(
+        self, run_id: str, paths: Iterable[str] | None = None
+    ) -> list[tuple[int, Attempt]]:
+        """The last attempts of settled node instances, which their own records tell, numbered."""
         run, _ = self.read(run_id)
-        stored = self.link.ask(key, "LRANGE", f"{key}:a", 0, -1)
-        found = [words.read_attempt(each) for each in stored]
-        ended = (NodeState.SUCCEEDED, NodeState.FAILED, NodeState.STOPPED)
-        for node in self.nodes(run_id):
-            if node.state in ended and node.started is not None and node.finished is not None:
-                found.append(words.last_attempt(node, run.round))
-        found.sort(key=lambda attempt: (attempt.finished, attempt.started))
-        return found
+        records = self.node_lines(run_id, paths)
+        settled = {path: record for path, record in records.items() if record.state in "DFC"}
+        failed = [f"f:{path}" for path, record in settled.items() if "e" in record.flags]
+        told = self._told(run_id, failed)
+        return [
+            words.last_attempt(path, record, run, words.read_failure(told.get(f"f:{path}")))
+            for path, record in settled.items()
+            if record.started is not None and record.finished is not None
+        ]
 
     def logs(self, run_id: str, path: str | None = None, after: int = 0) -> list[LogLine]:
         """What its nodes printed, from the piece after `after`."""
         key = self.keys.run(run_id)
-        there, stored = self.link.ask_all(
-            key, [("EXISTS", key), ("LRANGE", f"{key}:l", after, -1)]
-        )
+        there, stored = self.link.ask_all(key, [("EXISTS", key), ("LRANGE", f"{key}:l", after, -1)])
         if not there:
             raise UnknownRun(run_id)
         lines = [words.read_log(after + n, each) for n, each in enumerate(stored, start=1)]
@@ -150,8 +156,8 @@ class Runs(Store):
 
     def control(self, run_id: str, action: Action) -> Run:
         """Pause, resume or stop; harmless when repeated. Raises Conflict on a run that has ended."""
-        args = [self.retention, run_id, action]
-        how, *rest = self.link.run("control", self.keys.partition(run_id), args)
+        partition = self.keys.partition(run_id)
+        how, *rest = self.link.run("control", partition, [self.retention, run_id, action])
         if how == b"gone":
             raise UnknownRun(run_id)
         state, identity, failure = rest

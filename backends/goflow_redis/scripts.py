@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import cache
 from importlib.resources import files
 from typing import Final, NamedTuple
 
@@ -24,6 +25,7 @@ class Script(NamedTuple):
     sha: str
 
 
+@cache
 def load(modern: bool) -> dict[str, Script]:
     """All scripts by name. `modern` servers (Redis 7 and later) let them run at maxmemory, except those
     that say `deny-oom`; older ones refuse every script then."""

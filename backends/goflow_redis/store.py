@@ -30,6 +30,8 @@ class Store:
 
     def __init__(self, link: Link, keys: Keys, *, lease: float, retention: float) -> None:
         self.link = link
+        #: what error messages call it, without credentials
+        self.name = link.name
         self.keys = keys
         self.lease = lease
         #: ms that finished runs are kept
@@ -111,16 +113,14 @@ class Store:
         if not closing and record.inbox:
             yield from words.read_inbox(record.inbox)
             return
-        for _, text in self._chunks(run_id, path, record.expects, "c" if closing else "i"):
+        for _, text in self.chunks(run_id, path, record, closing=closing):
             yield from words.read_inbox(text)
 
-    def chunks(self, run_id: str, path: str, record: NodeRecord) -> Iterator[tuple[str, bytes]]:
-        """Field and text of each chunk of an opened branch's inbox."""
-        return self._chunks(run_id, path, record.expects, "c")
-
-    def _chunks(
-        self, run_id: str, path: str, expects: int, letter: str
+    def chunks(
+        self, run_id: str, path: str, record: NodeRecord, *, closing: bool
     ) -> Iterator[tuple[str, bytes]]:
+        """Field and text of each chunk of a wide inbox, or of what a branch's scopes brought."""
+        letter, expects = ("c", record.closings) if closing else ("i", record.expects)
         key = f"{self.keys.run(run_id)}:d"
         chunks = -(-expects // words.INLINE)
         for first in range(0, chunks, 16):

@@ -77,7 +77,7 @@ class _Waker:
 
     def fileno(self) -> int:
         """The descriptor to select on."""
-        descriptor: int = self._selector.fileno()  # type: ignore[attr-defined]
+        descriptor: int = self._selector.fileno()
         return descriptor
 
     def clear(self) -> None:

@@ -7,6 +7,7 @@ describes. What people wrote is never decoded by a script: it goes through as it
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
@@ -97,7 +98,7 @@ def outcome_args(outcome: Outcome, staged: int, now: float, who: str) -> list[Wo
     args: list[Word] = [
         task.run_id,
         task.path,
-        task.token,
+        entry_of(task),
         _kind(outcome),
         _ms(outcome.started),
         _ms(outcome.finished),
@@ -175,6 +176,21 @@ def unescape(source: str) -> str:
     return source
 
 
+@cache
+def _mark(flow: bytes, fingerprint: bytes) -> str:
+    return f"{crc32(flow + b':' + fingerprint):08x}:"
+
+
+def token(flow: bytes, fingerprint: bytes, entry: bytes) -> str:
+    """A task's token: its stream's mark and its entry, since entry ids are unique in one stream only."""
+    return _mark(flow, fingerprint) + entry.decode()
+
+
+def entry_of(task: Task) -> str:
+    """The stream entry a task is held under."""
+    return task.token.rpartition(":")[2]
+
+
 def _kind(outcome: Outcome) -> str:
     if outcome.step is not None:
         return "ok" if outcome.step.opened is None else "open"
@@ -238,7 +254,7 @@ def read_claim(told: Sequence[Any]) -> Claim:
         flow=flow.decode(),
         fingerprint=fingerprint.decode(),
         path=path.decode(),
-        token=entry.decode(),
+        token=token(flow, fingerprint, entry),
         attempt=attempt,
         lost=lost,
         round=round_,
@@ -278,7 +294,9 @@ class RunRecord(NamedTuple):
 
 def read_run(state_line: bytes, id_line: bytes) -> RunRecord:
     """The record that `:s` and `:i` hold."""
-    state, ending, phase, _kill, held, rev, _seq, round_, started, finished = state_line.split()
+    state, ending, phase, _kill, held, rev, _seq, _acts, round_, started, finished = (
+        state_line.split()
+    )
     flow, fingerprint, created, timeout, handlers = id_line.decode().split()
     return RunRecord(
         RunState(state.decode()),
@@ -326,6 +344,8 @@ class NodeRecord(NamedTuple):
     attempt: int
     lost: int
     round: int
+    last: int
+    act: int
     worker: int
     seq: int
     ready: int | None
@@ -337,6 +357,8 @@ class NodeRecord(NamedTuple):
     width: int | None
     released: int
     window: int
+    closings: int
+    closed: int
     flags: str
     digest: str
     inbox: bytes
@@ -346,27 +368,19 @@ def read_node(line: bytes) -> NodeRecord:
     """The record of a node instance."""
     head, mark, rest = line.partition(b"\0")
     words = head.decode().split(" ")
-    scopes = words[13].split("/") if words[13] != "-" else None
-    return NodeRecord(
-        words[0],
-        words[1],
-        int(words[2]),
-        int(words[3]),
-        int(words[4]),
-        int(words[5]),
-        int(words[6]),
-        _offset(words[7]),
-        _offset(words[8]),
-        _offset(words[9]),
-        int(words[10]),
-        int(words[11]),
-        int(words[12]),
-        int(scopes[0]) if scopes else None,
-        int(scopes[1]) if scopes else 0,
-        int(scopes[2]) if scopes else 0,
-        words[14],
-        "" if words[15] == "-" else words[15],
-        mark + rest,
+    scopes = [int(word) for word in words[15].split("/")] if words[15] != "-" else None
+    return NodeRecord._make(
+        (
+            words[0],
+            words[1],
+            *map(int, words[2:9]),
+            *map(_offset, words[9:12]),
+            *map(int, words[12:15]),
+            *(scopes or (None, 0, 0, 0, 0)),
+            words[16],
+            "" if words[17] == "-" else words[17],
+            mark + rest,
+        )
     )
 
 
@@ -389,7 +403,8 @@ def as_node(
     state = _NODE_STATES[record.state]
     if run.state.terminal and record.state not in "DFC":
         state = _OVERTAKEN.get(run.state, NodeState.SKIPPED)
-    closed = record.width is not None and ("c" in record.flags or record.state == "D")
+        if record.state == "T":
+            state = NodeState.FAILED
     return NodeRun(
         path=path,
         state=state,
@@ -403,26 +418,26 @@ def as_node(
         failure=failure,
         worker=record.worker,
         width=record.width,
-        done=0
-        if record.width is None
-        else (record.width if closed else min(record.have, record.width)),
+        done=min(record.closed, record.width or 0),
         keys=keys,
         digest=record.digest,
     )
 
 
-def last_attempt(node: NodeRun, round_: int) -> Attempt:
-    """The attempt that a finished node instance's own record tells."""
-    return Attempt(
-        path=node.path,
-        round=round_,
-        attempt=node.attempt,
-        state=node.state.value,
-        started=node.started or 0.0,
-        finished=node.finished or 0.0,
-        error=node.error if node.state is not NodeState.SUCCEEDED else None,
-        worker=str(node.worker),
-        digest=node.digest,
+def last_attempt(
+    path: str, record: NodeRecord, run: RunRecord, failure: Failure | None
+) -> tuple[int, Attempt]:
+    """The attempt that a settled node instance's own record tells, and its number in the run."""
+    return record.act, Attempt(
+        path=path,
+        round=record.last,
+        attempt=record.attempt,
+        state=_NODE_STATES[record.state].value,
+        started=(run.created + (record.started or 0)) / 1000,
+        finished=(run.created + (record.finished or 0)) / 1000,
+        error=str(failure) if failure is not None and record.state == "F" else None,
+        worker=str(record.worker),
+        digest=record.digest,
     )
 
 
@@ -461,11 +476,11 @@ def write_inbox(arrivals: Iterable[tuple[str, str]]) -> bytes:
     return b"".join(f"\0{source}\1{ref}".encode() for source, ref in arrivals)
 
 
-def read_attempt(stored: bytes) -> Attempt:
-    """An attempt from its list: the round, then the packed rest."""
-    round_, _, packed = stored.partition(b" ")
+def read_attempt(stored: bytes) -> tuple[int, Attempt]:
+    """An attempt from its list, and its number in the run: the round, the number, the packed rest."""
+    round_, act, packed = stored.split(b" ", 2)
     path, attempt, state, started, finished, error, worker, digest = msgspec.msgpack.decode(packed)
-    return Attempt(
+    return int(act), Attempt(
         path=path,
         round=int(round_),
         attempt=attempt,
@@ -478,10 +493,24 @@ def read_attempt(stored: bytes) -> Attempt:
     )
 
 
+def write_attempt(act: int, attempt: Attempt) -> bytes:
+    """An attempt for its list, round and number first."""
+    return f"{attempt.round} {act} ".encode() + pack(
+        (
+            attempt.path,
+            attempt.attempt,
+            attempt.state,
+            attempt.started,
+            attempt.finished,
+            attempt.error,
+            attempt.worker,
+            attempt.digest,
+        )
+    )
+
+
 def read_log(number: int, stored: bytes) -> LogLine:
     """A piece of a log from its list."""
     round_, _, packed = stored.partition(b" ")
     path, attempt, when, data = msgspec.msgpack.decode(packed)
-    return LogLine(
-        id=number, path=path, round=int(round_), attempt=attempt, time=when, data=data
-    )
+    return LogLine(id=number, path=path, round=int(round_), attempt=attempt, time=when, data=data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from goflow.testing.conformance import BackendConformance
 from goflow.testing.machine import LONG, SHORT, BackendMachine
@@ -22,7 +23,8 @@ class LongRedisMachine(RedisHooks, BackendMachine):
 
 
 TestRedisMachine = RedisMachine.TestCase
-TestRedisMachine.settings = SHORT
+#: every step is several round trips: half the histories of an embedded store
+TestRedisMachine.settings = settings(SHORT, max_examples=30)
 
 TestLongRedisMachine = pytest.mark.chaos(LongRedisMachine.TestCase)
 TestLongRedisMachine.settings = LONG

@@ -36,9 +36,11 @@ local function set_ending(run, ending, failure)
   touch(run)
 end
 
--- A held node goes back: queued again, or left for a retry where its run has an ending.
+-- A failed attempt that another would have followed, had the run not been about to end.
+local function gives_up(run, node) return run.ending ~= '-' or string.sub(node.path, 1, 1) == '~' end
+
+-- A held node goes back: queued again, or left for a new round where its run has an ending.
 local function requeue(run, node)
   run.held = run.held - 1
   make_ready(run, node)
-  if run.ending == 'stopped' and node.state == 'K' then node.state = 'C' end
 end

@@ -57,7 +57,7 @@ local function save_queue()
 end
 
 local function chunk_field(node, closing, hash)
-  local chunks = math.ceil(node.expects / INLINE)
+  local chunks = math.ceil((closing and node.closings or node.expects) / INLINE)
   return (closing and 'c:' or 'i:') .. (hash % chunks) .. ':' .. node.path
 end
 
@@ -73,7 +73,7 @@ local function add(run, node, closing, hash, source, ref)
     if string.find(text, mark, 1, true) then return false end
     set_data(run, field, text .. mark .. ref)
   end
-  node.have = node.have + 1
+  if closing then node.closed = node.closed + 1 else node.have = node.have + 1 end
   change(run, node)
   return true
 end
@@ -89,16 +89,17 @@ local function deliver(run, path, closing, expects, hash, source, ref, payload)
   else
     if not node then node = new_node(run, path, expects) end
     if node.state ~= 'W' then return end
+    node.expects = expects
   end
   if not add(run, node, closing, hash, source, ref) then return end
   if payload then set_data(run, ref, payload) end
-  if node.have >= node.expects then
-    if closing then
-      set_flag(node, 'c')
-      node.lost = 0
-    end
+  if not closing then
+    if node.have >= expects then make_ready(run, node) end
+  elseif node.closed >= node.closings then
+    set_flag(node, 'c')
+    node.attempt, node.lost = 1, 0
     make_ready(run, node)
-  elseif closing and node.released < node.width and run.ending == '-' then
+  elseif node.released < node.width and run.ending == '-' then
     release(run, node, 1)
   end
 end
@@ -125,7 +126,7 @@ end
 local function room(node)
   local left = node.width - node.released
   if node.window == 0 then return left end
-  return math.min(left, node.window - (node.released - node.have))
+  return math.min(left, node.window - (node.released - node.closed))
 end
 
 -- Starts up to `most` waiting scopes of an open branch, as far as its window has room.

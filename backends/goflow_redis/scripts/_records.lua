@@ -4,14 +4,16 @@
 -- outcomes of one run costs one read and one write of it. `save` is the only writer of run hashes.
 --
 -- The run record `:s` is one line of words:
---   state ending phase kill held rev seq round started finished
+--   state ending phase kill held rev seq acts round started finished
 -- and `:i`, what does not change within a round:
 --   flow fingerprint created timeout handlers
 -- A node record is one line of words, then its inbox:
---   state entry attempt lost round worker seq ready started finished due have expects scopes flags digest
+--   state entry attempt lost round last act worker seq ready started finished due have expects scopes flags digest
+-- `round` is the one it came up in, `last` that of its last attempt, `act` that attempt's number in the run.
 -- Times are ms: `created`, run times and `due` since the epoch, a node's others since its run was created,
 -- `-` where there is none.
--- `scopes` is `width/released/window` of an opened branch, else `-`.
+-- `scopes` is `width/released/window/closings/closed` of an opened branch, else `-`: `closed` of the `closings`
+-- that complete it have arrived.
 local P, call = KEYS[1], redis.call
 local clock = call('TIME')
 local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -24,9 +26,9 @@ local function number() cursor = cursor + 1 return tonumber(ARGV[cursor]) end
 local RETENTION = number()
 local runs, touched = {}, {}
 
-local RUN = '^(%S+) (%S+) (%d) (%d) (%-?%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
+local RUN = '^(%S+) (%S+) (%d) (%d) (%-?%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
 local ID = '^(%S+) (%S+) (%d+) (%d+) (%S+)$'
-local NODE = '^(%u) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (%d+)'
+local NODE = '^(%u) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (%d+)'
   .. ' (%S+) (%S+) ([^%z ]+)(.*)$'
 
 local function touch(run)
@@ -42,11 +44,11 @@ local function get_run(id)
   local key = P .. ':r:' .. id
   local raw = call('HMGET', key, ':s', ':i', ':h')
   if not raw[1] then runs[id] = false return false end
-  local state, ending, phase, kill, held, rev, seq, round, started, finished = string.match(raw[1], RUN)
+  local state, ending, phase, kill, held, rev, seq, acts, round, started, finished = string.match(raw[1], RUN)
   local flow, fingerprint, created, timeout, handlers = string.match(raw[2], ID)
   run = {
     id = id, key = key, state = state, ending = ending, phase = phase + 0, kill = kill + 0,
-    held = held + 0, rev = rev + 0, seq = seq + 0, round = round + 0, started = started + 0,
+    held = held + 0, rev = rev + 0, seq = seq + 0, acts = acts + 0, round = round + 0, started = started + 0,
     finished = finished + 0, flow = flow, fingerprint = fingerprint, created = created + 0,
     timeout = timeout + 0, handlers = handlers, class = flow .. ':' .. fingerprint, head = raw[3] or '',
     nodes = {}, changed = {}, data = {}, sets = {}, pushes = {},
@@ -57,7 +59,7 @@ local function get_run(id)
 end
 
 local function run_line(run)
-  return table.concat({run.state, run.ending, run.phase, run.kill, run.held, run.rev, run.seq, run.round,
+  return table.concat({run.state, run.ending, run.phase, run.kill, run.held, run.rev, run.seq, run.acts, run.round,
     run.started, run.finished}, ' ')
 end
 
@@ -70,16 +72,17 @@ local function get_node(run, path)
   if node ~= nil then return node end
   local raw = call('HGET', run.key, path)
   if not raw then run.nodes[path] = false return false end
-  local state, entry, attempt, lost, round, worker, seq, ready, started, finished, due, have, expects,
+  local state, entry, attempt, lost, round, last, act, worker, seq, ready, started, finished, due, have, expects,
     scopes, flags, digest, inbox = string.match(raw, NODE)
   node = {
     path = path, state = state, entry = entry, attempt = attempt + 0, lost = lost + 0, round = round + 0,
-    worker = worker + 0, seq = seq + 0, ready = ready, started = started, finished = finished,
+    last = last + 0, act = act + 0, worker = worker + 0, seq = seq + 0, ready = ready, started = started, finished = finished,
     due = due + 0, have = have + 0, expects = expects + 0, flags = flags, digest = digest, inbox = inbox,
   }
   if scopes ~= '-' then
-    local width, released, window = string.match(scopes, '^(%d+)/(%d+)/(%d+)$')
+    local width, released, window, closings, closed = string.match(scopes, '^(%d+)/(%d+)/(%d+)/(%d+)/(%d+)$')
     node.width, node.released, node.window = width + 0, released + 0, window + 0
+    node.closings, node.closed = closings + 0, closed + 0
   end
   run.nodes[path] = node
   return node
@@ -87,7 +90,7 @@ end
 
 local function new_node(run, path, expects)
   local node = {
-    path = path, state = 'W', entry = '-', attempt = 1, lost = 0, round = run.round, worker = 0, seq = 0,
+    path = path, state = 'W', entry = '-', attempt = 1, lost = 0, round = run.round, last = 0, act = 0, worker = 0, seq = 0,
     ready = '-', started = '-', finished = '-', due = 0, have = 0, expects = expects, flags = '-', digest = '-',
     inbox = '',
   }
@@ -96,8 +99,11 @@ local function new_node(run, path, expects)
 end
 
 local function node_line(node)
-  local scopes = node.width and (node.width .. '/' .. node.released .. '/' .. node.window) or '-'
-  return table.concat({node.state, node.entry, node.attempt, node.lost, node.round, node.worker, node.seq,
+  local scopes = '-'
+  if node.width then
+    scopes = table.concat({node.width, node.released, node.window, node.closings, node.closed}, '/')
+  end
+  return table.concat({node.state, node.entry, node.attempt, node.lost, node.round, node.last, node.act, node.worker, node.seq,
     node.ready, node.started, node.finished, node.due, node.have, node.expects, scopes, node.flags,
     node.digest}, ' ') .. node.inbox
 end

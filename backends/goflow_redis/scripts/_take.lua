@@ -4,7 +4,7 @@ local TAKE_BYTES = 1000000   -- of inputs in one answer, beyond the first task's
 local function read_inputs(run, node, told)
   local inbox = node.inbox
   if has_flag(node, 'c') then
-    if node.expects > INLINE then return false, 0 end
+    if node.closings > INLINE then return false, 0 end
     inbox = get_data(run, 'c:0:' .. node.path) or ''
   elseif node.expects > INLINE then
     return false, 0
@@ -52,6 +52,7 @@ end
 
 local function hold(run, node, worker)
   node.state, node.worker, node.finished = 'R', worker, '-'
+  node.last = run.round
   if not has_flag(node, 'c') then node.started = NOW - run.created end
   run.held = run.held + 1
   if run.state == 'queued' then run.state = 'running' end

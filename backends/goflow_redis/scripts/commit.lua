@@ -59,10 +59,16 @@ end
 
 local function drop_staged(run, o) call('UNLINK', run.key .. ':t:' .. o.entry) end
 
+local function forget_failure(node)
+  clear_flag(node, 'e')
+  clear_flag(node, 'h')
+end
+
 local commit = {}
 
 function commit.ok(run, node, o)
   node.state = 'D'
+  forget_failure(node)
   if o.has_output then set_data(run, 'o:' .. node.path, o.output) end
   write(run, o)
   if o.ends then
@@ -83,7 +89,8 @@ function commit.open(run, node, o)
     requeue(run, node)
     return false
   end
-  node.state, node.expects, node.have = 'O', o.expects, 0
+  node.state, node.closings, node.closed = 'O', o.expects, 0
+  forget_failure(node)
   node.width, node.released, node.window = staged + #o.items, 0, o.window
   if o.keys ~= '' then
     set_data(run, 'k:' .. node.path, o.keys)
@@ -104,30 +111,31 @@ function commit.open(run, node, o)
   end
 end
 
-function commit.retry(run, node, o)
-  node.attempt, node.lost = node.attempt + 1, 0
+local function record_failure(run, node, o)
+  node.state = 'F'
   set_data(run, 'f:' .. node.path, o.failure)
   set_flag(node, 'e')
-  if run.ending ~= '-' and string.sub(node.path, 1, 1) ~= '~' then
-    node.state = 'K'
-  else
-    node.state, node.due = 'T', NOW + o.delay
-    call('ZADD', P .. ':due', node.due, 'n:' .. run.id .. ':' .. node.path)
-  end
+end
+
+function commit.retry(run, node, o)
+  record_failure(run, node, o)
+  if gives_up(run, node) then return end
+  clear_flag(node, 'h')
+  node.attempt, node.lost = node.attempt + 1, 0
+  node.state, node.due = 'T', NOW + o.delay
+  call('ZADD', P .. ':due', node.due, 'n:' .. run.id .. ':' .. node.path)
 end
 
 function commit.rescue(run, node, o)
-  set_data(run, 'f:' .. node.path, o.failure)
-  set_flag(node, 'e')
+  record_failure(run, node, o)
+  if gives_up(run, node) then return end
   set_flag(node, 'h')
   node.lost = 0
   make_ready(run, node)
 end
 
 function commit.fail(run, node, o)
-  node.state = 'F'
-  set_data(run, 'f:' .. node.path, o.failure)
-  set_flag(node, 'e')
+  record_failure(run, node, o)
   if string.sub(node.path, 1, 1) ~= '~' then set_ending(run, 'failed', o.failure) end
 end
 
@@ -147,13 +155,17 @@ local function accept_outcome(o)
   run.held = run.held - 1
   node.finished = o.finished - run.created
   node.digest = o.digest
+  if o.kind ~= 'release' then
+    run.acts = run.acts + 1
+    node.act = run.acts
+  end
   if o.kind ~= 'release' and not has_flag(node, 'c') then node.started = o.started - run.created end
   change(run, node)
   if commit[o.kind](run, node, o) == false then return 0 end
   if o.kind == 'retry' or o.kind == 'fail' or o.kind == 'release' or o.kind == 'stop' then
     drop_staged(run, o)
   end
-  if o.attempt ~= '' then push(run, 'a', run.round .. ' ' .. o.attempt) end
+  if o.attempt ~= '' and node.state ~= 'F' then push(run, 'a', run.round .. ' ' .. node.act .. ' ' .. o.attempt) end
   if o.log ~= '' then push(run, 'l', run.round .. ' ' .. o.log) end
   settled[run] = true
   return 1

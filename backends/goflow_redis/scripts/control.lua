@@ -13,6 +13,7 @@ if run.terminal then return {'ended', run_line(run), id_line(run), get_data(run,
 local function resume()
   run.state = run.started > 0 and 'running' or 'queued'
   touch(run)
+  call('XADD', P .. ':news', 'MAXLEN', '~', 100, '*', 'resume', id)   -- for tasks that wait undelivered
   for _, path in ipairs(call('LPOP', run.key .. ':k', 256) or {}) do
     local node = get_node(run, path)
     if node and node.state == 'K' then make_ready(run, node) end
@@ -23,22 +24,27 @@ local function resume()
   for _, path in ipairs(waiting) do call('ZADD', pump_key(run.class), NOW, run.id .. ':' .. path) end
 end
 
-if action == 'pause' and (run.state == 'queued' or run.state == 'running') then
+local function stop()
+  local paused = run.state == 'paused'
+  run.kill = 1
+  if run.ending == '-' then run.ending, run.state = 'stopped', 'stopping' end
+  if run.state == 'paused' then run.state = 'running' end
+  touch(run)
+  for _, path in ipairs(paused and HANDLERS or {}) do
+    local node = get_node(run, path)
+    if node and node.state == 'K' then make_ready(run, node) end
+  end
+  call('XADD', P .. ':news', 'MAXLEN', '~', 100, '*', 'stop', id)
+  settle(run)
+end
+
+if action == 'pause' and run.ending == '-' and run.state ~= 'paused' then
   run.state = 'paused'
   touch(run)
 elseif action == 'resume' and run.state == 'paused' then
   resume()
-elseif action == 'stop' and run.state ~= 'stopping' then
-  local parked = run.state == 'paused'
-  run.state, run.kill = 'stopping', 1
-  for _, path in ipairs(parked and HANDLERS or {}) do
-    local node = get_node(run, path)
-    if node and node.state == 'K' then make_ready(run, node) end
-  end
-  if run.phase == 0 then run.ending = 'stopped' end
-  touch(run)
-  call('XADD', P .. ':news', 'MAXLEN', '~', 100, '*', 'stop', id)
-  settle(run)
+elseif action == 'stop' and run.kill == 0 then
+  stop()
 end
 save_queue()
 save()

@@ -11,7 +11,7 @@ for index = 1, number() do
   local node = run and get_node(run, path)
   answers[index] = 1
   if node and node.state == 'R' and node.entry == entry then
-    answers[index] = run.kill == 1 and path ~= '~finally' and 2 or 0
+    answers[index] = run.kill == 1 and path ~= '~finally' and path ~= '~on_failure' and 2 or 0
     kept[run.class] = kept[run.class] or {}
     table.insert(kept[run.class], entry)
   end

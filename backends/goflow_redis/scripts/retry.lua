@@ -5,9 +5,10 @@
 -- ARGV     retention; run, nonce of this call, revision the caller read, new fingerprint ('' the old one);
 --          number of paths to forget, paths; number of data fields to forget, fields;
 --          number of lists to drop, branch paths; number of attempts to keep, attempts;
---          number of nodes that start the round afresh, paths; number to go on with, paths;
---          number of closing inboxes, (path, number of (field, text), fields and texts, have)...;
---          number of inboxes, (path, inbox, have)...;
+--          number of nodes to go on with, paths; number that start the round, paths;
+--          number of inboxes, (path, whether the node begins afresh, inbox, have)...;
+--          number of open branches, (path, whether it opens again, closed)...;
+--          number of chunks, (field, text)...;
 --          number of arrivals, (target, closing, expects, hash, source, ref, has payload, payload)...
 -- returns  'gone' | 'live' | 'changed' | 'ok', then the records :s and :i
 -- repeat   the nonce says that this round is open
@@ -24,7 +25,7 @@ local function list()
   return items
 end
 local paths, fields, lists, attempts = list(), list(), list(), list()
-local fresh, further = list(), list()
+local further, starts = list(), list()
 
 call_many('HDEL', run.key, paths, 1000)
 call_many('HDEL', run.key .. ':d', fields, 1000)
@@ -32,7 +33,7 @@ for _, path in ipairs(lists) do
   call('UNLINK', run.key .. ':s:' .. path)
   call('SREM', run.key .. ':x', path)
 end
-for _, attempt in ipairs(attempts) do push(run, 'a', run.round .. ' ' .. attempt) end
+for _, attempt in ipairs(attempts) do push(run, 'a', attempt) end
 for _, path in ipairs(HANDLERS) do run.nodes[path] = nil end
 
 run.state, run.ending, run.phase, run.kill, run.held = 'queued', '-', 0, 0, 0
@@ -55,48 +56,47 @@ for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do
   call('ZADD', pump_key(run.class), NOW, id .. ':' .. path)
 end
 
-local function start(path, anew)
-  local node = get_node(run, path) or new_node(run, path, 0)
-  clear_flag(node, 'h')
-  clear_flag(node, 'e')
-  node.attempt, node.lost, node.started, node.finished, node.digest = 1, 0, '-', '-', '-'
-  if anew then
-    clear_flag(node, 'c')
-    clear_flag(node, 'k')
-    node.round, node.width, node.seq = run.round, nil, 0
-  end
-  make_ready(run, node)
+local function begin_again(node)
+  for _, letter in ipairs({'h', 'e'}) do clear_flag(node, letter) end
+  node.entry, node.attempt, node.lost, node.due = '-', 1, 0, 0
+  node.started, node.finished, node.digest = '-', '-', '-'
 end
 
-for _ = 1, number() do   -- open branches that wait for some of their scopes again
-  local node = get_node(run, arg())
-  for _ = 1, number() do
-    local field, text = arg(), arg()
-    set_data(run, field, text ~= '' and text)
+for _, path in ipairs(further) do
+  local node = get_node(run, path)
+  begin_again(node)
+  make_ready(run, node)
+end
+for _ = 1, number() do
+  local node, afresh, inbox, have = get_node(run, arg()), arg() == '1', arg(), number()
+  node.inbox, node.have = inbox, have
+  if afresh then
+    begin_again(node)
+    node.state, node.flags, node.width, node.seq, node.round, node.ready = 'W', '-', nil, 0, run.round, '-'
   end
-  local have = number()
-  if node then
-    node.state, node.have, node.attempt, node.lost, node.entry = 'O', have, 1, 0, '-'
+  change(run, node)
+end
+for _ = 1, number() do
+  local node, reopened, closed = get_node(run, arg()), arg() == '1', number()
+  node.closed = closed
+  if reopened then
+    begin_again(node)
     clear_flag(node, 'c')
-    clear_flag(node, 'h')
-    clear_flag(node, 'e')
-    change(run, node)
+    node.state = 'O'
   end
+  change(run, node)
 end
-for _ = 1, number() do   -- nodes that wait for some of their arrivals again
-  local node, inbox, have = get_node(run, arg()), arg(), number()
-  if node then
-    node.inbox, node.have, node.state = inbox, have, 'W'
-    change(run, node)
-  end
-end
-for _, path in ipairs(fresh) do start(path, true) end
-for _, path in ipairs(further) do start(path, false) end
+for _ = 1, number() do set_data(run, arg(), arg()) end
+for _, path in ipairs(starts) do make_ready(run, get_node(run, path)) end
 for _ = 1, number() do
   local target, closing, expects, hash, source, ref = arg(), arg() == '1', number(), number(), arg(), arg()
   local has, payload = arg() == '1', arg()
   deliver(run, target, closing, expects, hash, source, ref, has and payload or nil)
 end
+if get_data(run, 'e') then
+  set_ending(run, 'succeeded')
+  settle(run)
+end
 save_queue()
 save()
-return {'ok', run_line(run), id_line(run)}
+return {'ok', run_line(run), id_line(run), false}

