@@ -168,8 +168,8 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         return place
 
     def _locate(self, path: str) -> Place:
-        head, _, name = path.rpartition("/")
-        scope = self.scope(head) if head else self.root
+        head, slash, name = path.rpartition("/")
+        scope = self.scope(head) if slash else self.root
         node = scope.graph.nodes.get(name)
         if node is None:
             raise UnknownNode(path, (scope.prefix + other for other in scope.graph.nodes))
