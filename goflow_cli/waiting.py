@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import select
 import time
 
 import click
 
 from goflow.backend import Backend, Run
+from goflow.plan import Plan
 from goflow_cli.ending import print_end
 from goflow_cli.exit_codes import INTERRUPTED, TIMED_OUT
 from goflow_cli.session import Session, note
@@ -48,17 +48,27 @@ class WaitCommand(click.Command):
 
 #: what a bare `--wait` means
 FOREVER = "inf"
+#: seconds after which a killed owner is noticed by whoever waits for its run
+OWNER_LOOK = 1.0
 
 
 def wait_watching(
-    session: Session, run: Run, seconds: float | None, *, as_json: bool = False
+    session: Session, run: Run, seconds: float | None, *, as_json: bool = False, live: bool = False
 ) -> int:
-    """Wait for the end of a run and print it. Ctrl-C stops the waiting, not the run."""
+    """Wait for the end of a run and print it; with `live` it is watched meanwhile.
+
+    Ctrl-C stops the waiting, not the run.
+    """
+    from goflow_cli.watching import watch
+
     backend = session.backend
     if not run.state.terminal:
         tell_worker(backend, run)
+    bounded = seconds is not None and seconds != float(FOREVER)
+    deadline = time.monotonic() + seconds if bounded and seconds is not None else None
+    plan = Plan.from_json(backend.definition(run.flow, run.fingerprint).plan)
     try:
-        ended = wait(backend, run.id, seconds)
+        ended = watch(backend, plan, run.id, deadline, patience(run), quiet=not live)
     except KeyboardInterrupt:
         note(f"goflow: run {run.id} goes on; `goflow result {run.id} --wait` waits again")
         return INTERRUPTED
@@ -68,20 +78,9 @@ def wait_watching(
     return print_end(backend, ended, as_json=as_json)
 
 
-def wait(backend: Backend, run_id: str, seconds: float | None) -> Run:
-    """The run as soon as it has ended, was abandoned, or `seconds` are over."""
-    deadline = None if seconds is None or seconds == float("inf") else time.monotonic() + seconds
-    waker = backend.watch(run_id)
-    try:
-        while True:
-            waker.clear()
-            run = backend.run(run_id)
-            left = None if deadline is None else deadline - time.monotonic()
-            if run.state.terminal or run.abandoned or (left is not None and left <= 0):
-                return run
-            select.select([waker], [], [], left)
-    finally:
-        waker.close()
+def patience(run: Run) -> float | None:
+    """Seconds to sleep at most before looking again: a killed owner wakes nobody. None: until woken."""
+    return OWNER_LOOK if run.owner else None
 
 
 def tell_worker(backend: Backend, run: Run) -> None:

@@ -1,18 +1,30 @@
-"""What is seen while a run executes here: a live DAG on a terminal, plain lines without one."""
+"""What is seen while a run is on its way: a live DAG on a terminal, plain lines without one."""
 
 from __future__ import annotations
 
+import select
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final, Protocol
 
-from goflow.backend import Backend
+from goflow.backend import Backend, Run
 from goflow.message import Outcome, Task
-from goflow.plan import Plan
 from goflow.observer import Observer, Quiet
+from goflow.overview import Overview, overview
+from goflow.plan import Plan
 
 #: how much of what an attempt prints is echoed, in bytes
-ECHO_LIMIT = 65536
+ECHO_LIMIT: Final = 65536
+
+
+class View(Protocol):
+    """Something that shows a run; see goflow_cli/views/live.py and plain.py."""
+
+    def tick(self) -> float: ...
+
+    def echo(self, path: str, data: bytes) -> None: ...
 
 
 class Echo(Quiet):
@@ -26,7 +38,7 @@ class Echo(Quiet):
         self._seen[task.token] = seen + len(data)
         if seen < ECHO_LIMIT:
             self.show(task, data[: ECHO_LIMIT - seen])
-        if seen <= ECHO_LIMIT < seen + len(data):
+        if seen < ECHO_LIMIT < seen + len(data):
             self.show(task, b"\n... (more is not shown)\n")
 
     def finished(self, outcome: Outcome, accepted: bool) -> None:
@@ -38,7 +50,84 @@ class Echo(Quiet):
         sys.stderr.buffer.flush()
 
 
+class Watched(Echo):
+    """An echo into a view that is redrawn as the worker's loop turns."""
+
+    def __init__(self, view: View) -> None:
+        super().__init__()
+        self._view = view
+
+    def show(self, task: Task, data: bytes) -> None:
+        self._view.echo(task.path, data)
+
+    def pulse(self) -> float | None:
+        return self._view.tick()
+
+
 @contextmanager
 def watcher(backend: Backend, plan: Plan, run_id: str) -> Iterator[Observer]:
     """The observer for a run that executes in this process."""
-    yield Echo()
+    if not sys.stderr.isatty():
+        yield Echo()
+        return
+    with _view(backend, plan, run_id) as view:
+        yield Watched(view)
+
+
+def watch(
+    backend: Backend,
+    plan: Plan,
+    run_id: str,
+    deadline: float | None,
+    patience: float | None,
+    *,
+    quiet: bool = False,
+) -> Run:
+    """Show a run that others execute until it ends, is abandoned, or `deadline` (monotonic) is over.
+
+    `patience` is how long to sleep at most without looking, in seconds.
+    """
+    waker = backend.watch(run_id)
+    try:
+        if quiet or not sys.stderr.isatty():
+            return _follow(backend, run_id, waker, deadline, lambda: patience)
+        with _view(backend, plan, run_id) as view:
+            return _follow(backend, run_id, waker, deadline, view.tick)
+    finally:
+        waker.close()
+
+
+class _Waker(Protocol):
+    def fileno(self) -> int: ...
+
+    def clear(self) -> None: ...
+
+
+def _follow(
+    backend: Backend,
+    run_id: str,
+    waker: _Waker,
+    deadline: float | None,
+    tick: Callable[[], float | None],
+) -> Run:
+    while True:
+        waker.clear()
+        run = backend.run(run_id)
+        left = None if deadline is None else deadline - time.monotonic()
+        if run.state.terminal or run.abandoned or (left is not None and left <= 0):
+            return run
+        pause = tick()
+        if pause is not None:
+            left = pause if left is None else min(left, pause)
+        select.select([waker], [], [], left)
+
+
+@contextmanager
+def _view(backend: Backend, plan: Plan, run_id: str) -> Iterator[View]:
+    from goflow_cli.views.live import LiveView
+
+    def current() -> Overview:
+        return overview(plan, backend.run(run_id), backend.nodes(run_id))
+
+    with LiveView(plan, current, sys.stderr) as view:
+        yield view

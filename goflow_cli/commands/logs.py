@@ -11,8 +11,9 @@ from goflow.backend import LogLine
 from goflow.client import Client
 from goflow.rewind import find
 from goflow_cli.arguments import run_argument
-from goflow_cli.session import Session, backend_option, json_option
+from goflow_cli.session import Session, backend_option, json_option, note
 from goflow_cli.told import print_json
+from goflow_cli.waiting import patience
 
 
 @click.command()
@@ -38,11 +39,14 @@ def logs(run_id: str, node: str | None, follow: bool, backend: str | None, as_js
     try:
         while True:
             waker.clear()
-            ended = store.run(run_id).state.terminal
+            run = store.run(run_id)
             after = printer.show(store.logs(run_id, path, after), after)
-            if ended:
+            if run.state.terminal:
                 return 0
-            select.select([waker], [], [])
+            if run.abandoned:
+                note(f"goflow: its owner is gone; `goflow retry {run_id}` continues it")
+                return 0
+            select.select([waker], [], [], patience(run))
     finally:
         waker.close()
 

@@ -114,4 +114,4 @@ def _elsewhere(
 def _wait(session: Session, run: Run, as_json: bool) -> int:
     from goflow_cli.waiting import wait_watching
 
-    return wait_watching(session, run, None, as_json=as_json)
+    return wait_watching(session, run, None, as_json=as_json, live=True)

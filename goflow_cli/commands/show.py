@@ -15,6 +15,7 @@ from goflow_cli.arguments import run_argument
 from goflow_cli.session import Session, backend_option, json_option
 from goflow_cli.table import clean, duration, moment, print_table
 from goflow_cli.told import print_json, run_json
+from goflow_cli.waiting import patience
 
 #: how many instances a person is shown; `--json` has them all
 MOST_ROWS = 200
@@ -32,10 +33,9 @@ def show(run_id: str, live: bool, backend: str | None, as_json: bool) -> int:
     run = store.run(run_id)
     plan = Plan.from_json(store.definition(run.flow, run.fingerprint).plan)
     if live and not run.state.terminal:
-        from goflow_cli.watching import watch_remote
+        from goflow_cli.watching import watch
 
-        watch_remote(store, plan, run_id)
-        run = store.run(run_id)
+        run = watch(store, plan, run_id, None, patience(run))
     recorded = store.nodes(run_id)
     listed = list(rows(plan, run, recorded))
     attempts = store.attempts(run_id)
