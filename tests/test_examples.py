@@ -209,6 +209,14 @@ def test_goflow_toml_registers_them_all_under_different_names() -> None:
     assert set(flows) == {*names(), "kyc-serial", "kyc-parallel", "kyc-batch"}
 
 
+def test_goflow_toml_lets_a_flow_be_drawn_by_its_name() -> None:
+    done = subprocess.run(
+        [GOFLOW, "graph", "myflow"], cwd=EXAMPLES, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "test" in done.stdout
+
+
 def test_the_readme_lists_them_with_the_same_words() -> None:
     rows = [
         [cell.strip() for cell in line.strip("| ").split("|")]
