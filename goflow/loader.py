@@ -29,6 +29,11 @@ def load(file: StrPath) -> dict[str, Flow]:
     {'myflow': <goflow.workflow.Flow object at 0x...>}
     """
     path = os.path.realpath(file)
+    if not path.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in path):
+        raise LoadError(
+            f"{os.fsencode(path)!r}: expected a path in UTF-8; rename it, or set LC_ALL=C.UTF-8"
+            " where it is"
+        )
     if path not in _loaded:
         _loaded[path] = _build(find(import_file(path), path), path)
     return dict(_loaded[path])

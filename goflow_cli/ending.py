@@ -39,6 +39,8 @@ def print_end(
             note(f"  see `goflow show {run.id}`; {then}")
     elif run.state == "stopped":
         note(f"goflow: run {run.id} was stopped" + (f"; {then}" if kept else ""))
+    elif interrupted:
+        note(f"goflow: run {run.id} was let go while it is {run.state}; {then}")
     else:
         note(f"goflow: run {run.id} is {run.state}")
     return exit_code(run, interrupted)
@@ -46,7 +48,7 @@ def print_end(
 
 def exit_code(run: Run, interrupted: bool = False) -> int:
     """SPEC 4's code for where a run is."""
-    if run.state == "stopped" and interrupted:
+    if interrupted and run.state not in ("succeeded", "failed"):
         return exit_codes.INTERRUPTED
     return {
         "succeeded": exit_codes.DONE,

@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("run", "Run a flow to its end and print its result."),
     "submit": ("submit", "Hand a run to the backend's workers."),
     "worker": ("worker", "Execute tasks until stopped."),
+    "serve": ("serve", "Serve the HTTP API and the dashboard."),
     "graph": ("graph", "Draw a flow, or a run of it."),
     "check": ("check", "Load and validate flows and configuration."),
     "runs": ("runs", "List runs, the newest first."),
@@ -84,6 +85,7 @@ def cli(debug: bool) -> None:
 def run(arguments: list[str] | None = None) -> NoReturn:
     """The console script's entry."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    _complete_streams()
     code = main(arguments)
     try:
         sys.stdout.flush()
@@ -93,6 +95,24 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     # Everything durable is done: skipping the interpreter's tidying saves 10 ms of a small run.
     sys.stderr.flush()
     os._exit(code)
+
+
+def _complete_streams() -> None:
+    """Make up for standard streams that are closed, or whose encoding lacks most characters.
+
+    A closed one (`goflow ... >&-`) would leave its number to the next file or pipe that is opened, and
+    what is printed would end up there.
+    """
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number, which is this one
+        stream = getattr(sys, name)
+        if stream is None and fd:
+            setattr(sys, name, open(fd, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+        elif fd and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def main(arguments: list[str]) -> int:

@@ -13,4 +13,6 @@ __all__ = ["print_json", "run_json", "run_with_result", "value"]
 
 def print_json(told: Any) -> None:
     """To stdout: indented for a person at a terminal, one line for a pipe."""
-    print(json.dumps(told, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+    ascii_only = sys.stdout.encoding.lower() != "utf-8"
+    indent = 2 if sys.stdout.isatty() else None
+    print(json.dumps(told, indent=indent, ensure_ascii=ascii_only))

@@ -7,6 +7,7 @@ import click
 from goflow.client import Client
 from goflow.errors import UnknownFlow
 from goflow.plan import Plan
+from goflow_cli.arguments import FlowName
 from goflow_cli.data import read_data, read_query
 from goflow_cli.session import Session, backend_option, json_option, note
 from goflow_cli.told import print_json, run_json
@@ -19,7 +20,7 @@ HINT = (
 
 
 @click.command(cls=WaitCommand)
-@click.argument("flow")
+@click.argument("flow", type=FlowName())
 @click.option("--data", metavar="D", help="Text, - for stdin, @FILE for a file (@@x is @x).")
 @click.option("--query", metavar="K=V", multiple=True, help="A query parameter; may be repeated.")
 @click.option("--request-id", metavar="ID", help="The run id; the same id again is the same run.")

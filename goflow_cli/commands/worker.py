@@ -10,6 +10,7 @@ import click
 from goflow.errors import BackendError, GoflowError, UnknownFlow
 from goflow.message import Outcome
 from goflow.worker import Worker
+from goflow_cli.arguments import FlowName
 from goflow_cli.session import Session, backend_option, note
 from goflow_cli.watching import Echo
 
@@ -17,7 +18,9 @@ from goflow_cli.watching import Echo
 @click.command()
 @click.argument("files", metavar="[FILE]...", nargs=-1)
 @click.option("--concurrency", metavar="N", type=int, help="Tasks at a time (goflow.toml: 5).")
-@click.option("--flow", "names", metavar="NAME", multiple=True, help="Only these flows.")
+@click.option(
+    "--flow", "names", metavar="NAME", type=FlowName(), multiple=True, help="Only these flows."
+)
 @backend_option
 def worker(
     files: tuple[str, ...], concurrency: int | None, names: tuple[str, ...], backend: str | None
@@ -49,12 +52,12 @@ def worker(
             f" {session.config.worker.concurrency} at a time (Ctrl-C drains)"
         )
 
-    serve_flows(store, chosen, session.config, observer=_Log(), started=started)
+    serve_flows(store, chosen, session.config, observer=WorkerLog(), started=started)
     note("goflow worker: drained")
     return 0
 
 
-class _Log(Echo):
+class WorkerLog(Echo):
     """One line for each failure and each trouble with the store; successes are silent."""
 
     def finished(self, outcome: Outcome, accepted: bool) -> None:
