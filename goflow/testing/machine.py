@@ -346,6 +346,9 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
             plan = self.plans[claim.task.run_id]
             return outcome(claim, step=perform(plan, claim, output, width))
         why = failure(claim, f"failure {self.serial}")
+        path = claim.task.path
+        if claim.task.failure is not None or path.startswith("~") or path.endswith("]"):
+            return outcome(claim, failure=why)  # handlers and joins have no second attempt
         if how == "retry":
             return outcome(claim, failure=why, retry_at=1.0)
         return outcome(claim, failure=why, rescue=how == "rescue")

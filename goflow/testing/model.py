@@ -168,9 +168,9 @@ class ModelRun:
         self._settle()
 
     def promote(self) -> None:
-        """All retries are due: the machine knows no others."""
+        """All retries are due (the machine knows no others), unless the run is about to end."""
         for node in self.nodes.values():
-            if node.state is NodeState.RETRYING and not self.terminal:
+            if node.state is NodeState.RETRYING and self.ending is None:
                 node.ready(attempt=node.attempt, failure=node.failure)
 
     def control(self, action: Action) -> None:
