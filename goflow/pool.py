@@ -80,8 +80,11 @@ class Child:
         marker = b"\x1e" + os.urandom(8).hex().encode() + b"\x1e"
         self.log = Log(marker, limit)
         self.claims: deque[Claim] = deque()
-        #: epoch seconds since when the first unanswered task has been executing, for its timeout
-        self.since = 0.0
+        #: since when the first unanswered task has been executing: epoch seconds to tell people,
+        #: monotonic ones for its timeout
+        self.since = self.clock = 0.0
+        #: whether nothing holds the other end of its output any more
+        self.mute = False
         #: why we killed it, if we did
         self.killed = ""
         mine = [connection, output, alive]
@@ -103,7 +106,7 @@ class Child:
     def send(self, claims: Sequence[Claim], now: float) -> None:
         """Hand over tasks. Raises OSError where the child is dead (its claims stay noted)."""
         self.claims.extend(claims)
-        self.since = now
+        self.since, self.clock = now, time.monotonic()
         self.connection.send_bytes(inside.encode(Batch(tuple(claims))))
 
     def send_inputs(self, chunks: Iterable[Sequence[Input]]) -> None:
@@ -128,20 +131,21 @@ class Child:
         """The claim a result answers, with what its task printed."""
         claim = self.claims.popleft()
         assert claim.task.token == result.token, "a child answers in order"
-        self.since = time.time()
-        deadline = time.monotonic() + _MARKER_WAIT
-        while not self.log.finished and time.monotonic() < deadline:
-            if not self.drain(echo, claim) and not self.output.poll(0.05):
-                break
+        self.since, self.clock = time.time(), time.monotonic()
+        deadline = self.clock + _MARKER_WAIT
+        while not (self.log.finished or self.mute) and time.monotonic() < deadline:
+            if not self.drain(echo, claim):
+                self.output.poll(0.05)
         return claim, self.log.finished.popleft() if self.log.finished else self.log.take()
 
     def drain(self, echo: Echo, claim: Claim | None = None) -> bool:
         """Read what it printed. False when there is nothing to read now."""
         try:
             data = os.read(self.output.fileno(), _READ)
-        except (BlockingIOError, OSError):
+        except BlockingIOError:
             return False
         if not data:
+            self.mute = True
             return False
         shown = self.log.feed(data)
         head = claim or (self.claims[0] if self.claims else None)

@@ -14,8 +14,8 @@ import os
 import selectors
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from msgspec.structs import replace
@@ -196,7 +196,7 @@ class Worker:
         batch = self._pace.batch(self._backlog, self._pool.room)
         for claim in batch:
             self._observer.started(claim.task)
-        with suppress(OSError):  # it is dead: its sentinel will say so
+        with self._releasing(child):
             child.send(batch, time.time())
             if not batch[0].complete:
                 chunks = self._backend.inputs(batch[0].task)
@@ -238,7 +238,7 @@ class Worker:
         for child in self._pool.children:
             timeout = self._task_timeout(child)
             if timeout is not None:
-                due.append(child.since + timeout - now)
+                due.append(child.clock + timeout - time.monotonic())
         return max(0.0, min(due))
 
     def _watch(self, child: Child) -> Child:
@@ -255,19 +255,35 @@ class Worker:
         message = child.receive()
         if message is None:
             self._on_death(child)
-        elif isinstance(message, Results):
+            return
+        if isinstance(message, Results):
             for result in message.results:
                 self._settle(child, result)
-        elif isinstance(message, Staged):
-            self._backend.stage(child.claims[0].task, message.items)
-        elif isinstance(message, Get):
-            value = self._backend.context(child.claims[0].task.run_id, message.key)
-            with suppress(OSError):
-                child.answer(value)
+            return
+        task = child.claims[0].task
+        with self._releasing(child):
+            if isinstance(message, Staged):
+                self._backend.stage(task, message.items)
+            elif isinstance(message, Get):
+                child.answer(self._backend.context(task.run_id, message.key))
+
+    @contextmanager
+    def _releasing(self, child: Child) -> Iterator[None]:
+        """Talk to the store on behalf of a child. Where the store fails, the child's work goes back."""
+        try:
+            yield
+        except OSError:
+            return  # the child is dead: its sentinel will say so
+        except BackendError as error:
+            if not self._patient:
+                raise
+            self._observer.troubled(error)
+            child.kill(_RELEASE)
 
     def _on_output(self, child: Child) -> None:
-        if not child.drain(self._echo):
-            self._selector.unregister(child.output)  # closed: user code let go of it
+        child.drain(self._echo)
+        if child.mute:
+            self._selector.unregister(child.output)  # user code let go of it
 
     def _echo(self, claim: Claim, data: bytes) -> None:
         self._observer.printed(claim.task, data)
@@ -357,15 +373,15 @@ class Worker:
 
     def _enforce(self) -> None:
         """Kill what is out of time, doomed, or in the way of the end."""
-        now = time.time()
-        over = self._draining is not None and time.monotonic() >= self._draining
+        now = time.monotonic()
+        over = self._draining is not None and now >= self._draining
         for child in self._pool.children:
             if not child.claims or child.killed:
                 continue
             timeout = self._task_timeout(child)
             if child.claims[0].task.token in self._doomed:
                 child.kill("its run was stopped")
-            elif timeout is not None and now >= child.since + timeout:
+            elif timeout is not None and now >= child.clock + timeout:
                 child.kill(f"timed out after {timeout:g} s")
             elif over:
                 child.kill(_RELEASE)
