@@ -62,12 +62,12 @@ def wait_watching(
     from goflow_cli.watching import watch
 
     backend = session.backend
-    if not run.state.terminal:
-        tell_worker(backend, run)
     bounded = seconds is not None and seconds != float(FOREVER)
     deadline = time.monotonic() + seconds if bounded and seconds is not None else None
     plan = Plan.from_json(backend.definition(run.flow, run.fingerprint).plan)
     try:
+        if not run.state.terminal:
+            tell_worker(backend, run)
         ended = watch(backend, plan, run.id, deadline, patience(run), quiet=not live)
     except KeyboardInterrupt:
         note(f"goflow: run {run.id} goes on; `goflow result {run.id} --wait` waits again")

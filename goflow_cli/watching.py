@@ -38,7 +38,7 @@ class Echo(Quiet):
         self._seen[task.token] = seen + len(data)
         if seen < ECHO_LIMIT:
             self.show(task, data[: ECHO_LIMIT - seen])
-        if seen < ECHO_LIMIT < seen + len(data):
+        if seen <= ECHO_LIMIT < seen + len(data):
             self.show(task, b"\n... (more is not shown)\n")
 
     def finished(self, outcome: Outcome, accepted: bool) -> None:

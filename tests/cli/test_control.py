@@ -25,8 +25,11 @@ def at_the_gate() -> Iterator[Popen[bytes]]:
 
 def listens(process: Popen[bytes]) -> bool:
     """Whether it has come to wait for news of a run."""
-    found = Path(f"/proc/{process.pid}/fd").iterdir()
-    return any("socket:" in str(fd.readlink()) for fd in found)
+    try:
+        found = Path(f"/proc/{process.pid}/fd").iterdir()
+        return any("socket:" in str(fd.readlink()) for fd in found)
+    except FileNotFoundError:  # closed while we looked
+        return False
 
 
 def test_pause_lets_running_nodes_finish_and_starts_nothing_more() -> None:
