@@ -22,7 +22,7 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `P:runs` | zset | entries: as their runs | run ids by creation (ms) |
 | `P:news` | stream | 100 entries | `class` a new queue, `stop` a run to be killed |
 | `P:w:<worker>` | string | 1 h | the tasks of its last claim, for when the reply is lost |
-| `P:r:<run>` | hash | R | `:s` `:i` the run (see `_records.lua`), `:h` head, `:d` digest, `:x` nonce; node path -> its record |
+| `P:r:<run>` | hash | R | `:s` `:i` the run (see `_records.lua`), `:h` head, `:d` digest, `:x` nonce of the last retry, `:w` until when (ms) somebody watches; node path -> its record |
 | `P:r:<run>:d` | hash | R | `q` input, `e` end node, `z` timeout failure, `f:` failure, and by node path `o:` result, `f:` failure, `k:` keys, `p:` payload of an arrival, `i:N:` `c:N:` a chunk of a wide inbox; `v:` context value |
 | `P:r:<run>:a` | list | R | attempts that its node records do not tell |
 | `P:r:<run>:l` | list | R | what its nodes printed |

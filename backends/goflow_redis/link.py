@@ -301,7 +301,7 @@ def _advice(error: BaseException, text: str, known: Any) -> str:
         return "the server is still loading its data; try again"
     if isinstance(error, known.TimeoutError):
         return f"no answer ({text})"
-    if isinstance(error, known.MasterNotFoundError):
+    if type(error).__name__ == "MasterNotFoundError":
         return f"the sentinels know no such master ({text})"
     if isinstance(error, known.ConnectionError | OSError):
         return f"cannot be reached ({text}); is it running, and is the URL right?"

@@ -156,7 +156,7 @@ class Queue(Store):
         flows = list(ask.flows)
         if ask.run_id:
             run, _ = self.read(ask.run_id)
-            flows = [(run.flow, run.fingerprint)]
+            flows = [(run.id.flow, run.id.fingerprint)]
         self.asked.update(flows)
         turn = next(self._turns) % len(flows) if flows else 0
         return flows[turn:] + flows[:turn]

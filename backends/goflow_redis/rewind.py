@@ -39,11 +39,11 @@ class Change(msgspec.Struct, kw_only=True):
     further: list[str] = []
     starts: list[str] = []
     #: by path: whether the node begins afresh, its inbox, and how many are in it
-    inboxes: dict[str, tuple[bool, bytes, int]] = {}
+    inboxes: dict[str, tuple[bool, str, int]] = {}
     #: by path: whether the branch opens again, and how many of its scopes have arrived
     branches: dict[str, tuple[bool, int]] = {}
     #: rewritten chunks of wide inboxes, by field
-    chunks: dict[str, bytes] = {}
+    chunks: dict[str, str] = {}
 
 
 def open_round(runs: Runs, run_id: str, retry: Retry) -> Run:
@@ -52,19 +52,19 @@ def open_round(runs: Runs, run_id: str, retry: Retry) -> Run:
     partition = runs.keys.partition(run_id)
     for _ in range(_ATTEMPTS):
         record, _failure = runs.read(run_id)
-        if not record.state.terminal:
-            raise _conflict(run_id, record.state)
-        if record.state is RunState.SUCCEEDED and rewind is None:
+        if not record.now.state.terminal:
+            raise _conflict(run_id, record.now.state)
+        if record.now.state is RunState.SUCCEEDED and rewind is None:
             raise Conflict(f"run {run_id} has succeeded: say from which node to repeat it (--from)")
         change = _plan(runs, run_id, rewind)
         arguments = _arguments(change, rewind)
         fingerprint = (rewind.fingerprint if rewind else None) or ""
-        head: list[Word] = [runs.retention, run_id, nonce, record.revision, fingerprint]
+        head: list[Word] = [runs.retention, run_id, nonce, record.now.rev, fingerprint]
         how, *told = runs.link.run("retry", partition, [*head, *arguments])
         if how == b"gone":
             raise UnknownRun(run_id)
         if how == b"live":
-            raise _conflict(run_id, words.read_run(*told[:2]).state)
+            raise _conflict(run_id, words.read_run(*told[:2]).now.state)
         if how == b"ok":
             return words.as_run(run_id, words.read_run(*told[:2]), None)
     raise Conflict(f"run {run_id} keeps changing; try again")
@@ -177,7 +177,7 @@ class _Rewinding:
         return [f"{letter}:{number}:{path}" for number in range(-(-expects // words.INLINE))]
 
 
-def _without(inbox: bytes, dropped: set[str]) -> tuple[bytes, int]:
+def _without(inbox: str, dropped: set[str]) -> tuple[str, int]:
     """An inbox, or a chunk of one, without some sources; and how many arrivals it then holds."""
     kept = [pair for pair in words.read_inbox(inbox) if words.unescape(pair[0]) not in dropped]
     return words.write_inbox(kept), len(kept)

@@ -142,7 +142,7 @@ class Runs(Store):
         return [
             words.last_attempt(path, record, run, words.read_failure(told.get(f"f:{path}")))
             for path, record in settled.items()
-            if record.started is not None and record.finished is not None
+            if record.started is not False and record.finished is not False
         ]
 
     def logs(self, run_id: str, path: str | None = None, after: int = 0) -> list[LogLine]:

@@ -118,7 +118,7 @@ class Store:
 
     def chunks(
         self, run_id: str, path: str, record: NodeRecord, *, closing: bool
-    ) -> Iterator[tuple[str, bytes]]:
+    ) -> Iterator[tuple[str, str]]:
         """Field and text of each chunk of a wide inbox, or of what a branch's scopes brought."""
         letter, expects = ("c", record.closings) if closing else ("i", record.expects)
         key = f"{self.keys.run(run_id)}:d"
@@ -128,7 +128,7 @@ class Store:
             fields = [f"{letter}:{number}:{path}" for number in numbers]
             for field, text in zip(fields, self.link.ask(key, "HMGET", key, *fields), strict=True):
                 if text:
-                    yield field, text
+                    yield field, text.decode()
 
     def resolve(
         self, run_id: str, arrivals: Sequence[tuple[str, str]]

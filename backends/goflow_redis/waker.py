@@ -156,17 +156,10 @@ class RunWaker(_Waker):
     """Wakes when a run or a node of it may have changed."""
 
     def __init__(self, store: Store, run_id: str) -> None:
-        self._renewed = 0.0
+        self._run_id = run_id
         super().__init__(store, (f"{store.keys.run(run_id)}:ev",))
 
     def _streams(self, key: str) -> dict[str, bytes]:
-        entries, alive = self._store.link.ask_all(
-            key, [("XREVRANGE", key, "+", "-", "COUNT", 1), ("PEXPIRE", key, WATCH_LIFE)]
-        )
-        if entries and alive:
-            last: bytes = entries[0][0]
-        else:  # writers find no stream to write to unless somebody watches
-            last, _ = self._store.link.ask_all(
-                key, [("XADD", key, "*", "v", 0), ("PEXPIRE", key, WATCH_LIFE)]
-            )
+        partition = self._store.keys.partition(self._run_id)
+        last: bytes = self._store.link.run("watch", partition, [0, self._run_id, WATCH_LIFE])
         return {key: last}

@@ -50,6 +50,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
 _head = msgspec.msgpack.Decoder(Head)
 _failure = msgspec.msgpack.Decoder(Failure)
 _keys = msgspec.msgpack.Decoder(tuple[str, ...])
+_task = msgspec.msgpack.Decoder(list[Any])
 
 
 # -- payloads -------------------------------------------------------------------------------------
@@ -93,54 +94,66 @@ def submit_args(request: Request, retention: int, late: Failure | None) -> list[
 
 
 def outcome_args(outcome: Outcome, staged: int, now: float, who: str) -> list[Word]:
-    """One outcome as COMMIT reads it. `staged` scopes were staged before (-1: unknown)."""
+    """One outcome as COMMIT reads it: a packed head, then what is not ours to pack. `staged` scopes were
+    staged before (-1: unknown)."""
     task, step, failure = outcome.task, outcome.step, outcome.failure
-    args: list[Word] = [
+    attempt = _attempt(outcome, who)
+    head: list[object] = [
         task.run_id,
         task.path,
         entry_of(task),
         _kind(outcome),
-        _ms(outcome.started),
-        _ms(outcome.finished),
-        outcome.digest.replace(" ", "") or "-",
-        _log(outcome) if outcome.log else b"",
-        _attempt(outcome, who),
+        round(outcome.started * 1000),
+        round(outcome.finished * 1000),
+        outcome.digest,
+        bool(outcome.log),
+        bool(attempt),
     ]
-    if step is not None:
-        if step.opened is not None:
-            opened = step.opened
-            keys = b"" if opened.keys is None else pack(opened.keys)
-            args += (opened.expects, opened.window, keys, staged, len(opened.items))
-            args += map(scope, opened.items)
-            _add_writes(args, step)
-        else:
-            output = step.output
-            args += (
-                0 if output is None else 1,
-                b"" if output is None else enclose(output),
-                1 if step.ends else 0,
-            )
-            _add_writes(args, step)
-            args.append(len(step.arrivals))
-            for arrival in step.arrivals:
-                add_arrival(args, arrival, task.path)
+    args: list[Word] = [b""]
+    if outcome.log:
+        args.append(_log(outcome))
+    if attempt:
+        args.append(attempt)
+    if step is not None and step.opened is not None:
+        opened = step.opened
+        head += (opened.expects, opened.window, opened.keys is not None, staged, len(opened.items))
+        _add_writes(head, args, step)
+        if opened.keys is not None:
+            args.append(pack(opened.keys))
+        args += map(scope, opened.items)
+    elif step is not None:
+        head += (step.output is not None, step.ends)
+        if step.output is not None:
+            args.append(enclose(step.output))
+        _add_writes(head, args, step)
+        head.append([_arrival(args, arrival, task.path) for arrival in step.arrivals])
     elif failure is not None:
         if outcome.retry_at is not None:
-            args.append(max(0, round((outcome.retry_at - now) * 1000)))
+            head.append(max(0, round((outcome.retry_at - now) * 1000)))
         args.append(pack(failure))
+    args[0] = pack(head)
     return args
 
 
+def _arrival(args: list[Word], arrival: Arrival, by: str) -> tuple[object, ...]:
+    """One arrival for a head; a payload of its own goes to the arguments."""
+    source, ref, payload = _bring(arrival, by)
+    if payload is not None:
+        args.append(enclose(payload))
+    return (
+        arrival.target,
+        arrival.closing,
+        arrival.expects,
+        crc32(source.encode()),
+        source,
+        ref,
+        payload is not None,
+    )
+
+
 def add_arrival(args: list[Word], arrival: Arrival, by: str) -> None:
-    """One arrival's arguments; `by` is the node path that recorded what it brings."""
-    source = escape(arrival.source)
-    payload = arrival.payload if arrival.carries else None
-    if not arrival.carries:
-        ref = ""
-    elif payload is None:
-        ref = f"o:{by}"
-    else:
-        ref = f"p:{arrival.target}\2{'c' if arrival.closing else ''}\2{source}"
+    """One arrival as RETRY reads it; `by` is the node path that recorded what it brings."""
+    source, ref, payload = _bring(arrival, by)
     args += (
         arrival.target,
         1 if arrival.closing else 0,
@@ -151,6 +164,17 @@ def add_arrival(args: list[Word], arrival: Arrival, by: str) -> None:
         0 if payload is None else 1,
         b"" if payload is None else enclose(payload),
     )
+
+
+def _bring(arrival: Arrival, by: str) -> tuple[str, str, Payload | None]:
+    """An arrival's source, the data field of what it brings ("" for nothing), and its own payload."""
+    source = escape(arrival.source)
+    if not arrival.carries:
+        return source, "", None
+    if arrival.payload is None:
+        return source, f"o:{by}", None
+    mark = "c" if arrival.closing else ""
+    return source, f"p:{arrival.target}\2{mark}\2{source}", arrival.payload
 
 
 def scope(item: Item) -> bytes:
@@ -177,13 +201,13 @@ def unescape(source: str) -> str:
 
 
 @cache
-def _mark(flow: bytes, fingerprint: bytes) -> str:
-    return f"{crc32(flow + b':' + fingerprint):08x}:"
+def _mark(flow: str, fingerprint: str) -> str:
+    return f"{crc32(f'{flow}:{fingerprint}'.encode()):08x}:"
 
 
-def token(flow: bytes, fingerprint: bytes, entry: bytes) -> str:
+def token(flow: str, fingerprint: str, entry: str) -> str:
     """A task's token: its stream's mark and its entry, since entry ids are unique in one stream only."""
-    return _mark(flow, fingerprint) + entry.decode()
+    return _mark(flow, fingerprint) + entry
 
 
 def entry_of(task: Task) -> str:
@@ -203,14 +227,10 @@ def _kind(outcome: Outcome) -> str:
     return "rescue" if outcome.rescue else "fail"
 
 
-def _add_writes(args: list[Word], step: Step) -> None:
-    args.append(len(step.writes))
-    for key, value in step.writes.items():
-        args += (f"v:{key}", 0 if value is None else 1, b"" if value is None else enclose(value))
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
+def _add_writes(head: list[object], args: list[Word], step: Step) -> None:
+    head.append([f"v:{key}" for key in step.writes])
+    head.append([value is not None for value in step.writes.values()])
+    args += [enclose(value) for value in step.writes.values() if value is not None]
 
 
 def _attempt(outcome: Outcome, who: str) -> bytes:
@@ -243,48 +263,74 @@ def _log(outcome: Outcome) -> bytes:
 # -- what a script tells --------------------------------------------------------------------------
 
 
-def read_claim(told: Sequence[Any]) -> Claim:
+def read_claim(told: Sequence[bytes]) -> Claim:
     """A held task as `describe` in `_take.lua` tells of it."""
-    (run, flow, fingerprint, path, entry, attempt, lost, round_, flags, width, outcome) = told[:11]
-    head, failure, keys, complete = told[11:15]
-    known = _head.decode(head)
-    closing = b"c" in flags
+    head, known, failure, keys, *stored = told
+    (
+        run_id,
+        flow,
+        fingerprint,
+        path,
+        entry,
+        attempt,
+        lost,
+        round_,
+        closing,
+        width,
+        outcome,
+        complete,
+        *sources,
+    ) = _task.decode(head)
+    query, headers = _head_of(known)
     task = Task(
-        run_id=run.decode(),
-        flow=flow.decode(),
-        fingerprint=fingerprint.decode(),
-        path=path.decode(),
-        token=token(flow, fingerprint, entry),
-        attempt=attempt,
-        lost=lost,
-        round=round_,
-        query=known.query,
-        headers=known.headers,
-        failure=read_failure(failure),
-        closing=closing,
-        keys=_keys.decode(keys) if keys else None,
-        width=width if closing else 0,
-        outcome=outcome.decode(),
+        run_id,
+        flow,
+        fingerprint,
+        path,
+        token(flow, fingerprint, entry),
+        attempt,
+        lost,
+        round_,
+        query,
+        headers,
+        _failure.decode(failure) if failure else None,
+        closing,
+        _keys.decode(keys) if keys else None,
+        width if closing else 0,
+        outcome,
     )
-    words = iter(told[15:])
     inputs = tuple(
-        Input(unescape(source.decode()), disclose(stored) if stored else None)
-        for source, stored in zip(words, words, strict=True)
+        Input(unescape(source), disclose(value) if value else None)
+        for source, value in zip(sources, stored, strict=True)
     )
     return Claim(task, inputs, complete == 1)
 
 
-class RunRecord(NamedTuple):
-    """A run's two lines."""
+def _head_of(stored: bytes) -> tuple[dict[str, list[str]], dict[str, str]]:
+    head = _head.decode(stored)
+    return head.query, head.headers
+
+
+class RunLine(msgspec.Struct, array_like=True):
+    """The record `:s`; see `_records.lua`."""
 
     state: RunState
-    ending: RunState | None
+    ending: str
     phase: int
+    kill: int
     held: int
-    revision: int
+    rev: int
+    seq: int
+    acts: int
     round: int
     started: int
     finished: int
+    uses: str
+
+
+class IdLine(msgspec.Struct, array_like=True):
+    """The record `:i`."""
+
     flow: str
     fingerprint: str
     created: int
@@ -292,52 +338,47 @@ class RunRecord(NamedTuple):
     handlers: str
 
 
-def read_run(state_line: bytes, id_line: bytes) -> RunRecord:
-    """The record that `:s` and `:i` hold."""
-    state, ending, phase, _kill, held, rev, _seq, _acts, round_, started, finished = (
-        state_line.split()
-    )
-    flow, fingerprint, created, timeout, handlers = id_line.decode().split()
-    return RunRecord(
-        RunState(state.decode()),
-        None if ending == b"-" else RunState(ending.decode()),
-        int(phase),
-        int(held),
-        int(rev),
-        int(round_),
-        int(started),
-        int(finished),
-        flow,
-        fingerprint,
-        int(created),
-        int(timeout),
-        handlers,
-    )
+class RunRecord(NamedTuple):
+    """A run's two records."""
+
+    now: RunLine
+    id: IdLine
+
+
+_run_line = msgspec.msgpack.Decoder(RunLine)
+_id_line = msgspec.msgpack.Decoder(IdLine)
+
+
+def read_run(state: bytes, identity: bytes) -> RunRecord:
+    """The records that `:s` and `:i` hold."""
+    return RunRecord(_run_line.decode(state), _id_line.decode(identity))
 
 
 def as_run(run_id: str, record: RunRecord, failure: Failure | None) -> Run:
     """The run as the seam shows it."""
+    now, fixed = record
     error = None
     if failure is not None:
         error = f"{failure.node}: {failure}" if failure.node else str(failure)
+    terminal = now.state.terminal
     return Run(
         id=run_id,
-        flow=record.flow,
-        state=record.state,
-        created=record.created / 1000,
-        started=record.started / 1000 if record.started else None,
-        finished=record.finished / 1000 if record.finished else None,
+        flow=fixed.flow,
+        state=now.state,
+        created=fixed.created / 1000,
+        started=now.started / 1000 if now.started else None,
+        finished=now.finished / 1000 if now.finished else None,
         error=error,
-        fingerprint=record.fingerprint,
-        round=record.round,
-        revision=record.revision,
-        ending=None if record.state.terminal else record.ending,
+        fingerprint=fixed.fingerprint,
+        round=now.round,
+        revision=now.rev,
+        ending=None if terminal or now.ending == "-" else RunState(now.ending),
         failure=failure,
     )
 
 
-class NodeRecord(NamedTuple):
-    """A node's line, without its inbox, and the inbox."""
+class NodeRecord(msgspec.Struct, array_like=True):
+    """A node instance's record; see `_records.lua`. Times are ms since the run was created."""
 
     state: str
     entry: str
@@ -348,44 +389,28 @@ class NodeRecord(NamedTuple):
     act: int
     worker: int
     seq: int
-    ready: int | None
-    started: int | None
-    finished: int | None
+    ready: int | bool
+    started: int | bool
+    finished: int | bool
     due: int
     have: int
     expects: int
-    width: int | None
-    released: int
-    window: int
-    closings: int
-    closed: int
     flags: str
     digest: str
-    inbox: bytes
+    inbox: str
+    width: int | None = None
+    released: int = 0
+    window: int = 0
+    closings: int = 0
+    closed: int = 0
 
 
-def read_node(line: bytes) -> NodeRecord:
-    """The record of a node instance."""
-    head, mark, rest = line.partition(b"\0")
-    words = head.decode().split(" ")
-    scopes = [int(word) for word in words[15].split("/")] if words[15] != "-" else None
-    return NodeRecord._make(
-        (
-            words[0],
-            words[1],
-            *map(int, words[2:9]),
-            *map(_offset, words[9:12]),
-            *map(int, words[12:15]),
-            *(scopes or (None, 0, 0, 0, 0)),
-            words[16],
-            "" if words[17] == "-" else words[17],
-            mark + rest,
-        )
-    )
+read_node = msgspec.msgpack.Decoder(NodeRecord).decode
 
 
-def _offset(word: str) -> int | None:
-    return None if word == "-" else int(float(word))
+def _at(run: RunRecord, offset: int | bool) -> float | None:
+    """A node's time, in seconds since the epoch."""
+    return None if offset is False else (run.id.created + offset) / 1000
 
 
 def as_node(
@@ -397,12 +422,9 @@ def as_node(
 ) -> NodeRun:
     """The node instance as the seam shows it."""
 
-    def at(offset: int | None) -> float | None:
-        return None if offset is None else (run.created + offset) / 1000
-
     state = _NODE_STATES[record.state]
-    if run.state.terminal and record.state not in "DFC":
-        state = _OVERTAKEN.get(run.state, NodeState.SKIPPED)
+    if run.now.state.terminal and record.state not in "DFC":
+        state = _OVERTAKEN.get(run.now.state, NodeState.SKIPPED)
         if record.state == "T":
             state = NodeState.FAILED
     return NodeRun(
@@ -410,9 +432,9 @@ def as_node(
         state=state,
         attempt=record.attempt if record.seq else 0,
         round=record.round,
-        started=at(record.started),
-        finished=at(record.finished),
-        ready=at(record.ready),
+        started=_at(run, record.started),
+        finished=_at(run, record.finished),
+        ready=_at(run, record.ready),
         due=record.due / 1000 if record.state == "T" else None,
         error=None if failure is None else str(failure),
         failure=failure,
@@ -433,8 +455,8 @@ def last_attempt(
         round=record.last,
         attempt=record.attempt,
         state=_NODE_STATES[record.state].value,
-        started=(run.created + (record.started or 0)) / 1000,
-        finished=(run.created + (record.finished or 0)) / 1000,
+        started=_at(run, record.started) or 0.0,
+        finished=_at(run, record.finished) or 0.0,
         error=str(failure) if failure is not None and record.state == "F" else None,
         worker=str(record.worker),
         digest=record.digest,
@@ -447,15 +469,15 @@ def read_request(run_id: str, lines: Sequence[bytes], payload: bytes) -> Request
     names = {"o": "~on_failure", "f": "~finally"}
     return Request(
         run_id=run_id,
-        flow=record.flow,
-        fingerprint=record.fingerprint,
+        flow=record.id.flow,
+        fingerprint=record.id.fingerprint,
         payload=disclose(payload),
         query=head.query,
         digest=lines[3].decode(),
         starts=head.starts,
-        handlers=tuple(names[letter] for letter in record.handlers if letter in names),
+        handlers=tuple(names[letter] for letter in record.id.handlers if letter in names),
         headers=head.headers,
-        timeout=record.timeout / 1000 if record.timeout else None,
+        timeout=record.id.timeout / 1000 if record.id.timeout else None,
     )
 
 
@@ -464,16 +486,16 @@ def read_keys(stored: bytes | None) -> tuple[str, ...] | None:
     return _keys.decode(stored) if stored else None
 
 
-def read_inbox(text: bytes) -> Iterator[tuple[str, str]]:
+def read_inbox(text: str) -> Iterator[tuple[str, str]]:
     """Source and field of each arrival in an inbox or a chunk of one."""
-    for part in text.split(b"\0")[1:]:
-        source, _, ref = part.partition(b"\1")
-        yield source.decode(), ref.decode()
+    for part in text.split("\0")[1:]:
+        source, _, ref = part.partition("\1")
+        yield source, ref
 
 
-def write_inbox(arrivals: Iterable[tuple[str, str]]) -> bytes:
+def write_inbox(arrivals: Iterable[tuple[str, str]]) -> str:
     """The inbox that holds these."""
-    return b"".join(f"\0{source}\1{ref}".encode() for source, ref in arrivals)
+    return "".join(f"\0{source}\1{ref}" for source, ref in arrivals)
 
 
 def read_attempt(stored: bytes) -> tuple[int, Attempt]:

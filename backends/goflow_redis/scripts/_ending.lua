@@ -9,8 +9,7 @@ end
 local function finish(run)
   run.state, run.finished, run.terminal, run.ended = run.ending, NOW, true, true
   touch(run)
-  call('ZREM', P .. ':due', 't:' .. run.id)
-  call('UNLINK', run.key .. ':k')
+  if run.timeout > 0 then call('ZREM', P .. ':due', 't:' .. run.id) end
 end
 
 -- Moves an ending run on when nothing of it runs: `~on_failure`, `~finally`, the end.

@@ -24,6 +24,7 @@ local function make_ready(run, node)
   elseif run.state == 'paused' then
     node.state = 'K'
     call('RPUSH', run.key .. ':k', node.path)
+    use(run, 'k')
   else
     node.state = 'Q'
     ready[#ready + 1] = {run, node}

@@ -1,57 +1,54 @@
 -- Take: hand ready tasks to a worker.
 local TAKE_BYTES = 1000000   -- of inputs in one answer, beyond the first task's
 
-local function read_inputs(run, node, told)
-  local inbox = node.inbox
+-- Adds the inputs of a task to what is told of it. Whether they are all there, their bytes and how many.
+local function read_inputs(run, node, told, head)
+  local inbox, expects = node.inbox, node.expects
   if has_flag(node, 'c') then
-    if node.closings > INLINE then return false, 0 end
-    inbox = get_data(run, 'c:0:' .. node.path) or ''
-  elseif node.expects > INLINE then
-    return false, 0
+    expects = node.closings
+    inbox = expects <= INLINE and get_data(run, 'c:0:' .. node.path) or ''
   end
-  local sources, refs, missing, places, size = {}, {}, {}, {}, 0
+  if expects > INLINE then return 0, 0 end
+  local refs, missing, size = {}, {}, 0
   for source, ref in string.gmatch(inbox, '%z([^%z\1]*)\1(%Z*)') do
-    sources[#sources + 1] = source
+    head[#head + 1] = source
     refs[#refs + 1] = ref
-    if ref ~= '' and run.data[ref] == nil then
-      missing[#missing + 1] = ref
-      places[#places + 1] = #refs
-    end
+    if ref ~= '' and run.data[ref] == nil then missing[#missing + 1] = ref end
   end
-  local fetched = #missing > 0 and call('HMGET', run.key .. ':d', unpack(missing)) or {}
-  for index, place in ipairs(places) do fetched[refs[place]] = fetched[index] end
-  for index, source in ipairs(sources) do
-    local ref = refs[index]
-    local value = ref ~= '' and (fetched[ref] or run.data[ref]) or ''
-    told[#told + 1] = source
+  if #missing > 0 then
+    local fetched = call('HMGET', run.key .. ':d', unpack(missing))
+    for index, ref in ipairs(missing) do missing[ref] = fetched[index] end
+  end
+  for _, ref in ipairs(refs) do
+    local value = ref ~= '' and (missing[ref] or run.data[ref]) or ''
     told[#told + 1] = value
     size = size + #value
   end
-  return true, size
+  return 1, size
 end
 
--- A held task as the worker hears of it; see words.py for the reader. Second: bytes of inputs.
+-- A held task as the worker hears of it: a packed head, then what is packed or not ours (see words.py for the
+-- reader). Second: bytes of inputs.
 local function describe(run, node)
-  local told = {
-    run.id, run.flow, run.fingerprint, node.path, node.entry, node.attempt, node.lost, node.round,
-    node.flags, node.width or 0, string.sub(node.path, 1, 1) == '~' and run.ending ~= '-' and run.ending or '',
-    run.head, '', '', 1,
-  }
+  local handler = string.sub(node.path, 1, 1) == '~'
+  local failure, keys = '', ''
   if node.path == '~on_failure' then
-    told[13] = get_data(run, 'f:') or ''
+    failure = get_data(run, 'f:') or ''
   elseif has_flag(node, 'h') then
-    told[13] = get_data(run, 'f:' .. node.path) or ''
+    failure = get_data(run, 'f:' .. node.path) or ''
   end
-  if has_flag(node, 'c') and has_flag(node, 'k') then
-    told[14] = get_data(run, 'k:' .. node.path) or ''
-  end
-  local complete, size = read_inputs(run, node, told)
-  if not complete then told[15] = 0 end
+  if has_flag(node, 'c') and has_flag(node, 'k') then keys = get_data(run, 'k:' .. node.path) or '' end
+  local told = {'', run.head, failure, keys}
+  local head = {run.id, run.flow, run.fingerprint, node.path, node.entry, node.attempt, node.lost, node.round,
+    has_flag(node, 'c'), node.width or 0, handler and run.ending ~= '-' and run.ending or '', 1}
+  local complete, size = read_inputs(run, node, told, head)
+  head[12] = complete
+  told[1] = pack(head)
   return told, size
 end
 
 local function hold(run, node, worker)
-  node.state, node.worker, node.finished = 'R', worker, '-'
+  node.state, node.worker, node.finished = 'R', worker, false
   node.last = run.round
   if not has_flag(node, 'c') then node.started = NOW - run.created end
   run.held = run.held + 1
@@ -65,7 +62,7 @@ end
 
 -- One delivered entry: held (true), or dropped because it is stale or its run is paused or ending.
 local function accept(class, entry, fields, worker)
-  local run = get_run(fields[2])
+  local run = get_run(fields[2], fields[4])
   local node = run and get_node(run, fields[4])
   if node and node.state == 'Q' and node.entry == entry then
     local handler = string.sub(node.path, 1, 1) == '~'
@@ -75,7 +72,10 @@ local function accept(class, entry, fields, worker)
     end
     node.state = 'K'
     change(run, node)
-    if run.state == 'paused' then call('RPUSH', run.key .. ':k', node.path) end
+    if run.state == 'paused' then
+      call('RPUSH', run.key .. ':k', node.path)
+      use(run, 'k')
+    end
   end
   acknowledge(class, entry)
 end

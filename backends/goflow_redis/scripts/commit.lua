@@ -4,16 +4,13 @@
 -- KEYS     the partition's prefix
 -- ARGV     retention; worker, call number, whether this call is a repeat (1), limit, number of classes,
 --          classes; number of outcomes, and for each:
---          run, path, entry, kind, started, finished (ms), digest, log ('' none), attempt ('' none), then by kind
---          ok      has output (0|1), output, ends (0|1),
---                  number of writes, (field, '1' and value or '0' and '')...,
---                  number of arrivals, (target, closing, expects, hash, source, ref, has payload, payload)...
---          open    expects, window, keys ('' none), scopes staged (-1 unknown), number of items, items...,
---                  number of writes, writes
---          retry   delay (ms), failure
---          rescue  failure
---          fail    failure
---          stop, release   nothing
+--          a packed head: run, path, entry, kind, started, finished (ms), digest, has log, has attempt, then
+--            ok      has output, ends, {write field ...}, {whether it sets ...},
+--                    {{target, closing, expects, hash, source, ref, has payload} ...}
+--            open    expects, window, has keys, scopes staged (-1 unknown), number of items, {field ...}, {sets ...}
+--            retry   delay (ms)
+--          log, attempt, output, value of each write that sets, payload of each arrival that has one, keys,
+--          items, failure: those it has, in this order
 -- returns  {accepted (0|1) ...}, {task ...}, 1 where nothing more is left to claim
 -- repeat   an outcome already recorded under its entry is accepted and changes nothing; a repeated call gets
 --          the tasks it was given the first time
@@ -21,30 +18,27 @@ local worker, number_of_call, again, limit = number(), arg(), number(), number()
 local classes = {}
 for index = 1, number() do classes[index] = arg() end
 
-local function read_writes(outcome)
-  outcome.writes = {}
-  for index = 1, number() do outcome.writes[index] = {arg(), arg() == '1', arg()} end
+local function read_writes(o, fields, sets)
+  o.writes = {}
+  for index, field in ipairs(fields) do o.writes[index] = {field, sets[index] and arg()} end
 end
 
 local function read_outcome()
-  local o = {
-    run = arg(), path = arg(), entry = arg(), kind = arg(), started = number(), finished = number(),
-    digest = arg(), log = arg(), attempt = arg(),
-  }
+  local h = unpack_record(arg())
+  local o = {run = h[1], path = h[2], entry = h[3], kind = h[4], started = h[5], finished = h[6], digest = h[7]}
+  o.log, o.attempt = h[8] and arg(), h[9] and arg()
   if o.kind == 'ok' then
-    o.has_output, o.output, o.ends = arg() == '1', arg(), arg() == '1'
-    read_writes(o)
-    o.arrivals = {}
-    for index = 1, number() do
-      o.arrivals[index] = {arg(), arg() == '1', number(), number(), arg(), arg(), arg() == '1', arg()}
-    end
+    o.output, o.ends = h[10] and arg(), h[11]
+    read_writes(o, h[12], h[13])
+    o.arrivals = h[14]
+    for _, arrival in ipairs(o.arrivals) do arrival[8] = arrival[7] and arg() or nil end
   elseif o.kind == 'open' then
-    o.expects, o.window, o.keys, o.staged = number(), number(), arg(), number()
-    o.items = {}
-    for index = 1, number() do o.items[index] = arg() end
-    read_writes(o)
+    o.expects, o.window, o.staged, o.items = h[10], h[11], h[13], {}
+    read_writes(o, h[15], h[16])
+    o.keys = h[12] and arg()
+    for index = 1, h[14] do o.items[index] = arg() end
   elseif o.kind == 'retry' then
-    o.delay, o.failure = number(), arg()
+    o.delay, o.failure = h[10], arg()
   elseif o.kind == 'rescue' or o.kind == 'fail' then
     o.failure = arg()
   end
@@ -54,7 +48,7 @@ end
 local settled = {}
 
 local function write(run, o)
-  for _, each in ipairs(o.writes) do set_data(run, each[1], each[2] and each[3]) end
+  for _, each in ipairs(o.writes) do set_data(run, each[1], each[2]) end
 end
 
 local function drop_staged(run, o) call('UNLINK', run.key .. ':t:' .. o.entry) end
@@ -69,14 +63,14 @@ local commit = {}
 function commit.ok(run, node, o)
   node.state = 'D'
   forget_failure(node)
-  if o.has_output then set_data(run, 'o:' .. node.path, o.output) end
+  if o.output then set_data(run, 'o:' .. node.path, o.output) end
   write(run, o)
   if o.ends then
     set_data(run, 'e', node.path)
     if run.ending == '-' then set_ending(run, 'succeeded') end
   end
   for _, a in ipairs(o.arrivals) do
-    deliver(run, a[1], a[2], a[3], a[4], a[5], a[6], a[7] and a[8] or nil)
+    deliver(run, a[1], a[2], a[3], a[4], a[5], a[6], a[8])
   end
 end
 
@@ -92,7 +86,7 @@ function commit.open(run, node, o)
   node.state, node.closings, node.closed = 'O', o.expects, 0
   forget_failure(node)
   node.width, node.released, node.window = staged + #o.items, 0, o.window
-  if o.keys ~= '' then
+  if o.keys then
     set_data(run, 'k:' .. node.path, o.keys)
     set_flag(node, 'k')
   end
@@ -102,6 +96,7 @@ function commit.open(run, node, o)
     call('RENAME', staging, pending)
     call('PERSIST', pending)
     call('SADD', run.key .. ':x', node.path)
+    use(run, 'x')
     if run.ending == '-' then release(run, node, 64) end
     if room(node) > 0 then call('ZADD', pump_key(run.class), NOW, run.id .. ':' .. node.path) end
   end
@@ -147,7 +142,7 @@ function commit.release(run, node)
 end
 
 local function accept_outcome(o)
-  local run = get_run(o.run)
+  local run = get_run(o.run, o.path)
   local node = run and get_node(run, o.path)
   if not node or node.entry ~= o.entry then return 0 end
   if node.state ~= 'R' then return (node.state == 'Q' or node.state == 'K') and 0 or 1 end
@@ -162,11 +157,9 @@ local function accept_outcome(o)
   if o.kind ~= 'release' and not has_flag(node, 'c') then node.started = o.started - run.created end
   change(run, node)
   if commit[o.kind](run, node, o) == false then return 0 end
-  if o.kind == 'retry' or o.kind == 'fail' or o.kind == 'release' or o.kind == 'stop' then
-    drop_staged(run, o)
-  end
-  if o.attempt ~= '' and node.state ~= 'F' then push(run, 'a', run.round .. ' ' .. node.act .. ' ' .. o.attempt) end
-  if o.log ~= '' then push(run, 'l', run.round .. ' ' .. o.log) end
+  if o.kind ~= 'ok' and o.kind ~= 'open' then drop_staged(run, o) end
+  if o.attempt and node.state ~= 'F' then push(run, 'a', run.round .. ' ' .. node.act .. ' ' .. o.attempt) end
+  if o.log then push(run, 'l', run.round .. ' ' .. o.log) end
   settled[run] = true
   return 1
 end
@@ -184,7 +177,7 @@ if again == 1 and limit > 0 then
   if words[1] == number_of_call then
     tasks = {}
     for index = 2, #words - 2, 3 do
-      local run = get_run(words[index])
+      local run = get_run(words[index], words[index + 1])
       local node = run and get_node(run, words[index + 1])
       if node and node.state == 'R' and node.entry == words[index + 2] then
         tasks[#tasks + 1] = describe(run, node)

@@ -59,7 +59,7 @@ end
 local function begin_again(node)
   for _, letter in ipairs({'h', 'e'}) do clear_flag(node, letter) end
   node.entry, node.attempt, node.lost, node.due = '-', 1, 0, 0
-  node.started, node.finished, node.digest = '-', '-', '-'
+  node.started, node.finished, node.digest = false, false, ''
 end
 
 for _, path in ipairs(further) do
@@ -72,7 +72,8 @@ for _ = 1, number() do
   node.inbox, node.have = inbox, have
   if afresh then
     begin_again(node)
-    node.state, node.flags, node.width, node.seq, node.round, node.ready = 'W', '-', nil, 0, run.round, '-'
+    node.state, node.flags, node.width, node.released, node.window = 'W', '', nil, nil, nil
+    node.closings, node.closed, node.seq, node.round, node.ready = nil, nil, 0, run.round, false
   end
   change(run, node)
 end

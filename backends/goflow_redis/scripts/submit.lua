@@ -24,8 +24,9 @@ end
 if call('EXISTS', queue_key(class)) == 0 then
   call('XGROUP', 'CREATE', queue_key(class), 'g', '0', 'MKSTREAM')
 end
-local line = table.concat({flow, fingerprint, NOW, timeout, handlers}, ' ')
-call('HSET', key, ':i', line, ':d', digest, ':h', head, ':s', 'queued - 0 0 0 0 0 0 1 0 0')
+local line = pack({flow, fingerprint, NOW, timeout, handlers})
+local fresh = pack({'queued', '-', 0, 0, 0, 0, 0, 0, 1, 0, 0, ''})
+call('HSET', key, ':i', line, ':d', digest, ':h', head, ':s', fresh)
 call('ZADD', P .. ':runs', NOW, id)
 
 local run = get_run(id)
