@@ -85,11 +85,13 @@ def patience(run: Run) -> float | None:
 
 def tell_worker(backend: Backend, run: Run) -> None:
     """Say on stderr that nobody is there to execute a run, where that is so."""
+    from goflow_cli.watching import has_worker
+
     if run.owner:
         return
-    workers = [worker for worker in backend.workers() if worker.alive]
-    if any((run.flow, run.fingerprint) in worker.flows for worker in workers):
+    if has_worker(backend, run):
         return
+    workers = [worker for worker in backend.workers() if worker.alive]
     reason = (
         f"no worker has this definition of {run.flow!r} ({run.fingerprint})"
         if any(run.flow == name for worker in workers for name, _ in worker.flows)

@@ -83,7 +83,8 @@ def watch(
     *,
     quiet: bool = False,
 ) -> Run:
-    """Show a run that others execute until it ends, is abandoned, or `deadline` (monotonic) is over.
+    """Show a run that others execute until it ends, `deadline` (monotonic) is over, or its owner is gone
+    and no worker can take it over.
 
     `patience` is how long to sleep at most without looking, in seconds.
     """
@@ -95,6 +96,12 @@ def watch(
             return _follow(backend, run_id, waker, deadline, view.tick)
     finally:
         waker.close()
+
+
+def has_worker(backend: Backend, run: Run) -> bool:
+    """Whether a live worker has the run's definition."""
+    key = (run.flow, run.fingerprint)
+    return any(key in worker.flows for worker in backend.workers() if worker.alive)
 
 
 class _Waker(Protocol):
@@ -114,7 +121,9 @@ def _follow(
         waker.clear()
         run = backend.run(run_id)
         left = None if deadline is None else deadline - time.monotonic()
-        if run.state.terminal or run.abandoned or (left is not None and left <= 0):
+        if run.state.terminal or (left is not None and left <= 0):
+            return run
+        if run.abandoned and not has_worker(backend, run):
             return run
         pause = tick()
         if pause is not None:
