@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, TypeVar
-from urllib.parse import unquote, urlsplit
 
 from goflow.backend import (
     Action,
@@ -330,6 +329,8 @@ class LocalBackend:
 def _folder(url: str, config: Config) -> str:
     if url == "local":
         return os.path.abspath(config.local.path)
+    from urllib.parse import unquote, urlsplit  # 3 ms, so only for URLs
+
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.path.startswith("/") and parts.netloc in ("", "localhost"):
         return os.path.abspath(unquote(parts.path))

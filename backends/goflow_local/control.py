@@ -7,6 +7,7 @@ from goflow.errors import Conflict
 from goflow.state import RunState
 from goflow_local.change import Change
 from goflow_local.ending import doom, end, move, proceed
+from goflow_local.housekeeping import adopt_all
 from goflow_local.rows import HANDLERS, RunRow
 
 
@@ -62,6 +63,8 @@ def _stop(change: Change, run: RunRow) -> None:
         return
     run.next()
     run.altered = True
+    if run.owner and not change.store.locks.alive(run.owner):
+        adopt_all(change, [run.key])  # nobody else may ever be there to notice
     doom(change, run)
     if run.ending is None:
         run.state = RunState.STOPPING

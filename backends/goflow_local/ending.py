@@ -81,7 +81,9 @@ def proceed(change: Change, run: RunRow) -> None:
             return
         if spot.state not in (SUCCEEDED, FAILED, STOPPED):
             return
+    if run.owner:
+        move(change, run, run.lane, run.parked)
+        run.owner = 0
     run.state = run.ending
     run.finished = change.now
-    run.owner = 0
     run.altered = True

@@ -27,10 +27,15 @@ BITE: Final = 500
 #: seconds between looks for listeners that have gone
 _LISTENERS_EVERY: Final = 30.0
 
-#: what belongs to a run, by node id and by its key
-_BY_NODE: Final = (("arrival", "node"), ("output", "node"), ("opening", "node"), ("item", "node"),
-                   ("node", "id"))  # fmt: skip
-_BY_RUN: Final = ("context", "log", "attempt")
+#: tables of what belongs to a run, with their primary keys: by node id, or by the run's key
+_OF_NODES: Final = {
+    "arrival": "node, closing, source",
+    "item": "node, pos",
+    "output": "node",
+    "opening": "node",
+    "node": "id",
+}
+_OF_RUNS: Final = {"context": "run, key", "log": "run, id", "attempt": "run, id"}
 
 
 class Duties(NamedTuple):
@@ -232,11 +237,16 @@ def _expire(change: Change) -> None:
     execute = change.execute
     before = change.now - change.store.retention
     old = execute(
-        "SELECT id FROM run WHERE finished IS NOT NULL AND finished <= ? ORDER BY finished LIMIT ?",
+        "SELECT id, definition FROM run WHERE finished IS NOT NULL AND finished <= ?"
+        " ORDER BY finished LIMIT ?",
         (before, BITE // 10),
     ).fetchall()
-    for (key,) in old:
+    for key, definition in old:
         execute("INSERT OR IGNORE INTO trash VALUES (?)", (key,))
+        execute(
+            "DELETE FROM queue WHERE lane IN (?, ?) AND node BETWEEN ? AND ?",
+            (definition, -2 * key - 1, *RunRow.ids_of(key)),
+        )
         execute("DELETE FROM run WHERE id = ?", (key,))
         execute("DELETE FROM request WHERE run = ?", (key,))
         change.store.requests.pop(key, None)
@@ -257,19 +267,15 @@ def _expire(change: Change) -> None:
 
 
 def _clear(change: Change, key: int, room: int) -> int:
-    """Delete up to `room` rows of a removed run (logs and context all at once); how many went."""
+    """Delete up to `room` rows that belong to a removed run; how many went."""
     connection = change.connection
     before = connection.total_changes()
-    run = RunRow.ids_of(key)
-    for table, column in _BY_NODE:
-        left = room - (connection.total_changes() - before)
-        if left <= 0:
-            return room
-        many = f"SELECT {column} FROM {table} WHERE {column} BETWEEN ? AND ? LIMIT ?"
-        change.execute(f"DELETE FROM {table} WHERE {column} IN ({many})", (*run, left))
-        if connection.total_changes() - before >= room:
-            return room
-    for table in _BY_RUN:
-        change.execute(f"DELETE FROM {table} WHERE run = ?", (key,))
-    change.execute("DELETE FROM queue WHERE lane IN (?, ?)", (-2 * key, -2 * key - 1))
+    for tables, ids in ((_OF_NODES, RunRow.ids_of(key)), (_OF_RUNS, (key, key))):
+        for table, primary in tables.items():
+            left = room - (connection.total_changes() - before)
+            if left <= 0:
+                return room
+            first = primary.partition(",")[0]
+            some = f"SELECT {primary} FROM {table} WHERE {first} BETWEEN ? AND ? LIMIT ?"
+            change.execute(f"DELETE FROM {table} WHERE ({primary}) IN ({some})", (*ids, left))
     return connection.total_changes() - before

@@ -11,6 +11,7 @@ from contextlib import suppress
 from socket import AF_INET, SOCK_DGRAM, socket
 from typing import Final
 
+from goflow.errors import BackendError
 from goflow_local.liveness import LISTENERS
 from goflow_local.reading import find
 from goflow_local.rows import WORK
@@ -35,8 +36,10 @@ def listen(store: Store, run_id: str | None) -> SocketWaker:
 
     def forget() -> None:
         store.locks.drop(LISTENERS + listener)
-        if not store.closed:
-            statement = "DELETE FROM listener WHERE id = ?"
+        if store.closed:
+            return
+        statement = "DELETE FROM listener WHERE id = ?"
+        with suppress(BackendError):  # without its lock, housekeeping finds the row
             store.write(lambda connection: connection.execute(statement, (listener,)))
 
     try:

@@ -1,0 +1,207 @@
+"""What a store keeps, how much of it at a time, and for how long."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+
+from goflow.backend import Definition
+from goflow.message import Item
+from goflow.payload import Payload
+from goflow.testing.store import FLOW, Worker, closes, edge, request, scopes
+from goflow_local import LocalBackend, housekeeping
+from tests.local.conftest import Open
+
+#: tables whose rows belong to runs
+OF_RUNS = ("run", "request", "node", "arrival", "output", "opening", "item", "queue", "context",
+           "log", "attempt", "trash")  # fmt: skip
+
+
+def count(backend: LocalBackend, *tables: str) -> dict[str, int]:
+    """How many rows tables have."""
+
+    def rows(table: str) -> int:
+        query = f"SELECT count(*) FROM {table}"
+        return int(backend._store.read(lambda c: c.execute(query).fetchone()[0]))
+
+    return {table: rows(table) for table in tables}
+
+
+def execute(backend: LocalBackend, statement: str) -> None:
+    """Change the store behind the backend's back."""
+    backend._store.write(lambda c: c.execute(statement))
+
+
+def expire(backend: LocalBackend) -> None:
+    """Let everything that has an end have had it long ago."""
+    for statement in (
+        "UPDATE run SET finished = finished - 1e6 WHERE finished IS NOT NULL",
+        "UPDATE worker SET gone = gone - 1e6",
+        "UPDATE definition SET registered = registered - 1e6",
+    ):
+        execute(backend, statement)
+
+
+def finished_run(backend: LocalBackend, worker: Worker, run_id: str, width: int) -> None:
+    """A run that has left something in every table."""
+    backend.submit(request(run_id, "each", payload=b"in"))
+    keys = tuple(f"k{number}" for number in range(width))
+    writes = {"key": Payload(b"value")}
+    assert worker.retry(worker.one("each"), at=0)
+    backend.tick(worker.id)
+    assert worker.open(worker.one("each"), scopes("each", keys), keys=keys)
+    for claim in worker.claim(width):
+        key = claim.task.path[5:-3]
+        assert worker.succeed(claim, b"out", closes("each", key), writes=writes, log=b"said")
+    assert worker.succeed(worker.one("each"), b"all", ends=True)
+
+
+def test_everything_of_a_run_goes_after_its_retention(open_store: Open) -> None:
+    backend = open_store()
+    worker = Worker(backend)
+    finished_run(backend, worker, "old", 3)
+    backend.submit(request("live"))
+    before = count(backend, *OF_RUNS)
+    assert all(before[table] for table in OF_RUNS if table not in ("trash",)), before
+    expire(backend)
+    backend.tick(worker.id)
+    assert count(backend, *OF_RUNS) == dict.fromkeys(OF_RUNS, 0) | {
+        "run": 1, "request": 1, "node": 1, "queue": 1,
+    }  # fmt: skip
+    assert [run.id for run in backend.runs()] == ["live"]
+
+
+def test_a_large_run_goes_in_bites(open_store: Open) -> None:
+    backend = open_store()
+    worker = Worker(backend)
+    finished_run(backend, worker, "old", 2 * housekeeping.BITE)
+    expire(backend)
+    rows = [sum(count(backend, *OF_RUNS).values())]
+    while (due := backend.tick(worker.id)) is not None and due <= time.time():
+        rows.append(sum(count(backend, *OF_RUNS).values()))
+        assert rows[-2] - rows[-1] <= 2 * housekeeping.BITE
+    assert len(rows) > 5
+    assert sum(count(backend, *OF_RUNS).values()) == 0
+
+
+def test_an_id_is_free_again_and_its_new_run_is_another(open_store: Open) -> None:
+    backend = open_store()
+    worker = Worker(backend)
+    backend.submit(request("r"))
+    old = worker.one("a")
+    assert worker.succeed(old, b"old", ends=True)
+    expire(backend)
+    backend.tick(worker.id)
+    backend.submit(request("r", payload=b"another"))
+    claim = worker.one("a")
+    assert claim.task.token != old.task.token
+    assert not worker.succeed(old, b"late", ends=True)
+    assert worker.succeed(claim, b"new", ends=True)
+    assert backend.result("r").data == b"new"
+
+
+def test_a_tick_says_when_the_next_run_is_past_its_retention(open_store: Open) -> None:
+    backend = open_store(retention=100.0)
+    worker = Worker(backend)
+    backend.submit(request("r"))
+    assert worker.succeed(worker.one("a"), b"A", ends=True)
+    finished = backend.run("r").finished
+    assert finished is not None
+    assert backend.tick(worker.id) == finished + 100.0
+
+
+def test_a_superseded_definition_goes_when_no_run_needs_it(open_store: Open) -> None:
+    backend = open_store()
+    worker = Worker(backend)
+
+    def register(fingerprint: str) -> None:
+        backend.register(Definition(flow=FLOW[0], fingerprint=fingerprint, plan=b"{}"))
+
+    def known() -> list[str]:
+        found = backend._store.read(
+            lambda c: c.execute(
+                "SELECT fingerprint FROM definition WHERE plan IS NOT NULL"
+            ).fetchall()
+        )
+        return sorted(fingerprint for (fingerprint,) in found)
+
+    register("unused")
+    register(FLOW[1])
+    backend.submit(request("live"))
+    backend.submit(request("old", flow=(FLOW[0], "x")))
+    backend.control("old", "stop")
+    register("present")
+    expire(backend)
+    backend.tick(worker.id)
+    assert known() == sorted([FLOW[1], "present"])
+    assert backend.definition(FLOW[0]).fingerprint == "present"
+
+
+def test_nonces_are_forgotten(open_store: Open) -> None:
+    backend = open_store()
+    worker = Worker(backend)
+    assert backend.remember("short", 0.0)
+    assert backend.remember("long", 1000.0)
+    backend.tick(worker.id)
+    assert count(backend, "nonce") == {"nonce": 1}
+    assert not backend.remember("long", 1000.0)
+
+
+def test_a_wide_fan_out_needs_no_more_memory_than_its_window(open_store: Open) -> None:
+    width, window, chunk = 20_000, 100, 500
+    backend = open_store()
+    worker = Worker(backend)
+    backend.submit(request("r", "each"))
+    branch = worker.one("each")
+    tracemalloc.start()
+    try:
+        for first in range(0, width - chunk, chunk):
+            some = range(first, first + chunk)
+            items = [Item(f"each[{n}]/", ("x",), Payload(b"x" * 100)) for n in some]
+            backend.stage(branch.task, items)
+        rest = [Item(f"each[{n}]/", ("x",), Payload(b"")) for n in range(width - chunk, width)]
+        assert worker.open(branch, rest, window=window, expects=width)
+        assert count(backend, "queue", "node") == {"queue": window, "node": window + 1}
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000, "bytes, for scopes of 2 MB and more"
+    for _ in range(10):
+        for claim in worker.claim(window):
+            key = claim.task.path[5:-3]
+            assert worker.succeed(claim, b"", closes("each", key))
+        assert count(backend, "queue") == {"queue": window}
+
+
+def test_an_unlimited_window_opens_all_scopes_at_once(open_store: Open) -> None:
+    backend = open_store()
+    worker = Worker(backend)
+    backend.submit(request("r", "each"))
+    keys = [str(number) for number in range(2500)]
+    assert worker.open(worker.one("each"), scopes("each", keys), window=0)
+    assert count(backend, "queue") == {"queue": 2500}
+
+
+def test_a_result_that_many_need_is_stored_once(open_store: Open) -> None:
+    backend = open_store()
+    worker = Worker(backend)
+    backend.submit(request("r"))
+    big = b"x" * 1_000_000
+    targets = [edge("a", f"b{number}") for number in range(20)]
+    assert worker.succeed(worker.one("a"), big, *targets)
+    pages = backend._store.read(lambda c: c.execute("PRAGMA page_count").fetchone()[0])
+    assert pages * 4096 < 2 * len(big)
+    for claim in worker.claim():
+        assert worker.data(claim) == {"a": big}
+
+
+def test_a_run_that_ended_with_work_left_over_leaves_no_queue(open_store: Open) -> None:
+    backend = open_store()
+    worker = Worker(backend)
+    backend.submit(request("r", "a", "b", "c"))
+    assert worker.fail(worker.one("a"))
+    assert backend.waiting() == {}
+    assert worker.claim() == []
+    expire(backend)
+    backend.tick(worker.id)
+    assert count(backend, "queue", "node") == {"queue": 0, "node": 0}

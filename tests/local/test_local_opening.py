@@ -1,0 +1,177 @@
+"""Opening a store: what is made, what is refused, and what the message says."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import apsw
+import pytest
+
+from goflow.config import Config, Local
+from goflow.errors import BackendError, ConfigError, StoreFull
+from goflow.testing.store import Worker, request
+from goflow_local import LocalBackend, schema
+from tests.local.conftest import Open, Start, said
+
+
+def at(folder: Path) -> Config:
+    return Config(local=Local(path=str(folder)))
+
+
+def test_a_fresh_store_is_a_folder_that_git_ignores(open_store: Open, tmp_path: Path) -> None:
+    open_store()
+    assert (tmp_path / "store" / ".gitignore").read_text() == "*\n"
+    assert (tmp_path / "store" / "goflow.db").exists()
+
+
+def test_a_file_url_names_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "with space"
+    with LocalBackend.open(f"file://{tmp_path}/with%20space", at(tmp_path)) as backend:
+        assert backend.name == str(folder)
+        assert (folder / "goflow.db").exists()
+
+
+@pytest.mark.parametrize("url", ["file://elsewhere/store", "file:relative", "locale"])
+def test_other_urls_are_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected local or file:///"):
+        LocalBackend.open(url, at(tmp_path))
+
+
+def test_an_ephemeral_store_leaves_nothing(tmp_path: Path) -> None:
+    with LocalBackend.open("local", at(tmp_path / "store"), ephemeral=True) as backend:
+        worker = Worker(backend)
+        backend.submit(request("r"))
+        assert worker.succeed(worker.one("a"), b"A", ends=True)
+        assert backend.result("r").data == b"A"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_sync_is_heeded(open_store: Open) -> None:
+    def level(backend: LocalBackend) -> object:
+        return backend._store.read(lambda c: c.execute("PRAGMA synchronous").fetchone()[0])
+
+    assert (level(open_store()), level(open_store(sync="full"))) == (1, 2)
+
+
+def test_a_sqlite_that_can_corrupt_the_store_is_refused(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: "3.51.2")
+    with pytest.raises(BackendError, match=r"expected SQLite 3\.51\.3 or newer, got 3\.51\.2"):
+        open_store()
+
+
+@pytest.mark.parametrize(("version", "word"), [(schema.VERSION + 1, "newer"), (-1, "older")])
+def test_tables_of_another_version_are_left_alone(
+    open_store: Open, tmp_path: Path, version: int, word: str
+) -> None:
+    open_store().close()
+    with apsw.Connection(str(tmp_path / "store" / "goflow.db")) as connection:
+        connection.pragma("user_version", version)
+    connection.close()
+    with pytest.raises(BackendError, match=f"made by an? {word} goflow") as caught:
+        open_store()
+    assert str(tmp_path / "store") in str(caught.value)
+
+
+def test_somebody_elses_database_is_left_alone(open_store: Open, tmp_path: Path) -> None:
+    file = tmp_path / "store" / "goflow.db"
+    file.parent.mkdir()
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE mine (a)")
+    connection.close()
+    before = file.read_bytes()
+    with pytest.raises(BackendError, match="no goflow store"):
+        open_store()
+    assert file.read_bytes() == before
+
+
+def test_a_damaged_file_is_named(open_store: Open, tmp_path: Path) -> None:
+    file = tmp_path / "store" / "goflow.db"
+    file.parent.mkdir()
+    file.write_bytes(b"not a database, " * 1000)
+    with pytest.raises(BackendError, match="damaged or no goflow store") as caught:
+        open_store()
+    assert str(file) in str(caught.value)
+
+
+def test_damage_found_later_is_named(open_store: Open, tmp_path: Path) -> None:
+    backend = open_store()
+    for number in range(200):
+        backend.submit(request(f"r{number}", payload=b"x" * 1000))
+    backend.close()
+    file = tmp_path / "store" / "goflow.db"
+    content = bytearray(file.read_bytes())
+    half = len(content) // 2
+    content[half:] = os.urandom(len(content) - half)
+    file.write_bytes(content)
+    backend = open_store()
+    with pytest.raises(BackendError, match="damaged") as caught:
+        backend.runs(limit=200)
+    assert str(file) in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_made_is_named() -> None:
+    with pytest.raises(BackendError, match=r"cannot open the store /dev/null/store/goflow.db"):
+        LocalBackend.open("local", at(Path("/dev/null/store")))
+
+
+def test_a_full_disk_refuses_the_run_and_keeps_the_store(open_store: Open) -> None:
+    backend = open_store()
+    backend.submit(request("small"))
+    backend._store._connection.execute("PRAGMA max_page_count = 60")
+    with pytest.raises(StoreFull, match="no space left for the store"):
+        backend.submit(request("large", payload=b"x" * 1_000_000))
+    assert [run.id for run in backend.runs()] == ["small"]
+    worker = Worker(backend)
+    assert worker.succeed(worker.one("a"), b"A", ends=True)
+
+
+def test_a_file_that_stays_locked_is_reported(
+    open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = open_store()
+    monkeypatch.setattr(schema, "PATIENCE", 0.05)
+    other = apsw.Connection(str(tmp_path / "store" / "goflow.db"))
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(BackendError, match="locked") as caught:
+        backend.submit(request("r"))
+    assert str(tmp_path / "store") in str(caught.value)
+    other.execute("ROLLBACK")
+    other.close()
+    assert backend.submit(request("r")).id == "r"
+
+
+def test_a_closed_store_says_so(open_store: Open) -> None:
+    backend = open_store()
+    backend.close()
+    backend.close()
+    with pytest.raises(BackendError, match="closed"):
+        backend.runs()
+
+
+def test_several_processes_may_make_the_same_store_at_once(start: Start) -> None:
+    script = "worker = Worker(backend); backend.submit(request(f'r{os.getpid()}')); say('done')"
+    processes = [start(script) for _ in range(4)]
+    assert [said(process) for process in processes] == ["done"] * 4
+
+
+def test_a_forked_child_must_open_its_own(open_store: Open) -> None:
+    backend = open_store()
+    worker = Worker(backend)
+    backend.submit(request("r"))
+    claim = worker.one("a")
+    child = os.fork()
+    if child == 0:
+        try:
+            backend.run("r")
+        except BackendError as error:
+            backend.close()
+            os._exit(0 if "forked child must open its own" in str(error) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert worker.lost(claim) == [], "the parent's lock has survived its child"
+    assert backend.workers()[0].alive
+    assert worker.succeed(claim, b"A", ends=True)
