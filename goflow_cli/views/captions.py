@@ -10,7 +10,7 @@ from goflow.overview import Overview
 from goflow.plan import Plan
 from goflow.state import NodeState
 from goflow_cli.views.look import BOLD, DIM, OF_RUN, RED, Line, glyph
-from goflow_cli.views.text import clean, count, cut, duration, split, width
+from goflow_cli.views.text import clean, count, cut, duration, split, width, wrap
 
 #: how many failed instances are named below a picture
 MOST_ERRORS: Final = 5
@@ -52,7 +52,7 @@ def footing(
     lines += handlers(plan, overview, columns, unicode)
     if dashed:
         legend = f"{'╎' if unicode else ':'} execution-only: orders, carries nothing"
-        lines += _flowing([[(legend, DIM)]], columns)
+        lines += [[(line, DIM)] for line in wrap(legend.split(), columns, columns)]
     return lines
 
 

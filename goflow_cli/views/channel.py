@@ -1,23 +1,23 @@
-"""The rows between two layers: horizontal rails that carry edges from their source's column to their
-target's.
+"""The rows between two layers, in which edges get from their source's column to their target's.
 
-Edges are bundled where that loses nothing: targets with the same sources share one rail, since
-everything above it leads to everything below it. Two lines that only cross do so without touching, so
-a line that touches another always means an edge. Which rail is above which follows from the columns: a
-line going down must not run into another that ends there. Where that is impossible (a swap), a rail is
-split in two with a free column between.
+Edges are bundled on horizontal rails where that loses nothing: targets with the same sources share one,
+since everything above it leads to everything below it. Two lines that only cross do so without touching;
+so whoever follows the lines downwards from a box comes to exactly the boxes its edges lead to. Every
+way of bundling is checked for that, and where none will do, the edges enter their target apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-#: (upper column, lower column, dashed)
-Span = tuple[int, int, bool]
+from goflow_cli.views.layers import Edge
+from goflow_cli.views.rails import Rail, arrange
 
-#: with more rails than this their order is not improved: nobody could follow it anyway
-MANY: Final = 40
+#: columns by vertex and style
+Ports = dict[tuple[int, bool], int]
+#: what leads where: upper columns to the lower ones they reach
+Reach = dict[int, set[int]]
 
 
 class Wire(NamedTuple):
@@ -32,193 +32,151 @@ class Wire(NamedTuple):
 
 class Channel(NamedTuple):
     """`height` rows; wires within them, row 0 on top (lines from above begin in row -1, the border they
-    leave); where wires are joined; the rightmost column."""
+    leave); where wires are joined; at which column each edge enters its target."""
 
     height: int
     wires: list[Wire]
     joints: list[tuple[int, int]]
-    right: int
+    entries: dict[Edge, int]
 
 
-class _Rail:
-    """A horizontal line that everything in `tops` reaches from above, `bottoms` from below."""
+def channel(
+    edges: Sequence[Edge], out: Ports, into: Ports, sides: Mapping[int, tuple[int, int]]
+) -> Channel | None:
+    """Route edges between two layers from where they leave (`out`) to where they enter (`into`).
 
-    def __init__(self, tops: Sequence[int], bottoms: Sequence[int], dashed: bool) -> None:
-        self.tops = tops
-        self.bottoms = bottoms
-        self.dashed = dashed
-        self.left = min(*tops, *bottoms)
-        self.right = max(*tops, *bottoms)
-        self.straight = self.left == self.right
-        self.row = -1
-
-    def apart(self, other: _Rail) -> bool:
-        """Whether both fit into one row."""
-        return self.right + 1 < other.left or other.right + 1 < self.left
-
-
-#: rails by those that must be above them
-Above = dict[_Rail, set[_Rail]]
+    `sides` are the first and last column in which each lower vertex can be entered. None where the
+    edges cannot be told apart in so many columns.
+    """
+    entries = {edge: into[edge[1], edge[2]] for edge in edges}
+    ways = [_routed(rails, entries) for rails in _bundled(edges, out, entries)]
+    apart = _apart(edges, out, sides)
+    if apart is not None:
+        ways.append(_routed(*apart))
+    return min((way for way in ways if way is not None), key=_cost, default=None)
 
 
-def channel(spans: Sequence[Span]) -> Channel:
-    """Route edges between two layers. Columns must differ between vertices of the same layer."""
-    rails = [_Rail(*rail) for rail in _bundled(spans)]
-    above = _constraints(rails)
-    turns = _without_cycles(rails, above)
+def _cost(way: Channel) -> int:
+    """How much there is to follow: rows, and lines that pass over others."""
+    levels = [wire for wire in way.wires if wire.y1 == wire.y2]
+    drops = [wire for wire in way.wires if wire.y1 != wire.y2]
+    crossed = sum(
+        level.x1 < drop.x1 < level.x2 and drop.y1 < level.y1 < drop.y2
+        for level in levels
+        for drop in drops
+    )
+    return 2 * way.height + crossed + len(way.wires)
+
+
+def _routed(rails: list[Rail], entries: dict[Edge, int]) -> Channel | None:
+    """The rails in their rows, joined by vertical lines; None where that reads as other edges."""
+    wanted: Reach = {}
+    for rail in rails:
+        for x in rail.tops:
+            wanted.setdefault(x, set()).update(rail.bottoms)
+    turns = arrange(rails)
+    if any(_reached(x, rails, turns) != bottoms for x, bottoms in wanted.items()):
+        return None
+    # one row for the arrowheads; a dashed line needs one more to be seen as such
+    height = max(rail.row for rail in rails) + 2 + any(rail.dashed for rail in rails)
     routed = [rail for rail in rails if not rail.straight]
-    if len(routed) <= MANY:
-        _prefer_fewer_crossings(routed, above)
-    height = _place(routed, above) + 1
     wires = [Wire(r.left, r.row, r.right, r.row, r.dashed) for r in routed]
     wires += _verticals(rails, height, turns)
-    joints = [(x, rail.row) for rail in routed for x in (*rail.tops, *rail.bottoms)]
-    return Channel(height, wires, joints, max((wire.x2 for wire in wires), default=0))
+    joints = [(x, rail.row) for rail in routed for x in rail.tops | rail.bottoms]
+    return Channel(height, wires, joints, entries)
 
 
-def _bundled(spans: Sequence[Span]) -> Iterator[tuple[list[int], list[int], bool]]:
-    """Complete bundles: every top leads to every bottom."""
+def _bundled(edges: Sequence[Edge], out: Ports, entries: dict[Edge, int]) -> Iterator[list[Rail]]:
+    """Ways to bundle: targets with the same sources; sources with the same targets; the former, but
+    with a rail of its own for each source that leads elsewhere too."""
+    ways: tuple[list[Rail], list[Rail], list[Rail]] = ([], [], [])
     for dashed in (False, True):
-        tops: dict[int, list[int]] = {}
-        bottoms: dict[int, list[int]] = {}
-        for top, bottom, of in dict.fromkeys(spans):
-            if of == dashed:
-                bottoms.setdefault(top, []).append(bottom)
-                tops.setdefault(bottom, []).append(top)
-        by_tops = _grouped(tops)
-        by_bottoms = _grouped(bottoms)
-        if len(by_tops) <= len(by_bottoms):
-            yield from ((list(key), group, dashed) for key, group in by_tops.items())
-        else:
-            yield from ((group, list(key), dashed) for key, group in by_bottoms.items())
+        tops: dict[int, set[int]] = {}
+        bottoms: dict[int, set[int]] = {}
+        for edge in edges:
+            if edge[2] == dashed:
+                bottoms.setdefault(out[edge[0], dashed], set()).add(entries[edge])
+                tops.setdefault(entries[edge], set()).add(out[edge[0], dashed])
+        for sources, targets in _grouped(tops).items():
+            ways[0].append(Rail(sources, targets, dashed))
+            several = [x for x in sources if len(bottoms[x]) > len(targets)]
+            ways[2].extend(Rail([x], targets, dashed) for x in several)
+            if len(several) < len(sources):
+                ways[2].append(Rail(sources.difference(several), targets, dashed))
+        for targets, sources in _grouped(bottoms).items():
+            ways[1].append(Rail(sources, targets, dashed))
+    yield from ways
 
 
-def _grouped(ends: dict[int, list[int]]) -> dict[tuple[int, ...], list[int]]:
-    groups: dict[tuple[int, ...], list[int]] = {}
+def _grouped(ends: dict[int, set[int]]) -> dict[frozenset[int], frozenset[int]]:
+    """Those with the same others, by these others."""
+    groups: dict[frozenset[int], frozenset[int]] = {}
     for one, others in ends.items():
-        groups.setdefault(tuple(sorted(others)), []).append(one)
+        key = frozenset(others)
+        groups[key] = groups.get(key, frozenset()) | {one}
     return groups
 
 
-def _constraints(rails: Sequence[_Rail]) -> Above:
-    """Where a line that ends on a rail stands above one that starts on another, the first is higher."""
-    above: Above = {rail: set() for rail in rails}
-    tops: dict[int, list[_Rail]] = {}
-    for rail in rails:
-        for x in rail.tops:
-            tops.setdefault(x, []).append(rail)
-    for rail in rails:
-        for x in rail.bottoms:
-            if not rail.straight:
-                above[rail].update(other for other in tops.get(x, ()) if other is not rail)
-    return above
+def _apart(
+    edges: Sequence[Edge], out: Ports, sides: Mapping[int, tuple[int, int]]
+) -> tuple[list[Rail], dict[Edge, int]] | None:
+    """A column of its own in each target for every source that has other targets too; those that have
+    none share one."""
+    count: dict[tuple[int, bool], int] = {}
+    for upper, _, dashed in edges:
+        count[upper, dashed] = count.get((upper, dashed), 0) + 1
+    groups: dict[int, dict[tuple[int | None, bool], list[Edge]]] = {}
+    for edge in edges:
+        upper, lower, dashed = edge
+        one = upper if count[upper, dashed] > 1 else None
+        groups.setdefault(lower, {}).setdefault((one, dashed), []).append(edge)
+    rails: list[Rail] = []
+    entries: dict[Edge, int] = {}
+    for lower, of in groups.items():
+        first, last = sides[lower]
+        gap = 2 if 2 * len(of) - 1 <= last - first + 1 else 1
+        x = (first + last + 1 - gap * (len(of) - 1)) // 2
+        if x < first or x + gap * (len(of) - 1) > last:
+            return None
+        means = {
+            key: sum(out[upper, dashed] for upper, _, dashed in group) / len(group)
+            for key, group in of.items()
+        }
+        for key in sorted(of, key=means.__getitem__):
+            rails.append(Rail((out[e[0], e[2]] for e in of[key]), [x], of[key][0][2]))
+            entries |= dict.fromkeys(of[key], x)
+            x += gap
+    return rails, entries
 
 
-def _without_cycles(rails: list[_Rail], above: Above) -> set[int]:
-    """Split rails until the constraints can be met; the columns where split ones turn."""
-    turns: set[int] = set()
-    used = {x for rail in rails for x in (*rail.tops, *rail.bottoms)}
-    while (cycle := _cycle(above)) is not None:
-        rail = min(cycle, key=lambda each: each.right - each.left)
-        column = _free_column(rail, used)
-        used.add(column)
-        turns.add(column)
-        first = _Rail(rail.tops, [column], rail.dashed)
-        second = _Rail([column], rail.bottoms, rail.dashed)
-        rails.remove(rail)
-        rails += [first, second]
-        above[second] = above.pop(rail) | {first}
-        above[first] = set()
-        for others in above.values():
-            if rail in others:
-                others.remove(rail)
-                others.add(first)
-    return turns
+def _reached(top: int, rails: Sequence[Rail], turns: set[int]) -> set[int]:
+    """The lower columns at which somebody arrives who follows the lines down from an upper one.
 
-
-def _cycle(above: Above) -> list[_Rail] | None:
-    """Rails each of which must be above itself, if there are any."""
-    done: set[_Rail] = set()
-    for start in above:
-        path: list[_Rail] = []
-        stack = [(start, iter(above[start]))] if start not in done else []
-        while stack:
-            rail, rest = stack[-1]
-            if not path or path[-1] is not rail:
-                path.append(rail)
-            following = next((other for other in rest if other not in done), None)
-            if following is None:
-                stack.pop()
-                path.pop()
-                done.add(rail)
-            elif following in path:
-                return path[path.index(following) :]
-            else:
-                stack.append((following, iter(above[following])))
-    return None
-
-
-def _free_column(rail: _Rail, used: set[int]) -> int:
-    middle = (rail.left + rail.right) // 2
-    for distance in range(len(used) + middle + 1):
-        for x in (middle - distance, middle + distance):
-            if x >= 0 and x not in used:
-                return x
-    return max(used) + 1
-
-
-def _prefer_fewer_crossings(rails: Sequence[_Rail], above: Above) -> None:
-    """Of two overlapping rails put that one higher which then crosses fewer lines, where one may."""
-    wishes = []
-    for i, rail in enumerate(rails):
-        for other in rails[i + 1 :]:
-            if not rail.apart(other):
-                gain = _crossings(other, rail) - _crossings(rail, other)
-                if gain:
-                    wishes.append((abs(gain), (rail, other) if gain > 0 else (other, rail)))
-    for _, (upper, lower) in sorted(wishes, key=lambda wish: -wish[0]):
-        if not _reaches(above, upper, lower):
-            above[lower].add(upper)
-
-
-def _crossings(upper: _Rail, lower: _Rail) -> int:
-    down = sum(lower.left < x < lower.right and x not in lower.bottoms for x in upper.bottoms)
-    return down + sum(upper.left < x < upper.right and x not in upper.tops for x in lower.tops)
-
-
-def _reaches(above: Above, rail: _Rail, goal: _Rail) -> bool:
-    """Whether `goal` must be above `rail` already."""
-    seen: set[_Rail] = set()
-    stack = [rail]
+    Down a column one passes every rail that is joined to it; from a rail one can go down every column
+    that is joined to it and continues.
+    """
+    found: set[int] = set()
+    seen: set[tuple[int, int, bool]] = set()
+    stack = [
+        (top, -1, False)
+    ]  # a column, the row one comes from, whether its line leads to a target
     while stack:
-        for other in above[stack.pop()]:
-            if other is goal:
-                return True
-            if other not in seen:
-                seen.add(other)
-                stack.append(other)
-    return False
+        state = x, row, lower = stack.pop()
+        if state in seen:
+            continue
+        seen.add(state)
+        lower = lower or any(rail.straight and x in rail.tops for rail in rails)
+        if lower:
+            found.add(x)
+        for rail in rails:
+            joined = x in rail.tops if not state[2] else False
+            if rail.row > row and (joined or (lower and x in rail.bottoms)):
+                stack += [(y, rail.row, False) for y in rail.tops]
+                stack += [(y, rail.row, y not in turns) for y in rail.bottoms]
+    return found
 
 
-def _place(rails: Sequence[_Rail], above: Above) -> int:
-    """Give each rail the highest row that is free; how many rows there are."""
-    rows: list[list[_Rail]] = []
-    pending = list(rails)
-    while pending:
-        waiting = set(pending)
-        for rail in [each for each in pending if not above[each] & waiting]:
-            row = max((each.row + 1 for each in above[rail]), default=0)
-            while row < len(rows) and not all(rail.apart(other) for other in rows[row]):
-                row += 1
-            if row >= len(rows):
-                rows.append([])
-            rail.row = row
-            rows[row].append(rail)
-            pending.remove(rail)
-    return len(rows)
-
-
-def _verticals(rails: Sequence[_Rail], height: int, turns: set[int]) -> Iterator[Wire]:
+def _verticals(rails: Sequence[Rail], height: int, turns: set[int]) -> Iterator[Wire]:
     """From the top to the lowest rail of each upper column, from the highest rail of each lower one."""
     ends: dict[int, tuple[int, bool]] = {}
     starts: dict[int, tuple[int, bool]] = {}

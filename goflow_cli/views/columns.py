@@ -53,8 +53,35 @@ def columns(
             _move(drawing.layers[i], offsets[i], bounds[i], at, [up, down] if both else [down])
     for i in order:
         _move(drawing.layers[i], offsets[i], bounds[i], at, [up, down], whole=True)
+    for near, steps in ((up, order), (down, reversed(order))):
+        for i in steps:
+            _straighten(drawing.layers[i], widths, n, gap, at, near)
     left = min((int(at[v]) - widths[v] // 2 for v in range(len(widths))), default=0)
     return [int(x) - left for x in at]
+
+
+def _straighten(
+    layer: Sequence[int],
+    widths: Sequence[int],
+    n: int,
+    gap: Callable[[int, int], int],
+    at: list[float],
+    near: dict[int, list[tuple[int, float]]],
+) -> None:
+    """Move a dummy right below (or above) the dummy before it, where there is room."""
+    for i, v in enumerate(layer):
+        ends = [u for u, _ in near.get(v, ()) if u >= n]
+        if v < n or len(ends) != 1:
+            continue
+        low, high = float("-inf"), float("inf")
+        if i:
+            u = layer[i - 1]
+            low = at[u] + widths[u] - widths[u] // 2 + gap(u, v)
+        if i + 1 < len(layer):
+            w = layer[i + 1]
+            high = at[w] - widths[w] // 2 - gap(v, w) - 1
+        if low <= at[ends[0]] <= high:
+            at[v] = at[ends[0]]
 
 
 def _offsets(

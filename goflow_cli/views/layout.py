@@ -8,11 +8,12 @@ gathered in one bundle; a layer is broken into several; at last the graph become
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from goflow.plan import Graph, Node, Plan
 from goflow_cli.views.block import Block, Box, Curve, Listed, shelves
-from goflow_cli.views.channel import Wire, channel
+from goflow_cli.views.channel import Ports, Wire, channel
 from goflow_cli.views.columns import columns
 from goflow_cli.views.labels import Labels
 from goflow_cli.views.layers import Edge, Layered, layered
@@ -43,8 +44,7 @@ def layout(plan: Plan, labels: Labels, room: int = ENDLESS) -> Block:
     return _Layout(labels).graph(plan.graph, "", room)
 
 
-#: columns by vertex and style; the vertices at the other ends, by vertex and style
-Ports = dict[tuple[int, bool], int]
+#: the vertices at the other ends, by vertex and style
 Ends = dict[int, dict[bool, list[int]]]
 
 
@@ -255,7 +255,10 @@ def _connected(
     middles = columns(
         drawing, widths, n, lambda u, v: GAP if u < n and v < n else BESIDE_LINE, room
     )
-    return _Drawing(blocks, drawing, widths, middles).block()
+    try:
+        return _Drawing(blocks, drawing, widths, middles).block()
+    except _Unreadable:
+        return None
 
 
 class _Drawing:
@@ -269,6 +272,7 @@ class _Drawing:
         self.lefts = [x - w // 2 for x, w in zip(middles, widths, strict=True)]
         self.widths = widths
         self.out, self.into = self._ports()
+        self.entries: dict[Edge, int] = {}
         self.tops: dict[int, int] = {}
         self.bottoms: dict[int, int] = {}
         self.floors: dict[int, int] = {}
@@ -300,10 +304,13 @@ class _Drawing:
                 whole.wires.append(Wire(x, start, x, bottom - 1, dashed))
         if not below:
             return bottom
-        routed = channel([(self.out[a, d], self.into[b, d], d) for a, b, d in below])
+        routed = channel(below, self.out, self.into, self._sides(below))
+        if routed is None:
+            raise _Unreadable
+        self.entries |= routed.entries
         whole.wire(routed.wires, routed.joints, 0, bottom)
-        whole.w = max(whole.w, routed.right + 1)
-        for x in {self.into[b, d] for _, b, d in below if b < len(self.blocks)}:
+        whole.w = max(whole.w, max(wire.x2 for wire in whole.wires) + 1)
+        for x in {x for (_, b, _), x in routed.entries.items() if b < len(self.blocks)}:
             whole.arrows.append((x, bottom + routed.height - 1))
         return bottom + routed.height
 
@@ -366,9 +373,21 @@ class _Drawing:
                     yield route, dashed
 
     def _points(self, route: list[int], dashed: bool) -> Iterator[tuple[int, int]]:
-        yield self.out[route[0], dashed], self.bottoms[route[0]]
-        yield self.out[route[0], dashed], self.floors[route[0]]
-        for v in route[1:-1]:
-            yield self.into[v, dashed], self.tops[v]
-            yield self.out[v, dashed], self.bottoms[v]
-        yield self.into[route[-1], dashed], self.tops[route[-1]]
+        """Down from each vertex to the end of its layer, and over to the next vertex."""
+        for a, b in pairwise(route):
+            x = self.out[a, dashed]
+            yield x, self.bottoms[a]
+            yield x, self.floors[a]
+            yield self.entries[a, b, dashed], self.tops[b]
+
+    def _sides(self, below: list[Edge]) -> dict[int, tuple[int, int]]:
+        """Where the lower vertices can be entered."""
+        sides = {}
+        for _, v, _ in below:
+            left, right = self.lefts[v], self.lefts[v] + self.widths[v] - 1
+            sides[v] = (left + 1, right - 1) if v < len(self.blocks) else (left, right)
+        return sides
+
+
+class _Unreadable(Exception):
+    """The edges of this drawing cannot be told apart."""

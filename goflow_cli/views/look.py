@@ -28,11 +28,11 @@ class Look(NamedTuple):
 LOOKS: Final = {
     NodeState.WAITING: Look("·", ".", DIM, "#6b7280", "#9ca3af"),
     NodeState.READY: Look("○", "o", "36", "#0e7490", "#67e8f9"),
-    NodeState.RUNNING: Look("●", ">", "1;34", "#1d4ed8", "#93c5fd"),
+    NodeState.RUNNING: Look("●", "*", "1;34", "#1d4ed8", "#93c5fd"),
     NodeState.RETRYING: Look("↻", "~", "33", "#a16207", "#fde047"),
     NodeState.SUCCEEDED: Look("✓", "+", "32", "#15803d", "#86efac"),
     NodeState.FAILED: Look("✗", "x", "1;31", "#b91c1c", "#fca5a5"),
-    NodeState.SKIPPED: Look("⊘", "-", DIM, "#6b7280", "#9ca3af"),
+    NodeState.SKIPPED: Look("⊘", "/", DIM, "#6b7280", "#9ca3af"),
     NodeState.STOPPED: Look("■", "#", "35", "#7e22ce", "#d8b4fe"),
 }
 
