@@ -86,9 +86,8 @@ def _row(row: Row, now: float, tries: list[Attempt]) -> list[str]:
     ended = row.finished or (now if row.state in ("running", "retrying") else None)
     took = "" if row.started is None or ended is None else duration(ended - row.started)
     count = max(len(tries), row.attempt)
-    error = row.error or next((a.error for a in reversed(tries) if a.error), None) or ""
     tried = str(count) if count > 1 or row.attempt else ""
-    return [row.path, row.state.value, tried, moment(row.started), took, error]
+    return [row.path, row.state.value, tried, moment(row.started), took, row.error or ""]
 
 
 def _printable(text: str) -> str:
