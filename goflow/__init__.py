@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from goflow.backend import Run
+    from goflow.client import AsyncClient, Client
     from goflow.dag import Dag
     from goflow.errors import (
         BackendError,
@@ -21,15 +22,19 @@ if TYPE_CHECKING:
         UnknownRun,
     )
     from goflow.payload import Payload
+    from goflow.service import FlowService
     from goflow.workflow import Context, Workflow, current_context, flow
 
 __all__ = [
+    "AsyncClient",
     "BackendError",
+    "Client",
     "Conflict",
     "Context",
     "ContextError",
     "Dag",
     "DefinitionError",
+    "FlowService",
     "GoflowError",
     "NodeFailed",
     "Payload",
@@ -47,6 +52,9 @@ __all__ = [
 #: where each public name lives; imported on first use, so that a flow file that needs only the
 #: decorator does not load the client or the service
 _HOMES = {
+    "AsyncClient": "goflow.client",
+    "Client": "goflow.client",
+    "FlowService": "goflow.service",
     "Run": "goflow.backend",
     "Dag": "goflow.dag",
     "Payload": "goflow.payload",
