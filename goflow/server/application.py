@@ -1,0 +1,100 @@
+"""The application: routes, the door in front of them, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from goflow.backend import Backend
+from goflow.server import events, metrics, openapi, reading
+from goflow.server.errors import HANDLERS
+from goflow.server.guard import Guard
+from goflow.server.health import healthz
+from goflow.server.security import Hosts, check_origin
+from goflow.server.service import Service
+from goflow.server.start import start
+
+if TYPE_CHECKING:
+    from goflow.config import Config
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+_RUN: Final = "/flow/{flow}/request/{id}"
+
+
+def app(backend: str | Backend, config: Config, *, bound: str | None = None) -> Starlette:
+    """The HTTP API and dashboard as an ASGI application.
+
+    `backend` is a name or URL, which it opens (and closes) itself, several times over; or an open Backend,
+    for which calls then queue up one after the other. `bound` is the address it is served at
+    (`serve.host`); from there come the Host headers it takes for its own.
+
+    >>> app("local", load_config())  # doctest: +SKIP
+    """
+    serving = Service(backend, config, config.serve.read_secret())
+
+    @asynccontextmanager
+    async def lifespan(application: Starlette) -> AsyncIterator[None]:
+        yield
+        serving.hub.close()
+        await serving.lanes.close()
+
+    application = Starlette(
+        routes=_routes(), exception_handlers=HANDLERS, lifespan=lifespan, middleware=[]
+    )
+    application.router.redirect_slashes = False
+    application.state.service = serving
+    hosts = Hosts(bound or config.serve.host, config.serve.allowed_hosts)
+    application.add_middleware(Guard, serving=serving, hosts=hosts)
+    return application
+
+
+def _routes() -> list[BaseRoute]:
+    from goflow.server.pages import routes as pages
+
+    return [
+        _get("/healthz", healthz),
+        _get("/metrics", metrics.metrics),
+        _get("/openapi.json", openapi.document),
+        _get("/flows", reading.flows),
+        _get("/workers", reading.workers),
+        _start(),
+        _get("/flow/{flow}/definition", reading.definition),
+        _get("/flow/{flow}/request", reading.runs),
+        _get(_RUN, reading.run),
+        _get(f"{_RUN}/result", reading.result),
+        _get(f"{_RUN}/events", events.events),
+        _get(f"{_RUN}/logs", reading.logs),
+        _get(f"{_RUN}/node", reading.node),
+        _get(f"{_RUN}/payload", reading.payload),
+        *(_post(f"{_RUN}/{action}", reading.control) for action in ("pause", "resume", "stop")),
+        _post(f"{_RUN}/retry", reading.retry),
+        *pages(),
+    ]
+
+
+def _get(path: str, endpoint: Endpoint) -> Route:
+    return Route(path, endpoint, methods=["GET"])
+
+
+def _post(path: str, endpoint: Endpoint) -> Route:
+    return Route(path, endpoint, methods=["POST"])
+
+
+def _start() -> Route:
+    """Not HEAD, which Starlette adds to every GET: it would start a run."""
+
+    async def start_run(request: Request) -> Response:
+        check_origin(request.headers)
+        return await start(request)
+
+    route = Route("/flow/{flow}", start_run, methods=["GET", "POST"])
+    assert route.methods is not None
+    route.methods.discard("HEAD")
+    return route

@@ -1,0 +1,81 @@
+"""What a client may take: body size and time, enforced while bytes stream in and out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from starlette.types import Message, Receive, Scope, Send
+
+from goflow.server.errors import HttpError
+
+#: seconds a client may be silent in the middle of a body, or not take what it asked for
+IDLE: Final = 15.0
+#: a body must come at this many bytes/s on average, once the first IDLE seconds are over
+SLOWEST: Final = 1000
+
+
+class TooSlow(Exception):
+    """The client does not take its answer; the connection is cut."""
+
+
+def content_length(scope: Scope) -> int | None:
+    """The declared length of the body; None where it comes in chunks."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() and len(value) < 19 else None
+    return None
+
+
+def limited_body(scope: Scope, receive: Receive, most: int, idle: float = IDLE) -> Receive:
+    """`receive` with a limit: raises HttpError 413 as soon as a body is too large, 408 if too slow."""
+    length = content_length(scope)
+    loop = asyncio.get_running_loop()
+    got, began, over = 0, loop.time(), False
+
+    async def receive_within() -> Message:
+        nonlocal got, over
+        if over:  # what comes now is the end of the connection, whenever that is
+            return await receive()
+        if length is not None and length > most:
+            raise _too_large(most)
+        try:
+            async with asyncio.timeout(idle):
+                message = await receive()
+        except TimeoutError:
+            raise _too_slow() from None
+        if message["type"] == "http.disconnect":
+            over = True
+            return message
+        got += len(message.get("body", b""))
+        over = not message.get("more_body", False)
+        if got > most:
+            raise _too_large(most)
+        if not over and (loop.time() - began - idle) * SLOWEST > got:
+            raise _too_slow()
+        return message
+
+    return receive_within
+
+
+def bounded_send(send: Send, idle: float = IDLE) -> Send:
+    """`send` that raises TooSlow where the client does not take its answer."""
+
+    async def send_within(message: Message) -> None:
+        try:
+            async with asyncio.timeout(idle):
+                await send(message)
+        except TimeoutError:
+            raise TooSlow from None
+
+    return send_within
+
+
+def _too_large(most: int) -> HttpError:
+    message = f"the body is larger than {most} bytes (serve.max_body, payload.max_size)"
+    return HttpError(413, "too_large", message, {"Connection": "close"})
+
+
+def _too_slow() -> HttpError:
+    message = "the body came too slowly"
+    return HttpError(408, "too_slow", message, {"Connection": "close"})

@@ -1,0 +1,109 @@
+"""Uvicorn's HTTP protocol with limits on what comes before a request is whole.
+
+A client that sends its headers one byte a minute, or without end, never gets as far as an application;
+it is cut off here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from http import HTTPStatus
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+#: bytes that request line and headers may have together, and seconds they may take
+MOST_HEADER: Final = 32_768
+HEADER_SECONDS: Final = 10.0
+#: how many header lines there may be
+MOST_LINES: Final = 100
+
+
+class Guarded(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._in_headers = True
+        self._header_bytes = 0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock."""
+        super().connection_made(transport)
+        self._start_clock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what belongs to headers; the parser does the rest."""
+        if self._in_headers:
+            if self._deadline is None:
+                self._start_clock()
+            self._header_bytes += len(data)
+        try:
+            super().data_received(data)
+        except Exception:  # noqa: BLE001 - a target that only a broken or hostile client sends
+            self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", "this is no HTTP request")
+            return
+        if self._in_headers and self._header_bytes > MOST_HEADER:
+            self._refuse_header()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._in_headers = True
+
+    def on_headers_complete(self) -> None:
+        """Its headers are whole: from now on the application watches the time."""
+        self._in_headers = False
+        self._header_bytes = 0
+        self._stop_clock()
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > MOST_HEADER or len(self.headers) > MOST_LINES:
+            self._refuse_header()
+            return
+        self.scope["goflow.abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Between requests an idle connection is uvicorn's keep-alive timer's."""
+        super().on_message_complete()
+        self._in_headers = True
+
+    def _start_clock(self) -> None:
+        self._deadline = self.loop.call_later(HEADER_SECONDS, self._too_late)
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_late(self) -> None:
+        if self._header_bytes:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "too_slow", "the headers came too slowly")
+        else:
+            self.transport.abort()
+
+    def _refuse_header(self) -> None:
+        self._refuse(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "headers_too_large",
+            f"request line and headers: expected at most {MOST_HEADER} bytes and {MOST_LINES} lines",
+        )
+
+    def _refuse(self, status: HTTPStatus, code: str, message: str) -> None:
+        if self.transport.is_closing():
+            return
+        body = json.dumps({"error": {"code": code, "message": message}}).encode()
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+            f"x-content-type-options: nosniff\r\ncontent-length: {len(body)}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()

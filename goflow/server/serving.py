@@ -1,0 +1,142 @@
+"""Serving the application with uvicorn: the bind, the signals, the end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+
+from goflow.backend import Backend, load_backend
+from goflow.config import Config
+from goflow.errors import ConfigError
+from goflow.server.application import app
+from goflow.server.protocol import Guarded
+from goflow.server.security import is_loopback
+from goflow.server.service import Service
+
+#: seconds that requests which wait for a result still get once the server drains; then they are
+#: answered 202
+PATIENCE: Final = 5.0
+
+
+def check_bind(config: Config) -> None:
+    """Refuse to be reached from elsewhere without a secret. Raises ConfigError."""
+    host = config.serve.host
+    if not is_loopback(host) and not config.serve.read_secret():
+        raise ConfigError(
+            f"refusing to serve at {host}, which others can reach, without a secret: set"
+            " GOFLOW_SERVE_SECRET (or serve.secret_file), or serve at 127.0.0.1"
+        )
+
+
+def serve(
+    config: Config,
+    backend: str | Backend | None = None,
+    *,
+    started: Callable[[Server, str], None] = lambda server, url: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT (or `Server.drain`); what is under way is answered first.
+
+    `started` is called with the server and its URL once it listens. Signals are handled only in the main
+    thread. Raises ConfigError for an address that cannot be served at.
+    """
+    check_bind(config)
+    if backend is None:  # a store that cannot be opened is told now, not with the first request
+        load_backend(config.backend, config).close()
+    listening = _listen(config)
+    application = app(config.backend if backend is None else backend, config)
+    port = listening.getsockname()[1]
+    host = config.serve.host
+    shown = f"[{host}]" if ":" in host else host
+    server = Server(application, config)
+    with contextlib.closing(listening):
+        server.when_started = lambda: started(server, f"http://{shown}:{port}")
+        server.run(sockets=[listening])
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which lets waiting requests and event streams go when it drains."""
+
+    def __init__(self, application: Starlette, config: Config) -> None:
+        self._serving: Service = application.state.service
+        self.when_started: Callable[[], None] = lambda: None
+        super().__init__(
+            uvicorn.Config(
+                application,
+                http=Guarded,
+                ws="none",
+                lifespan="on",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=int(PATIENCE) + 5,
+            )
+        )
+
+    def drain(self) -> None:
+        """End soon; safe from a signal handler and from other threads."""
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say so."""
+        await super().startup(sockets)
+        self.when_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nothing more, answer what is under way, end."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        self._serving.hub.drain()
+        later = loop.call_later(PATIENCE, self._serving.hub.close)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            later.cancel()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT drain, a second one ends at once; nobody gets them again afterwards."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            self.force_exit = self.should_exit
+            self.should_exit = True
+
+        try:
+            before = [signal.signal(number, handle) for number in numbers]
+        except ValueError:  # not the main thread: whoever owns it calls `drain`
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, former in zip(numbers, before, strict=True):
+                signal.signal(number, former)
+
+
+def _listen(config: Config) -> socket.socket:
+    host, port = config.serve.host, config.serve.port
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(2048)
+        listening.set_inheritable(False)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(
+            f"cannot serve at {host}:{port}: {reason}; another --port, or 0 for any free one"
+        ) from None
+    return listening

@@ -1,0 +1,182 @@
+"""The worker beside `goflow serve`: another process, so that user code never runs in the server.
+
+`python -m goflow_cli.beside` reads its orders as one line of JSON from stdin and works until SIGTERM, or until
+stdin ends: that happens however its server ends. A `Keeper` in the server's process starts it, starts it
+again when it dies or (with `reload`) when a flow file changes, and drains it.
+"""
+
+# ruff: noqa: PTH100, PTH118, PTH207
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from goflow.config import Config, Serve
+from goflow_cli.exit_codes import USAGE
+from goflow_cli.session import note
+
+#: seconds between two looks at the flow files, and before a worker that died is started again
+_PACE: Final = 0.5
+_PAUSE: Final = 2.0
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    """What to work on: flow files, or the configuration's where none are named. With `take_tasks` False
+    it only registers them."""
+
+    config: Config
+    files: tuple[str, ...] = ()
+    take_tasks: bool = True
+
+
+class Keeper:
+    """The worker process of a server, and the thread that looks after it.
+
+    `failed` is called when its flows cannot be loaded and nobody watches for changes.
+    """
+
+    def __init__(self, orders: Orders, *, reload: bool, failed: Callable[[], None]) -> None:
+        # the secret is the server's alone
+        config = msgspec.structs.replace(orders.config, serve=Serve())
+        self._orders = msgspec.structs.replace(orders, config=config)
+        self._reload = reload
+        self._failed = failed
+        self._ending = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._keep, name="goflow-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Start the worker."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Drain it: running tasks get `worker.grace` seconds. Blocks."""
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._drain()
+
+    def _keep(self) -> None:
+        seen = dict(self._times())
+        process = self._spawn()
+        while not self._ending.wait(_PACE):
+            if self._reload:
+                now = dict(self._times())
+                if now != seen:
+                    seen = now
+                    note("goflow serve: flow files changed, starting the worker anew")
+                    self._drain()
+                    process = self._spawn()
+                    continue
+            code = process.poll()
+            if code is None or (code == 0 and not self._orders.take_tasks):
+                continue
+            if code == USAGE:
+                if not self._reload:
+                    self._failed()
+                    return
+            else:
+                note(f"goflow serve: the worker ended ({_reason(code)}), starting it again")
+                if self._ending.wait(_PAUSE):
+                    return
+                process = self._spawn()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        """In a session of its own: Ctrl-C in a terminal reaches the server alone, which drains it in
+        its turn."""
+        self._process = process = subprocess.Popen(
+            [sys.executable, "-m", "goflow_cli.beside"],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):
+            process.stdin.write(msgspec.json.encode(self._orders) + b"\n")
+            process.stdin.flush()
+        return process
+
+    def _drain(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(self._orders.config.worker.grace + 10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdin is not None:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+
+    def _times(self) -> Iterator[tuple[str, int]]:
+        """When the flow files, and what lies beside them, were changed last."""
+        from glob import glob
+
+        config = self._orders.config
+        files = list(self._orders.files)
+        if not files:
+            for pattern in config.flows:
+                files += glob(os.path.join(config.base, pattern), recursive=True)
+        folders = sorted({os.path.dirname(os.path.abspath(file)) for file in files})
+        for folder in folders:
+            for entry in os.scandir(folder):
+                if entry.name.endswith(".py"):
+                    with suppress(FileNotFoundError):
+                        yield entry.path, entry.stat().st_mtime_ns
+
+
+def _reason(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+
+
+def main() -> int:
+    """Work as the orders say."""
+    from goflow_cli.main import answer
+
+    orders = msgspec.json.decode(sys.stdin.buffer.readline(), type=Orders)
+    return answer(lambda: _work(orders), debug=False)
+
+
+def _work(orders: Orders) -> None:
+    from goflow.backend import load_backend
+    from goflow.errors import GoflowError
+    from goflow.host import register, serve_flows
+    from goflow.loader import load_all, load_files
+    from goflow_cli.commands.worker import WorkerLog
+
+    config = orders.config
+    store = load_backend(config.backend, config)  # before flow files change sys.path
+    if orders.files:
+        flows = load_files(orders.files)
+    else:
+        flows = load_all(config.flows, config.base)
+    if not flows:
+        raise GoflowError("no flows to work on: give flow files, or name them in goflow.toml")
+    if not orders.take_tasks:
+        for flow in flows.values():
+            register(store, flow)
+        return
+    threading.Thread(target=_end_with_server, daemon=True).start()
+    serve_flows(store, list(flows.values()), config, observer=WorkerLog())
+
+
+def _end_with_server() -> None:
+    """Drain when the server has gone without a word."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""`goflow serve`: the HTTP API and the dashboard, with a worker beside it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from goflow_cli.exit_codes import DONE, USAGE
+from goflow_cli.session import Session, backend_option, note
+
+if TYPE_CHECKING:
+    from goflow.server.serving import Server
+
+
+@click.command()
+@click.argument("files", metavar="[FILE]...", nargs=-1)
+@click.option("--port", metavar="N", type=int, help="0 takes any free one (goflow.toml: 8080).")
+@click.option("--host", metavar="H", help="Others than 127.0.0.1 need a secret.")
+@click.option("--no-worker", is_flag=True, help="Only serve; workers run elsewhere.")
+@click.option("--reload", is_flag=True, help="Start the worker anew when a flow file changes.")
+@backend_option
+def serve(
+    files: tuple[str, ...],
+    port: int | None,
+    host: str | None,
+    no_worker: bool,
+    reload: bool,
+    backend: str | None,
+) -> int:
+    """Serve the HTTP API and the dashboard, and work on the flows in FILEs (else goflow.toml's).
+
+    The worker is a process of its own. SIGTERM or Ctrl-C drains both: what is under way is answered
+    first.
+    """
+    from goflow.server.serving import serve as serve_http
+    from goflow_cli.beside import Keeper, Orders
+
+    start = files[0] if files else None
+    config = Session(start, backend, serve__port=port, serve__host=host).config
+    named = tuple(os.path.abspath(file) for file in files)  # noqa: PTH100
+    orders = Orders(config=config, files=named, take_tasks=not no_worker)
+    keeper: Keeper | None = None
+    failed = False
+
+    def started(server: Server, url: str) -> None:
+        nonlocal keeper
+
+        def fail() -> None:
+            nonlocal failed
+            failed = True
+            server.drain()
+
+        note(f"goflow serve: {url} (Ctrl-C drains)")
+        if named or config.flows:
+            keeper = Keeper(orders, reload=reload, failed=fail)
+            keeper.start()
+        elif not no_worker:
+            note("goflow serve: no flow files, so no worker: name some, or start `goflow worker`")
+
+    try:
+        serve_http(config, started=started)
+    finally:
+        if keeper is not None:
+            keeper.end()
+    note("goflow serve: drained")
+    return USAGE if failed else DONE
