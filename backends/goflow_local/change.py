@@ -7,6 +7,7 @@ when as many have arrived as it expects, a branch closes when all its scopes hav
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -46,6 +47,7 @@ _ADD_START = (
 )
 _ADD_ARRIVAL = "INSERT OR IGNORE INTO arrival VALUES (?, ?, ?, ?, ?, ?, ?)"
 _ENQUEUE = "INSERT OR IGNORE INTO queue VALUES (?, ?, ?)"
+_QUEUED = "SELECT 1 FROM queue WHERE lane = ? LIMIT 1"
 _READ_ITEMS = (
     "SELECT pos, prefix, starts FROM item WHERE node = ? AND pos >= ? ORDER BY pos LIMIT ?"
 )
@@ -191,6 +193,8 @@ class Change:
             room -= len(bite)
             if len(bite) == _BITE:
                 self._write_starts()
+                self.connection.executemany(_ENQUEUE, self._queue)
+                self._queue.clear()
         spot.released = released
 
     def settle_nodes(self) -> None:
@@ -258,15 +262,32 @@ class Change:
         if self._starts:
             self.connection.executemany(_ADD_START, self._starts)
             self._starts.clear()
+
+    def write_queue(self) -> None:
+        """Write what this transaction has queued, before anybody reads the queue."""
+        self.settle_nodes()
         if self._queue:
             self.connection.executemany(_ENQUEUE, self._queue)
             self._queue.clear()
+
+    def hand_over(self, lanes: Sequence[int], limit: int) -> list[tuple[int, int, int]]:
+        """Some of what this transaction has queued in lanes that are empty but for that: whoever
+        claims in the same transaction can have it without a detour over the table."""
+        self.settle_nodes()
+        if not self._queue or any(self.execute(_QUEUED, (lane,)).fetchone() for lane in lanes):
+            return []
+        first: list[tuple[int, int, int]] = []
+        rest: list[tuple[int, int, int]] = []
+        for entry in self._queue:
+            (first if entry[0] in lanes and len(first) < limit else rest).append(entry)
+        self._queue = rest
+        return first
 
     # -- the end ----------------------------------------------------------------------------------
 
     def finish(self) -> list[int]:
         """Write what is left; the ports of all that must be woken after the commit."""
-        self.settle_nodes()
+        self.write_queue()
         touched, altered = [], []
         topics = set()
         for key, run in self._runs.items():

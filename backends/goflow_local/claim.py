@@ -31,12 +31,16 @@ HEAVY: Final = 4_000_000
 #: requests kept in memory, for what every task of a run repeats
 _REQUESTS: Final = 1000
 
+_COLUMNS = (
+    "n.run, n.path, n.state, n.attempt, n.lost, n.round, n.arrived, n.scope,"
+    " CASE WHEN n.rescue THEN n.failure END, n.width, i.media, i.data"
+)
+_ITEM = " LEFT JOIN item i ON i.node = n.scope AND i.pos = n.pos"
 _READ_QUEUE = (
-    "SELECT q.at, q.node, n.run, n.path, n.state, n.attempt, n.lost, n.round, n.arrived, n.scope,"
-    " CASE WHEN n.rescue THEN n.failure END, n.width, i.media, i.data FROM queue q LEFT JOIN node n ON n.id = q.node"
-    " LEFT JOIN item i ON i.node = n.scope AND i.pos = n.pos"
+    f"SELECT q.at, q.node, {_COLUMNS} FROM queue q LEFT JOIN node n ON n.id = q.node {_ITEM}"
     " WHERE q.lane = ? ORDER BY q.at, q.node LIMIT ?"
 )
+_READ_FRESH = f"SELECT ?, n.id, {_COLUMNS} FROM node n {_ITEM} WHERE n.id = ?"
 _DEQUEUE = "DELETE FROM queue WHERE lane = ? AND at = ? AND node = ?"
 _HOLD = (
     "UPDATE node SET state = 2, token = ?, worker = ?, attempt = ?, ran = ?, doomed = 0,"
@@ -77,14 +81,15 @@ def claim(change: Change, ask: Ask) -> list[Claim]:
     """Up to `ask.limit` of the tasks that have waited longest, now held by the worker."""
     if ask.limit <= 0:
         return []
-    change.settle_nodes()
     lanes = _lanes(change.connection, change.store, ask)
-    taken: list[tuple[RunRow, Any]] = []
+    taken: dict[int, tuple[RunRow, Any]] = {}
+    _take(change, taken, _fresh(change, lanes, ask.limit))
+    change.write_queue()
     while len(taken) < ask.limit:
         found = _oldest(change, lanes, ask.limit - len(taken))
         if not found:
             break
-        taken += [pair for pair in (_take(change, lane, row) for lane, row in found) if pair]
+        _take(change, taken, found)
         # whatever was found has left its lane, taken or not
         change.connection.executemany(_DEQUEUE, [(lane, row[0], row[1]) for lane, row in found])
     if ask.run_id:
@@ -92,7 +97,7 @@ def claim(change: Change, ask: Ask) -> list[Claim]:
             change.balance.pop(lane, None)  # nobody else could take what its owner leaves
     claims = []
     held = []
-    for run, row in taken:
+    for run, row in taken.values():
         _begin(change, run)
         token, attempt = run.next(), row[5] or 1
         held.append((token, ask.worker, attempt, run.round, change.now, row[1]))
@@ -122,6 +127,13 @@ def _lanes(connection: Connection, store: Store, ask: Ask) -> list[int]:
     return lanes
 
 
+def _fresh(change: Change, lanes: Sequence[int], limit: int) -> list[tuple[int, Any]]:
+    """Rows like those of the queue, of what the same transaction has made ready."""
+    entries = change.hand_over(lanes, limit)
+    found = change.connection.executemany(_READ_FRESH, [entry[1:] for entry in entries])
+    return [(lane, row) for (lane, *_), row in zip(entries, found, strict=True)] if entries else []
+
+
 def _oldest(change: Change, lanes: Sequence[int], limit: int) -> list[tuple[int, Any]]:
     """The rows at the head of several lanes, oldest first."""
     found = [(lane, row) for lane in lanes for row in change.execute(_READ_QUEUE, (lane, limit))]
@@ -131,17 +143,20 @@ def _oldest(change: Change, lanes: Sequence[int], limit: int) -> list[tuple[int,
     return found
 
 
-def _take(change: Change, lane: int, row: Any) -> tuple[RunRow, Any] | None:
-    """The task of a queue row, if it may start. An ended or paused run's is parked instead."""
-    if row[4] != READY:
-        return None  # of a node that a rewind or the end of its retention has removed
-    run = change.run(row[2])
-    fitting = run.lane_for(row[3])
-    if fitting != lane:
-        change.execute("INSERT OR IGNORE INTO queue VALUES (?, ?, ?)", (fitting, row[0], row[1]))
-        return None
-    change.balance[lane] = change.balance.get(lane, 0) - 1
-    return run, row
+def _take(
+    change: Change, taken: dict[int, tuple[RunRow, Any]], found: Sequence[tuple[int, Any]]
+) -> None:
+    """The tasks of queue rows, as far as they may start. An ended or paused run's are parked."""
+    for lane, row in found:
+        if row[4] != READY or row[1] in taken:
+            continue  # of a node that a rewind or the end of its retention has removed
+        run = change.run(row[2])
+        fitting = run.lane_for(row[3])
+        if fitting == lane:
+            change.balance[lane] = change.balance.get(lane, 0) - 1
+            taken[row[1]] = (run, row)
+        else:
+            change.execute("INSERT OR IGNORE INTO queue VALUES (?, ?, ?)", (fitting, *row[:2]))
 
 
 def _begin(change: Change, run: RunRow) -> None:

@@ -42,7 +42,7 @@ def doom(change: Change, run: RunRow) -> None:
 
 def unqueue(change: Change, run: RunRow, lane: int) -> list[int]:
     """Take the run's tasks out of a lane; the nodes, in the order they queued."""
-    change.settle_nodes()
+    change.write_queue()
     first, last = run.ids
     queued = change.execute(
         "SELECT at, node FROM queue WHERE lane = ? AND node BETWEEN ? AND ?", (lane, first, last)

@@ -86,6 +86,7 @@ def _restart(change: Change, run: RunRow, queued: set[int]) -> None:
 
 def _finish_if_complete(change: Change, run: RunRow) -> None:
     """A run that was stopped when its end was recorded already has nothing left but to succeed."""
+    change.write_queue()
     query = "SELECT 1 FROM queue WHERE lane = ? AND node BETWEEN ? AND ?"
     if run.result is None or change.execute(query, (run.lane, *run.ids)).fetchone():
         return
