@@ -112,6 +112,7 @@ def main(
     streams = _Streams(log.fileno(), marker)
     flows = {flow.key: flow for flow in source()}
     with suppress(EOFError, OSError):  # the supervisor is gone, or user code cut the connection
+        connection.send_bytes(encode(Results(())))  # loaded: from here on timeouts count
         _Loop(connection, flows, streams).run()
     os._exit(0)
 
@@ -126,6 +127,7 @@ class _Loop:
         self._flows = flows
         self._streams = streams
         self._made: list[Result] = []
+        self._pid = os.getpid()
 
     def run(self) -> None:
         while True:
@@ -169,6 +171,8 @@ class _Loop:
             made = step(flow, task, inputs, read=self._read, stage=self._stage)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything, SystemExit too
             failure = describe(error, task.path)
+        if os.getpid() != self._pid:
+            os._exit(1)  # a copy that the node forked and let go on: the original answers
         self._streams.end_task()
         return Result(task.token, started, time.time(), made, failure, digest)
 
@@ -199,6 +203,7 @@ class _Streams:
     def __init__(self, log: int, marker: bytes) -> None:
         self._log = log
         self._marker = marker
+        self._pipe = os.fstat(log).st_ino
         self._folder = os.getcwd()
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
@@ -220,29 +225,41 @@ class _Streams:
         try:
             sys.stdout.flush()
             sys.stderr.flush()
-            os.fstat(1)
-            os.fstat(2)
-            fine = sys.stdout is self._stdout and sys.stderr is self._stderr
+            fine = os.fstat(1).st_ino == os.fstat(2).st_ino == self._pipe
+            fine = fine and sys.stdout is self._stdout and sys.stderr is self._stderr
             fine = fine and not (self._stdout.closed or self._stderr.closed)
-            if os.getcwd() != self._folder:
-                os.chdir(self._folder)
         except (OSError, ValueError, AttributeError):
             fine = False
         if not fine:
             self._repair()
+        self._return()
         os.write(self._log, self._marker)
+
+    def _return(self) -> None:
+        """Back to the folder it started in."""
+        with suppress(FileNotFoundError):  # the node has removed the one it went to
+            if os.getcwd() == self._folder:
+                return
+        with suppress(OSError):  # it removed this one: relative paths are lost, the rest goes on
+            os.chdir(self._folder)
 
 
 def describe(error: BaseException, path: str) -> Failure:
     """An exception as words of bounded length. Survives exceptions that cannot be printed."""
     kind = type(error).__name__[:200]
     if isinstance(error, SystemExit):
-        return Failure(kind, f"the node called sys.exit({error.code!r:.100})", path)
+        code = error.code
+        return Failure(kind, f"the node called sys.exit({_text(lambda: repr(code)):.100})", path)
+    message = _text(lambda: str(error))
+    return Failure(kind, shorten(message, MAX_MESSAGE), path, _text(lambda: _traceback(error)))
+
+
+def _text(make: Callable[[], str]) -> str:
+    """What user code makes of itself, as text that any store can keep."""
     try:
-        message = str(error)
-    except BaseException as second:  # noqa: BLE001 - its __str__ is user code
-        message = f"(its text cannot be printed: {type(second).__name__})"
-    return Failure(kind, shorten(message, MAX_MESSAGE), path, _traceback(error))
+        return make().encode(errors="backslashreplace").decode()
+    except BaseException as error:  # noqa: BLE001 - its __str__ is user code
+        return f"(its text cannot be printed: {type(error).__name__})"
 
 
 def shorten(text: str, most: int) -> str:

@@ -1,8 +1,8 @@
 """The children of a worker, as its supervisor sees them: started, fed, watched, killed, replaced.
 
 Each child has three pipes: a connection for tasks and results, one for what its tasks print, and a
-lifeline that it only ever sees closing. Every batch is answered in order, so the first unanswered
-task is the one a dead child was executing.
+lifeline that it only ever sees closing. Every batch is answered in order, and a marker in what it
+prints ends each task: the first unanswered one without a marker is what a dead child was executing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from goflow import child as inside
@@ -23,6 +24,10 @@ from goflow.workflow import Flow
 
 #: how many bytes of a child's output are read at a time
 _READ: Final = 1 << 16
+#: how many reads empty a full pipe (64 KiB), whatever others go on writing into it
+_PIPEFUL: Final = 4
+#: seconds to wait for the end of a process that has closed its connection
+_LAST_BREATH: Final = 0.5
 #: seconds to wait for the marker that follows a task's output, once its result is here
 _MARKER_WAIT: Final = 2.0
 
@@ -83,6 +88,8 @@ class Child:
         #: since when the first unanswered task has been executing: epoch seconds to tell people,
         #: monotonic ones for its timeout
         self.since = self.clock = 0.0
+        #: whether it has loaded its flows: until then no timeout counts
+        self.ready = False
         #: whether nothing holds the other end of its output any more
         self.mute = False
         #: why we killed it, if we did
@@ -123,9 +130,11 @@ class Child:
         """Its next message; None when there is none to come any more."""
         try:
             message: FromChild = inside.decode_from_child(self.connection.recv_bytes())
-            return message
         except (EOFError, OSError):
             return None
+        if not self.ready:
+            self.ready, self.since, self.clock = True, time.time(), time.monotonic()
+        return message
 
     def settle(self, result: Result, echo: Echo) -> tuple[Claim, bytes]:
         """The claim a result answers, with what its task printed."""
@@ -153,21 +162,32 @@ class Child:
             echo(head, shown)
         return True
 
+    def last_words(self, echo: Echo) -> int:
+        """Read what a dead child had printed. Answers how many tasks it ended without an answer."""
+        for _ in range(_PIPEFUL):
+            if not self.drain(echo):
+                break
+        return len(self.log.finished)
+
     def kill(self, reason: str) -> None:
         """Kill it and everything it started, at once."""
         self.killed = self.killed or reason
-        for kill, target in ((os.killpg, self.pid), (os.kill, self.pid)):
-            try:
-                kill(target, signal.SIGKILL)
-                return
-            except (ProcessLookupError, PermissionError):
-                continue
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        if self.process.exitcode is None:  # else its number may be somebody else's by now
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def epitaph(self) -> str:
-        """How it ended, for people. Call it once it is dead."""
-        self.process.join(5)
+        """How it ended, for people. Call it once it is dead, or has closed its connection."""
+        patience = time.monotonic() + _LAST_BREATH
+        # not join(): it believes in a pipe that user code may have closed, and then waits for ever
+        while self.process.exitcode is None and time.monotonic() < patience:
+            time.sleep(0.002)
         code = self.process.exitcode
-        if code is None or code == 0:
+        if code is None:
+            return "its process closed its connection to the worker and was killed"
+        if code == 0:
             return "its process closed its connection to the worker and ended"
         if code > 0:
             return f"its process exited with code {code}"

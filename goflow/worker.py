@@ -315,30 +315,37 @@ class Worker:
                 break
             for result in message.results:
                 self._settle(child, result)
-        while child.drain(self._echo):
-            pass
+        ended = child.last_words(self._echo)
         for source in (child.connection, child.output, child.sentinel):
             try:
                 self._selector.unregister(source)
             except (KeyError, ValueError):
                 continue
         if child.claims:
-            task = child.claims.popleft().task
-            self._bury(child, task)
-            self._backlog.extendleft(reversed(child.claims))
-            self._hoarding = time.monotonic() + HOARD
+            claims = list(child.claims)
             child.claims.clear()
+            culprit = claims[min(ended, len(claims) - 1)]
+            if child.killed != _DOOMED or culprit.task.token in self._doomed:
+                claims.remove(culprit)
+                self._bury(child, culprit.task)
+            left = [claim for claim in claims if not self._sentenced(claim.task, child.since)]
+            self._backlog.extendleft(reversed(left))
+            self._hoarding = time.monotonic() + HOARD
         self._pool.remove(child)
+
+    def _sentenced(self, task: Task, since: float, log: bytes = b"") -> bool:
+        """Whether a task was doomed: then there is nothing left to do but to say so."""
+        verdict = self._doomed.pop(task.token, "")
+        if verdict == "stop":  # else it is lost: somebody else has it already
+            self._outcomes.append(Outcome(task, since, time.time(), stopped=True, log=log))
+        return bool(verdict)
 
     def _bury(self, child: Child, task: Task) -> None:
         """What becomes of the task a dead child was executing."""
         log, now = child.log.take(), time.time()
-        verdict = self._doomed.pop(task.token, "")
-        if verdict == "lost":
-            return  # somebody else has it already
-        if verdict == "stop":
-            self._outcomes.append(Outcome(task, child.since, now, stopped=True, log=log))
-        elif child.killed == _RELEASE:
+        if self._sentenced(task, child.since, log):
+            return
+        if child.killed == _RELEASE:
             self._outcomes.append(Outcome(task, child.since, now, released=True))
         else:
             kind = TIMED_OUT if child.killed else DIED
@@ -380,14 +387,14 @@ class Worker:
                 continue
             timeout = self._task_timeout(child)
             if child.claims[0].task.token in self._doomed:
-                child.kill("its run was stopped")
+                child.kill(_DOOMED)
             elif timeout is not None and now >= child.clock + timeout:
                 child.kill(f"timed out after {timeout:g} s")
             elif over:
                 child.kill(_RELEASE)
 
     def _task_timeout(self, child: Child) -> float | None:
-        if not child.claims or child.killed:
+        if not child.claims or child.killed or not child.ready:
             return None
         return self._pace.timeout(child.claims[0].task)
 
@@ -406,11 +413,8 @@ class Worker:
             return
         verdicts = self._backend.renew(self._id, held)
         self._doomed |= {task.token: verdict for task, verdict in verdicts}
-        mine = [c for c in self._backlog if c.task.token in self._doomed]
-        for claim in mine:
+        for claim in [c for c in self._backlog if self._sentenced(c.task, now)]:
             self._backlog.remove(claim)
-            if self._doomed.pop(claim.task.token) == "stop":
-                self._outcomes.append(Outcome(claim.task, now, now, stopped=True))
         self._enforce()
 
     # -- beginning, trouble and the end -----------------------------------------------------------
@@ -456,6 +460,7 @@ class Worker:
 
 
 _RELEASE: Final = "the worker ends"
+_DOOMED: Final = "its run was stopped, or another worker has it"
 
 
 def _key(task: Task) -> FlowKey:
