@@ -15,24 +15,10 @@ from goflow.state import NodeState
 from goflow.testing import Simulation
 from goflow.workflow import build
 from tests.properties.reference import Told
-from tests.properties.shapes import Artist, Flow, define
+from tests.properties.shapes import Flow, define
+from tests.properties.strategies import flows
 
 HANDLERS = ("~on_failure", "~finally")
-
-
-class Drawn:
-    """Dice that Hypothesis throws, so that it can shrink what falls."""
-
-    def __init__(self, draw: st.DrawFn) -> None:
-        self._draw = draw
-
-    def integer(self, low: int, high: int) -> int:
-        return self._draw(st.integers(low, high))
-
-
-@st.composite
-def flows(draw: st.DrawFn) -> Flow:
-    return Artist(Drawn(draw)).flow()
 
 
 def any_order(numbers: list[int]) -> Callable[[Sequence[str]], int]:
@@ -42,7 +28,7 @@ def any_order(numbers: list[int]) -> Callable[[Sequence[str]], int]:
 
 
 orders = st.lists(st.integers(0, 1000), min_size=1, max_size=20).map(any_order)
-thorough = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @thorough
