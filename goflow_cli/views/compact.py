@@ -37,8 +37,12 @@ def compact(
 
 
 def _chosen(overview: Overview) -> list[NodeRun]:
-    """Failed and running instances, then the rest; branches tell nothing that their nodes do not."""
-    return [node for node in overview.notable if node.width is None or node.error]
+    """Branches tell nothing that their nodes do not; handlers have a line of their own."""
+    return [
+        node
+        for node in overview.notable
+        if node.error or (node.width is None and not node.path.startswith("~"))
+    ]
 
 
 def _bar(summary: NodeSummary, columns: int, unicode: bool) -> Line:

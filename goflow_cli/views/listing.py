@@ -121,7 +121,8 @@ def _with_after(head: list[Line], after: list[str], columns: int) -> Iterator[Li
     """The label's lines with what it comes after beside it, or below where that is too narrow."""
     used = sum(width(text) for text, _ in head[-1])
     room = columns - used - GAP
-    if not after or (len(head) == 1 and room >= BESIDE):
+    longest = max(map(width, after), default=0)
+    if not after or (len(head) == 1 and room >= max(BESIDE, longest)):
         first, *others = wrap(after, room, room) if after else [""]
         yield from head[:-1]
         yield [*head[-1], (" " * GAP, ""), (first, DIM)]

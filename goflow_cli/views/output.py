@@ -8,7 +8,7 @@ from typing import Final
 from goflow_cli.views.look import DIM, Line
 from goflow_cli.views.text import clean
 
-#: characters of a line that is shown before it has ended
+#: bytes of a line that is shown before it has ended
 LONGEST: Final = 4096
 
 
@@ -16,14 +16,13 @@ class Output:
     """Collects pieces, gives back lines. A node's unfinished line waits for its end."""
 
     def __init__(self, unicode: bool = True) -> None:
-        self._open: dict[str, str] = {}
+        self._open: dict[str, bytes] = {}
         self._lines: list[Line] = []
-        self._bar = "│" if unicode else "|"
+        self._unicode = unicode
 
     def add(self, path: str, data: bytes) -> None:
         """A piece of what the node at this path printed."""
-        text = self._open.pop(path, "") + data.decode(errors="replace")
-        *lines, rest = text.split("\n")
+        *lines, rest = (self._open.pop(path, b"") + data).split(b"\n")
         while len(rest) > LONGEST:
             lines.append(rest[:LONGEST])
             rest = rest[LONGEST:]
@@ -43,13 +42,15 @@ class Output:
         lines, self._lines = self._lines, []
         return lines
 
-    def _add(self, path: str, line: str) -> None:
+    def _add(self, path: str, line: bytes) -> None:
         """What a carriage return overwrote is gone; what would steer the terminal too."""
-        shown = line.removesuffix("\r").rpartition("\r")[2].expandtabs()
+        shown = line.removesuffix(b"\r").rpartition(b"\r")[2].decode(errors="replace").expandtabs()
         shown = _STEERING.sub("", shown)
-        spans: Line = [(f"{clean(path)} {self._bar} ", DIM)]
-        spans.append(("".join(c if c.isprintable() else "�" for c in shown), ""))
-        self._lines.append(spans)
+        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+        if not self._unicode:
+            shown = shown.encode("ascii", "backslashreplace").decode()
+        bar = "│" if self._unicode else "|"
+        self._lines.append([(f"{clean(path, self._unicode)} {bar} ", DIM), (shown, "")])
 
 
 _STEERING: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")

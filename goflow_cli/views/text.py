@@ -35,10 +35,10 @@ def cut(text: str, columns: int, mark: str = "…") -> str:
     """The text in at most so many columns; `mark` stands for what was cut off."""
     if width(text) <= columns:
         return text
-    room = columns - width(mark)
-    if room < 0:
-        return mark[:columns]
-    return split(text, room)[0] + mark
+    if columns <= width(mark):
+        return mark[: max(columns, 0)]
+    kept = split(text, columns - width(mark))[0]
+    return (kept if width(kept) + width(mark) <= columns else "") + mark
 
 
 def split(text: str, columns: int) -> tuple[str, str]:
@@ -119,4 +119,7 @@ def _columns(char: str) -> int:
 
 
 def _escape(char: str) -> str:
-    return char.encode("ascii", "backslashreplace").decode() if char != " " else char
+    number = ord(char)
+    if number < 0x100:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
