@@ -218,6 +218,17 @@ class Branching(Suite):
         assert w.open(again, [], expects=1, keys=("a",))
         assert w.paths() == ["each[a]/x"]
 
+    def test_what_a_lost_attempt_staged_is_dropped_though_the_next_stages_nothing(
+        self, store: Store
+    ) -> None:
+        zombie, w = store.worker(own=True), store.worker()
+        old = self.branch(store, zombie)
+        zombie.backend.stage(old.task, scopes("each", "wx"))
+        store.vanish(zombie)
+        store.tick()
+        assert w.open(w.one("each"), scopes("each", "ab"), keys=("a", "b"))
+        assert w.paths() == ["each[a]/x", "each[b]/x"]
+
     def test_opening_twice_opens_once(self, store: Store) -> None:
         w = store.worker()
         branch = self.branch(store, w)

@@ -10,7 +10,7 @@ import pytest
 from goflow.message import Task
 from goflow.payload import JSON, Payload
 from goflow.state import NodeState, RunState
-from goflow.testing.store import Store, Worker, edge, request, success
+from goflow.testing.store import Store, Worker, edge, failure, outcome, request, success
 from goflow.testing.suite.base import Suite
 
 
@@ -89,11 +89,19 @@ class Committing(Suite):
     def test_the_same_commit_in_one_call_counts_once(self, store: Store) -> None:
         w = store.worker()
         store.submit("r")
-        once = success(w.one("a"), b"A", edge("a", "b"))
+        once = success(w.one("a"), b"A", edge("a", "b"), log=b"printed")
         accepted, claims = store.backend.commit([once, once], w.ask())
         assert accepted[0]
         assert [c.task.path for c in claims] == ["b"]
-        assert len(store.backend.attempts("r")) == 1
+        again = outcome(claims[0], failure=failure(claims[0]), retry_at=0.0, log=b"failed")
+        assert store.backend.commit([again, again])[0][0]
+        store.tick()
+        assert w.one("b").task.attempt == 2
+        assert [(a.path, a.state) for a in store.backend.attempts("r")] == [
+            ("a", "succeeded"),
+            ("b", "failed"),
+        ]
+        assert [line.data for line in store.backend.logs("r")] == [b"printed", b"failed"]
 
     def test_a_late_commit_changes_nothing(self, store: Store) -> None:
         zombie, w = store.worker(own=True), store.worker()

@@ -413,6 +413,18 @@ class Rounds(Suite):
         assert set(claims) == {"c", "join"}
         assert w.data(claims["join"]) == {"a": b"A", "b": b"B"}
 
+    def test_an_added_arrival_that_is_there_already_does_not_count(self, store: Store) -> None:
+        w = store.worker()
+        store.submit("r", "a", "b")
+        a, b = w.each("a", "b")
+        assert w.succeed(a, b"A", edge("a", "join", 2))
+        assert w.fail(b)
+        self.again(store, Rewind(arrivals=(("a", Arrival("join", "a", 2)),)))
+        b = w.one("b")
+        assert w.claim() == [], "the join still waits for b"
+        assert w.succeed(b, b"B", edge("b", "join", 2))
+        assert w.data(w.one("join")) == {"a": b"A", "b": b"B"}
+
     def test_earlier_rounds_stay_visible(self, store: Store) -> None:
         w = store.worker()
         store.submit("r")
