@@ -35,6 +35,8 @@ _NODE_STATES: Final = {
 }
 #: arrivals in a node's own record, and in one chunk of a wide inbox: as in `_ready.lua`
 INLINE: Final = 32
+#: where a head of an outcome counts the words after it
+_WORDS: Final = 4
 #: what becomes of a node that its run's end overtook
 _OVERTAKEN: Final = {RunState.STOPPED: NodeState.STOPPED, RunState.FAILED: NodeState.SKIPPED}
 
@@ -103,6 +105,7 @@ def outcome_args(outcome: Outcome, staged: int, now: float, who: str) -> list[Wo
         task.path,
         entry_of(task),
         _kind(outcome),
+        0,
         round(outcome.started * 1000),
         round(outcome.finished * 1000),
         outcome.digest,
@@ -117,9 +120,9 @@ def outcome_args(outcome: Outcome, staged: int, now: float, who: str) -> list[Wo
     if step is not None and step.opened is not None:
         opened = step.opened
         head += (opened.expects, opened.window, opened.keys is not None, staged, len(opened.items))
-        _add_writes(head, args, step)
         if opened.keys is not None:
             args.append(pack(opened.keys))
+        _add_writes(head, args, step)
         args += map(scope, opened.items)
     elif step is not None:
         head += (step.output is not None, step.ends)
@@ -131,6 +134,7 @@ def outcome_args(outcome: Outcome, staged: int, now: float, who: str) -> list[Wo
         if outcome.retry_at is not None:
             head.append(max(0, round((outcome.retry_at - now) * 1000)))
         args.append(pack(failure))
+    head[_WORDS] = len(args) - 1
     args[0] = pack(head)
     return args
 

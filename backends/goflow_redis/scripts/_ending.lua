@@ -20,7 +20,7 @@ local function settle(run)
       local path = HANDLERS[run.phase]
       local node = get_node(run, path)
       if not node then return make_ready(run, new_node(run, path, 0)) end
-      if not string.find('DFC', node.state, 1, true) then return end
+      if not string.find('DFC', node[STATE], 1, true) then return end
     end
     run.phase = run.phase + 1
     touch(run)
@@ -36,7 +36,7 @@ local function set_ending(run, ending, failure)
 end
 
 -- A failed attempt that another would have followed, had the run not been about to end.
-local function gives_up(run, node) return run.ending ~= '-' or string.sub(node.path, 1, 1) == '~' end
+local function gives_up(run, node) return run.ending ~= '-' or string.sub(node[PATH], 1, 1) == '~' end
 
 -- A held node goes back: queued again, or left for a new round where its run has an ending.
 local function requeue(run, node)

@@ -11,22 +11,22 @@ local function queue_key(class) return P .. ':q:' .. class end
 local function pump_key(class) return P .. ':p:' .. class end
 
 local function make_ready(run, node)
-  if node.seq == 0 then
+  if node[SEQ] == 0 then
     run.seq = run.seq + 1
-    node.seq = run.seq
+    node[SEQ] = run.seq
   end
-  node.ready = NOW - run.created
-  node.entry = '-'
-  node.due = 0
+  node[READY] = NOW - run.created
+  node[ENTRY] = '-'
+  node[DUE] = 0
   change(run, node)
-  if run.ending ~= '-' and string.sub(node.path, 1, 1) ~= '~' then
-    node.state = 'K'
+  if run.ending ~= '-' and string.sub(node[PATH], 1, 1) ~= '~' then
+    node[STATE] = 'K'
   elseif run.state == 'paused' then
-    node.state = 'K'
-    call('RPUSH', run.key .. ':k', node.path)
+    node[STATE] = 'K'
+    call('RPUSH', run.key .. ':k', node[PATH])
     use(run, 'k')
   else
-    node.state = 'Q'
+    node[STATE] = 'Q'
     ready[#ready + 1] = {run, node}
   end
 end
@@ -52,29 +52,29 @@ local function save_queue()
   acks = {}
   for _, each in ipairs(ready) do
     local run, node = each[1], each[2]
-    node.entry = call('XADD', queue_key(run.class), '*', 'r', run.id, 'n', node.path)
+    node[ENTRY] = call('XADD', queue_key(run.class), '*', 'r', run.id, 'n', node[PATH])
   end
   ready = {}
 end
 
 local function chunk_field(node, closing, hash)
-  local chunks = math.ceil((closing and node.closings or node.expects) / INLINE)
-  return (closing and 'c:' or 'i:') .. (hash % chunks) .. ':' .. node.path
+  local chunks = math.ceil((closing and node[CLOSINGS] or node[EXPECTS]) / INLINE)
+  return (closing and 'c:' or 'i:') .. (hash % chunks) .. ':' .. node[PATH]
 end
 
 -- Writes an arrival under its source if absent; whether it was.
 local function add(run, node, closing, hash, source, ref)
   local mark = '\0' .. source .. '\1'
-  if not closing and node.expects <= INLINE then
-    if string.find(node.inbox, mark, 1, true) then return false end
-    node.inbox = node.inbox .. mark .. ref
+  if not closing and node[EXPECTS] <= INLINE then
+    if string.find(node[INBOX], mark, 1, true) then return false end
+    node[INBOX] = node[INBOX] .. mark .. ref
   else
     local field = chunk_field(node, closing, hash)
     local text = get_data(run, field) or ''
     if string.find(text, mark, 1, true) then return false end
     set_data(run, field, text .. mark .. ref)
   end
-  if closing then node.closed = node.closed + 1 else node.have = node.have + 1 end
+  if closing then node[CLOSED] = node[CLOSED] + 1 else node[HAVE] = node[HAVE] + 1 end
   change(run, node)
   return true
 end
@@ -86,26 +86,26 @@ local release
 local function deliver(run, path, closing, expects, hash, source, ref, payload)
   local node = get_node(run, path)
   if closing then
-    if not node or node.state ~= 'O' then return end
+    if not node or node[STATE] ~= 'O' then return end
   else
     if not node then node = new_node(run, path, expects) end
-    if node.state ~= 'W' then return end
-    node.expects = expects
+    if node[STATE] ~= 'W' then return end
+    node[EXPECTS] = expects
   end
   if not add(run, node, closing, hash, source, ref) then return end
   if payload then set_data(run, ref, payload) end
   if not closing then
-    if node.have >= expects then make_ready(run, node) end
-  elseif node.closed >= node.closings then
+    if node[HAVE] >= expects then make_ready(run, node) end
+  elseif node[CLOSED] >= node[CLOSINGS] then
     set_flag(node, 'c')
-    node.attempt, node.lost = 1, 0
+    node[ATTEMPT], node[LOST] = 1, 0
     make_ready(run, node)
-  elseif node.released < node.width and run.ending == '-' then
+  elseif node[RELEASED] < node[WIDTH] and run.ending == '-' then
     release(run, node, 1)
   end
 end
 
-local function scope_key(run, node) return run.key .. ':s:' .. node.path end
+local function scope_key(run, node) return run.key .. ':s:' .. node[PATH] end
 
 -- A scope as it is staged: `prefix NUL start NUL start ... SOH payload`.
 local function enter_scope(run, item)
@@ -125,9 +125,9 @@ local function enter_scope(run, item)
 end
 
 local function room(node)
-  local left = node.width - node.released
-  if node.window == 0 then return left end
-  return math.min(left, node.window - (node.released - node.closed))
+  local left = node[WIDTH] - node[RELEASED]
+  if node[WINDOW] == 0 then return left end
+  return math.min(left, node[WINDOW] - (node[RELEASED] - node[CLOSED]))
 end
 
 -- Starts up to `most` waiting scopes of an open branch, as far as its window has room.
@@ -136,9 +136,9 @@ release = function(run, node, most)
   if count <= 0 then return 0 end
   local items = call('LPOP', scope_key(run, node), count)
   if not items then return 0 end
-  node.released = node.released + #items
+  node[RELEASED] = node[RELEASED] + #items
   change(run, node)
   for _, item in ipairs(items) do enter_scope(run, item) end
-  if node.released >= node.width then call('SREM', run.key .. ':x', node.path) end
+  if node[RELEASED] >= node[WIDTH] then call('SREM', run.key .. ':x', node[PATH]) end
   return #items
 end

@@ -27,7 +27,16 @@ local function number() cursor = cursor + 1 return tonumber(ARGV[cursor]) end
 local RETENTION = number()
 local runs, touched = {}, {}
 
-local pack, unpack_record = cmsgpack.pack, cmsgpack.unpack
+-- A node in memory is its path and then its record: an array, since a table of names costs four times as much.
+local PATH, STATE, ENTRY, ATTEMPT, LOST, ROUND, LAST, ACT, WORKER = 1, 2, 3, 4, 5, 6, 7, 8, 9
+local SEQ, READY, STARTED, FINISHED, DUE, HAVE, EXPECTS, FLAGS = 10, 11, 12, 13, 14, 15, 16, 17
+local DIGEST, INBOX, WIDTH, RELEASED, WINDOW, CLOSINGS, CLOSED = 18, 19, 20, 21, 22, 23, 24
+
+local pack, read_array = cmsgpack.pack, cmsgpack.unpack
+
+-- The elements of a packed array, without making a table of them: its header is skipped, of 3 bytes from 16
+-- elements on and of 1 below.
+local function elements(record, header) return read_array(string.sub(record, header + 1)) end
 
 local function touch(run)
   if not run.touched then
@@ -36,15 +45,7 @@ local function touch(run)
   end
 end
 
-local function read_node(path, line)
-  local n = unpack_record(line)
-  return {
-    path = path, state = n[1], entry = n[2], attempt = n[3], lost = n[4], round = n[5], last = n[6], act = n[7],
-    worker = n[8], seq = n[9], ready = n[10], started = n[11], finished = n[12], due = n[13], have = n[14],
-    expects = n[15], flags = n[16], digest = n[17], inbox = n[18], width = n[19], released = n[20],
-    window = n[21], closings = n[22], closed = n[23],
-  }
-end
+local function read_node(path, record) return {path, elements(record, 3)} end
 
 -- The run, false where there is none. A node of it named at once is read with it.
 local function get_run(id, path)
@@ -53,56 +54,47 @@ local function get_run(id, path)
   local key = P .. ':r:' .. id
   local raw = call('HMGET', key, ':s', ':i', ':h', ':w', path or ':s')
   if not raw[1] then runs[id] = false return false end
-  local s, i = unpack_record(raw[1]), unpack_record(raw[2])
+  local state, ending, phase, kill, held, rev, seq, acts, round, started, finished, uses = elements(raw[1], 1)
+  local flow, fingerprint, created, timeout, handlers = elements(raw[2], 1)
   run = {
-    id = id, key = key, state = s[1], ending = s[2], phase = s[3], kill = s[4], held = s[5], rev = s[6],
-    seq = s[7], acts = s[8], round = s[9], started = s[10], finished = s[11], uses = s[12],
-    flow = i[1], fingerprint = i[2], created = i[3], timeout = i[4], handlers = i[5],
-    class = i[1] .. ':' .. i[2], head = raw[3] or '', watched = raw[4] and tonumber(raw[4]) > NOW,
-    nodes = {}, changed = {}, data = {}, sets = {}, pushes = {},
+    id = id, key = key, state = state, ending = ending, phase = phase, kill = kill, held = held, rev = rev,
+    seq = seq, acts = acts, round = round, started = started, finished = finished, uses = uses, flow = flow,
+    fingerprint = fingerprint, created = created, timeout = timeout, handlers = handlers,
+    class = flow .. ':' .. fingerprint, head = raw[3], watched = raw[4] and tonumber(raw[4]) > NOW,
+    terminal = state == 'succeeded' or state == 'failed' or state == 'stopped',
+    nodes = {}, changed = {}, data = {}, sets = false, pushes = false,
   }
-  run.terminal = s[1] == 'succeeded' or s[1] == 'failed' or s[1] == 'stopped'
   if path then run.nodes[path] = raw[5] and read_node(path, raw[5]) end
   runs[id] = run
   return run
 end
 
-local function run_line(run)
+local function run_record(run)
   return pack({run.state, run.ending, run.phase, run.kill, run.held, run.rev, run.seq, run.acts, run.round,
     run.started, run.finished, run.uses})
 end
 
-local function id_line(run)
+local function id_record(run)
   return pack({run.flow, run.fingerprint, run.created, run.timeout, run.handlers})
 end
 
 local function get_node(run, path)
   local node = run.nodes[path]
   if node == nil then
-    local line = call('HGET', run.key, path)
-    node = line and read_node(path, line)
+    local record = call('HGET', run.key, path)
+    node = record and read_node(path, record)
     run.nodes[path] = node
   end
   return node
 end
 
 local function new_node(run, path, expects)
-  local node = {
-    path = path, state = 'W', entry = '-', attempt = 1, lost = 0, round = run.round, last = 0, act = 0,
-    worker = 0, seq = 0, ready = false, started = false, finished = false, due = 0, have = 0,
-    expects = expects, flags = '', digest = '', inbox = '', width = nil, released = nil, window = nil,
-    closings = nil, closed = nil,
-  }
+  local node = {path, 'W', '-', 1, 0, run.round, 0, 0, 0, 0, false, false, false, 0, 0, expects, '', '', ''}
   run.nodes[path] = node
   return node
 end
 
-local function node_line(n)
-  local line = {n.state, n.entry, n.attempt, n.lost, n.round, n.last, n.act, n.worker, n.seq, n.ready, n.started,
-    n.finished, n.due, n.have, n.expects, n.flags, n.digest, n.inbox, n.width, n.released, n.window, n.closings,
-    n.closed}
-  return pack(line)
-end
+local function node_record(node) return pack({unpack(node, STATE, CLOSED)}) end
 
 -- the run has a key with this suffix, which must go when it does
 local function use(run, letter)
@@ -111,19 +103,20 @@ end
 
 local function change(run, node)
   touch(run)
-  run.changed[node.path] = node
+  local changed = run.changed
+  if changed[#changed] ~= node then changed[#changed + 1] = node end
 end
 
-local function has_flag(node, letter) return string.find(node.flags, letter, 1, true) ~= nil end
+local function has_flag(node, letter) return string.find(node[FLAGS], letter, 1, true) ~= nil end
 
 local function set_flag(node, letter)
   if not has_flag(node, letter) then
-    node.flags = node.flags .. letter
+    node[FLAGS] = node[FLAGS] .. letter
   end
 end
 
 local function clear_flag(node, letter)
-  if node.flags ~= '' then node.flags = (string.gsub(node.flags, letter, '')) end
+  if node[FLAGS] ~= '' then node[FLAGS] = (string.gsub(node[FLAGS], letter, '')) end
 end
 
 -- the data hash: results, inputs, failures, context values
@@ -139,23 +132,24 @@ end
 local function set_data(run, field, value)
   touch(run)
   run.data[field] = value
-  run.sets[field] = value
+  local sets = run.sets or {}
+  run.sets = sets
+  sets[#sets + 1] = field
+  sets[#sets + 1] = value
 end
 
 -- value is appended to one of the run's lists ('a' attempts, 'l' logs) when the script saves
 local function push(run, list, value)
   touch(run)
   use(run, list)
-  local values = run.pushes[list]
-  if not values then
-    values = {}
-    run.pushes[list] = values
-  end
-  values[#values + 1] = value
+  run.pushes = run.pushes or {}
+  run.pushes[list] = run.pushes[list] or {}
+  table.insert(run.pushes[list], value)
 end
 
 -- redis.call with any number of trailing arguments: `unpack` fails near 8,000
 local function call_many(command, key, values, step)
+  if #values <= step then return #values > 0 and call(command, key, unpack(values)) end
   for first = 1, #values, step do
     call(command, key, unpack(values, first, math.min(first + step - 1, #values)))
   end
@@ -173,30 +167,39 @@ local function expire_run(run)
   end
 end
 
+-- Writes of a data hash in their order; false deletes.
+local function save_data(run)
+  local sets, gone = {}, {}
+  for place = 1, #run.sets, 2 do
+    local field, value = run.sets[place], run.sets[place + 1]
+    if run.data[field] ~= value then
+      value = nil   -- a later write of the same field counts
+    elseif value then
+      sets[#sets + 1] = field
+      sets[#sets + 1] = value
+    else
+      gone[#gone + 1] = field
+    end
+  end
+  if #sets > 0 then call_many('HSET', run.key .. ':d', sets, 1000) end
+  if #gone > 0 then call_many('HDEL', run.key .. ':d', gone, 1000) end
+end
+
 local function save()
   for _, run in ipairs(touched) do
     run.rev = run.rev + 1
-    local values = {':s', run_line(run)}
-    for path, node in pairs(run.changed) do
-      values[#values + 1] = path
-      values[#values + 1] = node_line(node)
-    end
-    call_many('HSET', run.key, values, 1000)
-    local sets, gone = {}, {}
-    for field, value in pairs(run.sets) do
-      if value then
-        sets[#sets + 1] = field
-        sets[#sets + 1] = value
-      else
-        gone[#gone + 1] = field
+    local values = {':s', run_record(run)}
+    for _, node in ipairs(run.changed) do
+      if run.nodes[node[PATH]] == node then
+        values[#values + 1] = node[PATH]
+        values[#values + 1] = node_record(node)
       end
     end
-    if #sets > 0 then call_many('HSET', run.key .. ':d', sets, 1000) end
-    if #gone > 0 then call_many('HDEL', run.key .. ':d', gone, 1000) end
-    for list, pushed in pairs(run.pushes) do call_many('RPUSH', run.key .. ':' .. list, pushed, 1000) end
+    call_many('HSET', run.key, values, 1000)
+    if run.sets then save_data(run) end
+    for list, pushed in pairs(run.pushes or {}) do call_many('RPUSH', run.key .. ':' .. list, pushed, 1000) end
     if run.ended then expire_run(run) end
     if run.watched then call('XADD', run.key .. ':ev', 'NOMKSTREAM', 'MAXLEN', '~', '4', '*', 'v', '1') end
-    run.changed, run.sets, run.pushes, run.touched = {}, {}, {}, false
   end
   touched = {}
 end

@@ -2,25 +2,40 @@
 local TAKE_BYTES = 1000000   -- of inputs in one answer, beyond the first task's
 
 -- Adds the inputs of a task to what is told of it. Whether they are all there, their bytes and how many.
+-- What is in the data hash under these fields, in order.
+local function read_data(run, refs)
+  local missing, values = {}, {}
+  for index, ref in ipairs(refs) do
+    values[index] = run.data[ref]
+    if values[index] == nil and ref ~= '' then missing[#missing + 1] = ref end
+  end
+  if #missing == 0 then return values end
+  local fetched, place = call('HMGET', run.key .. ':d', unpack(missing)), 0
+  for index, ref in ipairs(refs) do
+    if values[index] == nil and ref ~= '' then
+      place = place + 1
+      values[index] = fetched[place]
+    end
+  end
+  return values
+end
+
+-- Adds the inputs of a task to what is told of it. Whether they are all there, and their bytes.
 local function read_inputs(run, node, told, head)
-  local inbox, expects = node.inbox, node.expects
+  local inbox, expects = node[INBOX], node[EXPECTS]
   if has_flag(node, 'c') then
-    expects = node.closings
-    inbox = expects <= INLINE and get_data(run, 'c:0:' .. node.path) or ''
+    expects = node[CLOSINGS]
+    inbox = expects <= INLINE and get_data(run, 'c:0:' .. node[PATH]) or ''
   end
   if expects > INLINE then return 0, 0 end
-  local refs, missing, size = {}, {}, 0
+  local refs, size = {}, 0
   for source, ref in string.gmatch(inbox, '%z([^%z\1]*)\1(%Z*)') do
     head[#head + 1] = source
     refs[#refs + 1] = ref
-    if ref ~= '' and run.data[ref] == nil then missing[#missing + 1] = ref end
   end
-  if #missing > 0 then
-    local fetched = call('HMGET', run.key .. ':d', unpack(missing))
-    for index, ref in ipairs(missing) do missing[ref] = fetched[index] end
-  end
-  for _, ref in ipairs(refs) do
-    local value = ref ~= '' and (missing[ref] or run.data[ref]) or ''
+  local values = read_data(run, refs)
+  for index = 1, #refs do
+    local value = values[index] or ''
     told[#told + 1] = value
     size = size + #value
   end
@@ -30,17 +45,17 @@ end
 -- A held task as the worker hears of it: a packed head, then what is packed or not ours (see words.py for the
 -- reader). Second: bytes of inputs.
 local function describe(run, node)
-  local handler = string.sub(node.path, 1, 1) == '~'
+  local handler = string.sub(node[PATH], 1, 1) == '~'
   local failure, keys = '', ''
-  if node.path == '~on_failure' then
+  if node[PATH] == '~on_failure' then
     failure = get_data(run, 'f:') or ''
   elseif has_flag(node, 'h') then
-    failure = get_data(run, 'f:' .. node.path) or ''
+    failure = get_data(run, 'f:' .. node[PATH]) or ''
   end
-  if has_flag(node, 'c') and has_flag(node, 'k') then keys = get_data(run, 'k:' .. node.path) or '' end
+  if has_flag(node, 'c') and has_flag(node, 'k') then keys = get_data(run, 'k:' .. node[PATH]) or '' end
   local told = {'', run.head, failure, keys}
-  local head = {run.id, run.flow, run.fingerprint, node.path, node.entry, node.attempt, node.lost, node.round,
-    has_flag(node, 'c'), node.width or 0, handler and run.ending ~= '-' and run.ending or '', 1}
+  local head = {run.id, run.flow, run.fingerprint, node[PATH], node[ENTRY], node[ATTEMPT], node[LOST], node[ROUND],
+    has_flag(node, 'c'), node[WIDTH] or 0, handler and run.ending ~= '-' and run.ending or '', 1}
   local complete, size = read_inputs(run, node, told, head)
   head[12] = complete
   told[1] = pack(head)
@@ -48,9 +63,9 @@ local function describe(run, node)
 end
 
 local function hold(run, node, worker)
-  node.state, node.worker, node.finished = 'R', worker, false
-  node.last = run.round
-  if not has_flag(node, 'c') then node.started = NOW - run.created end
+  node[STATE], node[WORKER], node[FINISHED] = 'R', worker, false
+  node[LAST] = run.round
+  if not has_flag(node, 'c') then node[STARTED] = NOW - run.created end
   run.held = run.held + 1
   if run.state == 'queued' then run.state = 'running' end
   if run.started == 0 then
@@ -64,16 +79,16 @@ end
 local function accept(class, entry, fields, worker)
   local run = get_run(fields[2], fields[4])
   local node = run and get_node(run, fields[4])
-  if node and node.state == 'Q' and node.entry == entry then
-    local handler = string.sub(node.path, 1, 1) == '~'
+  if node and node[STATE] == 'Q' and node[ENTRY] == entry then
+    local handler = string.sub(node[PATH], 1, 1) == '~'
     if run.state ~= 'paused' and (run.ending == '-' or handler) then
       hold(run, node, worker)
       return run, node
     end
-    node.state = 'K'
+    node[STATE] = 'K'
     change(run, node)
     if run.state == 'paused' then
-      call('RPUSH', run.key .. ':k', node.path)
+      call('RPUSH', run.key .. ':k', node[PATH])
       use(run, 'k')
     end
   end
@@ -104,12 +119,12 @@ local function pump(class, count)
     if path == '' then
       for _, parked in ipairs(call('LPOP', run.key .. ':k', count) or {}) do
         local node = get_node(run, parked)
-        if node and node.state == 'K' then make_ready(run, node) end
+        if node and node[STATE] == 'K' then make_ready(run, node) end
       end
       more = call('EXISTS', run.key .. ':k') == 1
     else
       local node = get_node(run, path)
-      if node and node.state == 'O' then
+      if node and node[STATE] == 'O' then
         release(run, node, count)
         more = room(node) > 0
       end
@@ -135,7 +150,7 @@ local function take(worker, limit, classes)
         if run then
           local task, bytes = describe(run, node)
           told[#told + 1] = task
-          held[#held + 1] = run.id .. '\0' .. node.path .. '\0' .. node.entry
+          held[#held + 1] = run.id .. '\0' .. node[PATH] .. '\0' .. node[ENTRY]
           size = size + bytes
         end
       end

@@ -8,7 +8,7 @@
 local id, action = arg(), arg()
 local run = get_run(id)
 if not run then return {'gone'} end
-if run.terminal then return {'ended', run_line(run), id_line(run), get_data(run, 'f:')} end
+if run.terminal then return {'ended', run_record(run), id_record(run), get_data(run, 'f:')} end
 
 local function resume()
   run.state = run.started > 0 and 'running' or 'queued'
@@ -16,7 +16,7 @@ local function resume()
   call('XADD', P .. ':news', 'MAXLEN', '~', 100, '*', 'resume', id)   -- for tasks that wait undelivered
   for _, path in ipairs(call('LPOP', run.key .. ':k', 256) or {}) do
     local node = get_node(run, path)
-    if node and node.state == 'K' then make_ready(run, node) end
+    if node and node[STATE] == 'K' then make_ready(run, node) end
   end
   local waiting = {}
   if call('EXISTS', run.key .. ':k') == 1 then waiting = {''} end
@@ -32,7 +32,7 @@ local function stop()
   touch(run)
   for _, path in ipairs(paused and HANDLERS or {}) do
     local node = get_node(run, path)
-    if node and node.state == 'K' then make_ready(run, node) end
+    if node and node[STATE] == 'K' then make_ready(run, node) end
   end
   call('XADD', P .. ':news', 'MAXLEN', '~', 100, '*', 'stop', id)
   settle(run)
@@ -48,4 +48,4 @@ elseif action == 'stop' and run.kill == 0 then
 end
 save_queue()
 save()
-return {'ok', run_line(run), id_line(run), get_data(run, 'f:')}
+return {'ok', run_record(run), id_record(run), get_data(run, 'f:')}

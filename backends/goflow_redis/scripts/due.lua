@@ -18,7 +18,7 @@ for _, member in ipairs(members) do
       settle(run)
     elseif kind == 'n' then
       local node = get_node(run, path)
-      if node and node.state == 'T' and node.due <= NOW then make_ready(run, node) end
+      if node and node[STATE] == 'T' and node[DUE] <= NOW then make_ready(run, node) end
     end
   end
 end

@@ -12,8 +12,8 @@ for _, each in ipairs(pending) do
   local found = call('XRANGE', queue_key(class), each[1], each[1])[1]
   local run = found and get_run(found[2][2])
   local node = run and get_node(run, found[2][4])
-  if node and node.state == 'R' and node.entry == each[1] then
-    for _, word in ipairs({node.worker, run.id, node.path, node.entry}) do told[#told + 1] = word end
+  if node and node[STATE] == 'R' and node[ENTRY] == each[1] then
+    for _, word in ipairs({node[WORKER], run.id, node[PATH], node[ENTRY]}) do told[#told + 1] = word end
   end
 end
 return told

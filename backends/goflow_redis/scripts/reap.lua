@@ -18,12 +18,12 @@ for _, each in ipairs(answer[2]) do
     local entry, run = each[1], get_run(each[2][2])
     local node = run and get_node(run, each[2][4])
     acknowledge(class, entry)
-    if node and node.entry == entry then
-      if node.state == 'R' then
-        node.lost = node.lost + 1
+    if node and node[ENTRY] == entry then
+      if node[STATE] == 'R' then
+        node[LOST] = node[LOST] + 1
         requeue(run, node)
         settled[run] = true
-      elseif node.state == 'Q' then
+      elseif node[STATE] == 'Q' then
         make_ready(run, node)
       end
     end

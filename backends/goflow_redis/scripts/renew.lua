@@ -10,7 +10,7 @@ for index = 1, number() do
   local run, path, entry = get_run(arg()), arg(), arg()
   local node = run and get_node(run, path)
   answers[index] = 1
-  if node and node.state == 'R' and node.entry == entry then
+  if node and node[STATE] == 'R' and node[ENTRY] == entry then
     answers[index] = run.kill == 1 and path ~= '~finally' and path ~= '~on_failure' and 2 or 0
     kept[run.class] = kept[run.class] or {}
     table.insert(kept[run.class], entry)

@@ -15,8 +15,8 @@
 local id, nonce, revision, fingerprint = arg(), arg(), number(), arg()
 local run = get_run(id)
 if not run then return {'gone'} end
-if call('HGET', run.key, ':x') == nonce then return {'ok', run_line(run), id_line(run)} end
-if not run.terminal then return {'live', run_line(run), id_line(run)} end
+if call('HGET', run.key, ':x') == nonce then return {'ok', run_record(run), id_record(run)} end
+if not run.terminal then return {'live', run_record(run), id_record(run)} end
 if run.rev ~= revision then return {'changed'} end
 
 local function list()
@@ -43,7 +43,7 @@ if fingerprint ~= '' then
   run.fingerprint = fingerprint
   run.class = run.flow .. ':' .. fingerprint
 end
-call('HSET', run.key, ':x', nonce, ':i', id_line(run))
+call('HSET', run.key, ':x', nonce, ':i', id_record(run))
 if call('SADD', P .. ':classes', run.class) == 1 then
   call('XADD', P .. ':news', 'MAXLEN', '~', 100, '*', 'class', run.class)
 end
@@ -58,8 +58,8 @@ end
 
 local function begin_again(node)
   for _, letter in ipairs({'h', 'e'}) do clear_flag(node, letter) end
-  node.entry, node.attempt, node.lost, node.due = '-', 1, 0, 0
-  node.started, node.finished, node.digest = false, false, ''
+  node[ENTRY], node[ATTEMPT], node[LOST], node[DUE] = '-', 1, 0, 0
+  node[STARTED], node[FINISHED], node[DIGEST] = false, false, ''
 end
 
 for _, path in ipairs(further) do
@@ -69,21 +69,21 @@ for _, path in ipairs(further) do
 end
 for _ = 1, number() do
   local node, afresh, inbox, have = get_node(run, arg()), arg() == '1', arg(), number()
-  node.inbox, node.have = inbox, have
+  node[INBOX], node[HAVE] = inbox, have
   if afresh then
     begin_again(node)
-    node.state, node.flags, node.width, node.released, node.window = 'W', '', nil, nil, nil
-    node.closings, node.closed, node.seq, node.round, node.ready = nil, nil, 0, run.round, false
+    node[STATE], node[FLAGS], node[WIDTH], node[RELEASED], node[WINDOW] = 'W', '', nil, nil, nil
+    node[CLOSINGS], node[CLOSED], node[SEQ], node[ROUND], node[READY] = nil, nil, 0, run.round, false
   end
   change(run, node)
 end
 for _ = 1, number() do
   local node, reopened, closed = get_node(run, arg()), arg() == '1', number()
-  node.closed = closed
+  node[CLOSED] = closed
   if reopened then
     begin_again(node)
     clear_flag(node, 'c')
-    node.state = 'O'
+    node[STATE] = 'O'
   end
   change(run, node)
 end
@@ -100,4 +100,4 @@ if get_data(run, 'e') then
 end
 save_queue()
 save()
-return {'ok', run_line(run), id_line(run), false}
+return {'ok', run_record(run), id_record(run), false}

@@ -8,7 +8,7 @@
 local id, path, entry, mark = arg(), arg(), arg(), arg()
 local run = get_run(id)
 local node = run and get_node(run, path)
-if not node or node.state ~= 'R' or node.entry ~= entry then return -1 end
+if not node or node[STATE] ~= 'R' or node[ENTRY] ~= entry then return -1 end
 local staging, marked = run.key .. ':t:' .. entry, run.key .. ':u:' .. entry
 if call('GET', marked) ~= mark then
   local items = {}

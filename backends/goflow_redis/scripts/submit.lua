@@ -35,4 +35,4 @@ if late ~= '' then set_data(run, 'z', late) end
 for _ = 1, number() do deliver(run, arg(), false, 1, 0, '', 'q', nil) end
 save_queue()
 save()
-return {'new', run_line(run), line, false}
+return {'new', run_record(run), line, false}
