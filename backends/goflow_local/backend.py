@@ -114,19 +114,21 @@ class LocalBackend:
 
     def claim(self, ask: Ask) -> list[Claim]:
         """Up to `ask.limit` ready tasks. Writes nothing where there are none."""
-        store = self._store
         if ask.limit <= 0:
             return []
+        from goflow_local.reaping import adopt_all, orphans
+
+        store = self._store
+        if ask.run_id:
+            store.owners.add(ask.worker)
 
         def look(connection: Connection) -> tuple[bool, tuple[int, ...]]:
-            orphans = claiming.orphans(connection, store.locks, ask.worker, ask.flows)
-            return claiming.has_any(connection, store, ask), orphans
+            ready = claiming.has_any(connection, store, ask)
+            return ready, orphans(connection, store, ask.worker, ask.flows)
 
-        ready, orphans = store.read(look)
-        if orphans:
-            from goflow_local.housekeeping import adopt_all
-
-            self._change(lambda change: adopt_all(change, orphans))
+        ready, left = store.read(look)
+        if left:
+            self._change(lambda change: adopt_all(change, left))
         elif not ready:
             return []
         return self._change(lambda change: claiming.claim(change, ask))
@@ -283,7 +285,7 @@ class LocalBackend:
 
     def leave(self, worker: int) -> None:
         """It works no more; what it holds is ready again."""
-        from goflow_local.housekeeping import take_back
+        from goflow_local.reaping import take_back
 
         self._store.locks.drop(worker)
         self._change(lambda change: take_back(change, worker, dead=True))

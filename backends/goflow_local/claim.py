@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from goflow.backend import Ask, FlowKey
+from goflow.backend import Ask
 from goflow.message import FINALLY, ON_FAILURE, Claim, Input, Request, Task
 from goflow.payload import EMPTY, Payload
 from goflow.state import RunState
 from goflow_local.change import Change
-from goflow_local.liveness import Locks
 from goflow_local.rows import (
     HANDLERS,
     READY,
@@ -59,22 +58,6 @@ def has_any(connection: Connection, store: Store, ask: Ask) -> bool:
     query = "SELECT 1 FROM queue WHERE lane = ? LIMIT 1"
     lanes = _lanes(connection, store, ask)
     return any(connection.execute(query, (lane,)).fetchone() for lane in lanes)
-
-
-def orphans(
-    connection: Connection, locks: Locks, worker: int, flows: Sequence[FlowKey]
-) -> tuple[int, ...]:
-    """Runs whose owner has ended, if this worker may have them: it knows the flow, and owns none."""
-    owned = connection.execute(
-        "SELECT id, owner, flow, fingerprint FROM run WHERE owner > 0"
-    ).fetchall()
-    if not owned or any(owner == worker for _, owner, *_ in owned):
-        return ()
-    return tuple(
-        key
-        for key, owner, flow, fingerprint in owned
-        if (flow, fingerprint) in flows and not locks.alive(owner)
-    )
 
 
 def claim(change: Change, ask: Ask) -> list[Claim]:

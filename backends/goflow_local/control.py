@@ -7,7 +7,7 @@ from goflow.errors import Conflict
 from goflow.state import RunState
 from goflow_local.change import Change
 from goflow_local.ending import doom, end, move, proceed
-from goflow_local.housekeeping import adopt_all
+from goflow_local.reaping import adopt_all
 from goflow_local.rows import HANDLERS, RunRow
 
 

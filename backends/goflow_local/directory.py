@@ -14,26 +14,22 @@ from goflow_local.rows import unpack_flows
 from goflow_local.sql import Connection
 from goflow_local.store import now
 
+_ENTER = (
+    "INSERT INTO worker (host, pid, started, concurrency, flows, seen) VALUES (?, ?, ?, ?, ?, ?)"
+)
 _DEFINITIONS = "SELECT flow, fingerprint, plan, file, registered FROM definition"
 
 
 def enter(change: Change, info: WorkerInfo) -> int:
     """Register a worker. Its lock is taken before anybody can see the row."""
-    change.execute(
-        "INSERT INTO worker (host, pid, started, concurrency, flows, seen)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            info.host,
-            info.pid,
-            info.started,
-            info.concurrency,
-            pack(info.flows),
-            time.monotonic(),
-        ),
-    )
-    worker = change.connection.last_insert_rowid()
-    change.store.locks.hold(worker)
-    return worker
+    flows = pack(info.flows)
+    values = (info.host, info.pid, info.started, info.concurrency, flows, time.monotonic())
+    while True:
+        change.execute(_ENTER, values)
+        worker = change.connection.last_insert_rowid()
+        if change.store.locks.hold(worker):
+            return worker
+        change.execute("DELETE FROM worker WHERE id = ?", (worker,))
 
 
 def workers(connection: Connection, locks: Locks, lease: float) -> list[WorkerInfo]:

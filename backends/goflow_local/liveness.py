@@ -21,8 +21,8 @@ LISTENERS: Final = 1 << 40
 class Locks(Protocol):
     """Signs of life, by number."""
 
-    def hold(self, number: int) -> None:
-        """This process lives, and with it whatever has this number."""
+    def hold(self, number: int) -> bool:
+        """This process lives, and with it whatever has this number. False if another has it."""
         ...
 
     def drop(self, number: int) -> None:
@@ -40,9 +40,10 @@ class OwnLocks:
     def __init__(self) -> None:
         self._held: set[int] = set()
 
-    def hold(self, number: int) -> None:
+    def hold(self, number: int) -> bool:
         """Remember the number."""
         self._held.add(number)
+        return True
 
     def drop(self, number: int) -> None:
         """Forget the number."""
@@ -60,10 +61,13 @@ class FileLocks:
         self._file = file
         self._held: set[int] = set()
 
-    def hold(self, number: int) -> None:
-        """Lock the number's byte. Waits for whoever is just looking whether it is locked."""
-        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, number)
+    def hold(self, number: int) -> bool:
+        """Lock the number's byte. Another process may have it: one that is just looking, or one whose
+        store was deleted under it while the lock file stayed."""
+        if not self._lock(number):
+            return False
         self._held.add(number)
+        return True
 
     def drop(self, number: int) -> None:
         """Unlock the number's byte."""
@@ -76,12 +80,17 @@ class FileLocks:
         may see each other; both will ask again."""
         if number in self._held:
             return True
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
-        except (BlockingIOError, PermissionError):
+        if not self._lock(number):
             return True
         fcntl.lockf(self._file, fcntl.LOCK_UN, 1, number)
         return False
+
+    def _lock(self, number: int) -> bool:
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
 
     def is_of(self, path: str) -> bool:
         """Whether the path still leads to the file we have open."""

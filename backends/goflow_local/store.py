@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -20,7 +21,8 @@ from goflow_local.trouble import translate
 
 T = TypeVar("T")
 
-#: connections of a parent process, kept from being closed by a forked child's garbage collector
+_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+#: connections of a parent process: a forked child must neither use nor close them
 _inherited: list[apsw.Connection] = []
 
 
@@ -37,6 +39,8 @@ class Store:
         #: ids of definitions by (flow, fingerprint), and of runs' requests; both never change
         self.definitions: dict[tuple[str, str], int] = {}
         self.requests: dict[int, Any] = {}
+        #: workers that have asked for a run of their own: they adopt no other, even after its end
+        self.owners: set[int] = set()
         #: when dead listeners were looked for, by the monotonic clock
         self.listeners_checked = 0.0
         self._mutex = threading.RLock()
@@ -48,6 +52,11 @@ class Store:
             self._connection = connect(path, sync)
         except (apsw.Error, OSError) as error:
             raise translate(error, path) from None
+        _stores.add(self)
+
+    def keep_for_parent(self) -> None:
+        """In a forked child: let no garbage collector close what is the parent's."""
+        _inherited.append(self._connection)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Do `work` on one consistent state of the store. Raises BackendError."""
@@ -107,7 +116,6 @@ class Store:
     def _refuse_a_child(self) -> None:
         """Before anything else: a parent's thread may have held the mutex while it forked."""
         if self._pid != os.getpid():
-            _inherited.append(self._connection)
             raise BackendError(
                 f"the store {self.path} was opened by the parent of this process:"
                 " a forked child must open its own"
@@ -116,7 +124,17 @@ class Store:
     def _usable(self) -> apsw.Connection:
         if not self._open:
             raise BackendError(f"the store {self.path} is closed")
+        if self._connection.in_transaction:  # an interrupt came before its work began
+            self._connection.execute("ROLLBACK")
         return self._connection
+
+
+def _after_fork() -> None:
+    for store in _stores:
+        store.keep_for_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _locks_beside(path: str) -> Locks:

@@ -28,11 +28,13 @@ def listen(store: Store, run_id: str | None) -> SocketWaker:
 
     def write(connection: Connection) -> int:
         topic = WORK if run_id is None else find(connection, run_id).key
-        row = (waker.port, topic)
-        connection.execute("INSERT INTO listener (port, topic) VALUES (?, ?)", row)
-        listener = connection.last_insert_rowid()
-        store.locks.hold(LISTENERS + listener)
-        return listener
+        while True:
+            row = (waker.port, topic)
+            connection.execute("INSERT INTO listener (port, topic) VALUES (?, ?)", row)
+            listener = connection.last_insert_rowid()
+            if store.locks.hold(LISTENERS + listener):
+                return listener
+            connection.execute("DELETE FROM listener WHERE id = ?", (listener,))
 
     def forget() -> None:
         store.locks.drop(LISTENERS + listener)

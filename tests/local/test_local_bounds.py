@@ -9,7 +9,7 @@ from goflow.backend import Definition
 from goflow.message import Item
 from goflow.payload import Payload
 from goflow.testing.store import FLOW, Worker, closes, edge, request, scopes
-from goflow_local import LocalBackend, housekeeping
+from goflow_local import LocalBackend, retention
 from tests.local.conftest import Open
 
 #: tables whose rows belong to runs
@@ -74,12 +74,12 @@ def test_everything_of_a_run_goes_after_its_retention(open_store: Open) -> None:
 def test_a_large_run_goes_in_bites(open_store: Open) -> None:
     backend = open_store()
     worker = Worker(backend)
-    finished_run(backend, worker, "old", 2 * housekeeping.BITE)
+    finished_run(backend, worker, "old", 2 * retention.BITE)
     expire(backend)
     rows = [sum(count(backend, *OF_RUNS).values())]
     while (due := backend.tick(worker.id)) is not None and due <= time.time():
         rows.append(sum(count(backend, *OF_RUNS).values()))
-        assert rows[-2] - rows[-1] <= 2 * housekeeping.BITE
+        assert rows[-2] - rows[-1] <= 2 * retention.BITE
     assert len(rows) > 5
     assert sum(count(backend, *OF_RUNS).values()) == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import time
 from pathlib import Path
@@ -145,7 +146,10 @@ def test_a_worker_that_owns_a_run_adopts_no_other(open_store: Open, start: Start
     backend.submit(request("mine", owner=owner.id))
     backend.tick(owner.id)
     assert owner.claim() == []
-    assert backend.run("owned").abandoned
+    assert owner.succeed(owner.one("a", run_id="mine"), b"A", ends=True)
+    backend.tick(owner.id)
+    assert owner.claim(run_id="mine") == []
+    assert backend.run("owned").abandoned, "not even after its own has ended"
 
 
 def test_stopping_an_abandoned_run_ends_it_at_once(open_store: Open, start: Start) -> None:
@@ -197,6 +201,25 @@ def test_a_store_that_is_made_anew_in_the_same_place_knows_no_old_locks(
     assert not process_locks.alive(1)
     assert Worker(backend).id == 1
     assert process_locks.alive(1)
+
+
+def test_a_lock_that_outlived_its_store_costs_a_number_and_not_the_start(
+    open_store: Open, start: Start, tmp_path: Path
+) -> None:
+    process = start(
+        "waker = backend.watch(); say(backend.enter(worker_info(()))); sys.stdin.read()"
+    )
+    assert said(process) == "1"
+    for file in (tmp_path / "store").iterdir():
+        if file.name != "workers.lock":
+            file.unlink()
+    backend = open_store()
+    worker = Worker(backend)
+    assert worker.id == 2, "1 is still somebody's lock"
+    assert [info.id for info in backend.workers()] == [2]
+    with backend.watch() as waker:
+        backend.submit(request("r"))
+        assert select.select([waker], [], [], 10)[0]
 
 
 def test_workers_are_told_what_they_do(open_store: Open) -> None:
