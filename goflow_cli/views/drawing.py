@@ -26,14 +26,21 @@ PIPE: Final = Screen()
 
 def screen(stream: TextIO) -> Screen:
     """What this stream can show. Colour only on a terminal, and not where NO_COLOR or TERM=dumb asks
-    for none; ASCII where its encoding has no box characters; 80 by 24 where nobody says."""
+    for none; ASCII where its encoding has no box characters or the locale is C or POSIX, which Python
+    itself overrules; 80 by 24 where nobody says."""
     color = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return Screen(*_size(stream), color, _unicode(stream))
+
+
+def _unicode(stream: TextIO) -> bool:
     try:
         "┌─┐│▼✓●…".encode(stream.encoding or "ascii")
-        unicode = True
     except (UnicodeEncodeError, LookupError):
-        unicode = False
-    return Screen(*_size(stream), color, unicode)
+        return False
+    told = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    locale = next(filter(None, told), "")
+    overruled = os.environ.get("PYTHONIOENCODING") or os.environ.get("PYTHONUTF8")
+    return locale not in ("C", "POSIX") or bool(overruled)
 
 
 def _size(stream: TextIO) -> tuple[int, int]:

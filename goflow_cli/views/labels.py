@@ -102,6 +102,8 @@ class Labels:
         columns = len(node.name) + (len(self._kind(node)) + 3 if self._kind(node) else 0)
         if self.overview is None:
             return columns
+        if "[]" in path:
+            return columns + 2 + 2 + self._slot(path)
         done = 2 * len(count(self._scopes(path))) + 2 if node.kind == "foreach" else 0
         return columns + 2 + done + 2 + DURATION
 
@@ -114,6 +116,8 @@ class Labels:
         if summary is None:
             return line
         line = [glyph(summary.state, self.unicode), (" ", ""), *line]
+        if "[]" in path:
+            return [*line, (f"  {self._told(summary, path)}", DIM)]
         if node.kind == "foreach" and summary.width is not None:
             line.append((f" {progress(summary.done, summary.width)}", BOLD))
         if took := self.time(summary):

@@ -34,7 +34,7 @@ SOONEST: Final = 0.1
 FIRST: Final = 0.15
 LATEST: Final = 0.5
 #: lines that are left below the last picture, for the result and the shell's prompt
-PROMPT: Final = 3
+PROMPT: Final = 4
 #: how many times as long as a picture took the next one has to wait
 COST: Final = 9
 
@@ -75,7 +75,7 @@ class LiveView:
         try:
             self._output.close()
             if error is None or isinstance(error, KeyboardInterrupt):
-                self._show(self._lines(self._current(), PROMPT), last=True)
+                self._show([*self._lines(self._current(), PROMPT), []], last=True)
         finally:
             if self._live is not None:
                 self._live.stop()

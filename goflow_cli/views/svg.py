@@ -20,7 +20,7 @@ from goflow_cli.views.listing import listing
 from goflow_cli.views.look import BOLD, DIM, LOOKS, RED, Line
 from goflow_cli.views.text import clean, width
 
-#: columns of a page: wider layers would only be scrolled
+#: columns of a page, if a picture fits: what is wider can only be scrolled
 PAGE: Final = 180
 #: pixels of a character cell, and around the drawing
 CELL_W: Final = 8
@@ -40,6 +40,8 @@ def render(plan: Plan, overview: Overview | None = None) -> str:
     """A complete SVG document."""
     labels = Labels(overview)
     block = layout(plan, labels, PAGE)
+    if block.listed:
+        block = layout(plan, labels)
     titles = [_title_place(box, labels) for box in block.boxes if box.role in TITLED]
     w, h = block.w * CELL_W + 2 * MARGIN, block.h * CELL_H + 2 * MARGIN
     lines = [

@@ -15,6 +15,7 @@ from goflow_cli.views.drawing import screen
 from goflow_cli.views.live import LiveView
 from goflow_cli.views.output import Output
 from goflow_cli.views.plain import PlainView
+from goflow_cli.views.view import view
 from tests.views.samples import PLANS, foreach, graph, node, seen
 
 CHAIN = PLANS["chain"]
@@ -66,7 +67,8 @@ def size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("LINES", "30")
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name in ("NO_COLOR", "LC_ALL", "LC_CTYPE", "LANG"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_a_short_run_leaves_its_picture_and_never_opens_a_live_region() -> None:
@@ -190,6 +192,36 @@ def test_a_screen_is_what_its_stream_can_show(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("COLUMNS")
     monkeypatch.delenv("LINES")
     assert screen(io.StringIO())[:2] == (80, 24)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "unicode"),
+    [
+        ("LC_ALL", "C", False),
+        ("LANG", "POSIX", False),
+        ("LC_CTYPE", "C.UTF-8", True),
+        ("LANG", "", True),
+    ],
+)
+def test_the_locale_can_ask_for_ascii(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, unicode: bool
+) -> None:
+    for name in ("LC_ALL", "LC_CTYPE", "LANG", "PYTHONIOENCODING", "PYTHONUTF8"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    assert screen(Terminal()).unicode is unicode
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
+    assert screen(Terminal()).unicode is True
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    story = Story(CHAIN)
+    assert isinstance(view(CHAIN, story, Terminal()), LiveView)
+    assert isinstance(view(CHAIN, story, io.StringIO()), PlainView)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(view(CHAIN, story, Terminal()), PlainView)
 
 
 @pytest.mark.parametrize(
