@@ -24,7 +24,12 @@ _BUFFER: Final = 64
 
 def listen(store: Store, run_id: str | None) -> SocketWaker:
     """A waker for a run, or for anything claimable. Its lock tells others that it is still there."""
-    waker = SocketWaker()
+    try:
+        waker = SocketWaker()
+    except OSError as error:
+        raise BackendError(
+            f"cannot listen on {_LOOPBACK} for news of the store {store.path}: {error.strerror}"
+        ) from None
 
     def write(connection: Connection) -> int:
         topic = WORK if run_id is None else find(connection, run_id).key
@@ -60,7 +65,11 @@ class SocketWaker:
         self._socket = socket(AF_INET, SOCK_DGRAM)
         self._forget: Callable[[], None] = lambda: None
         self._socket.setblocking(False)
-        self._socket.bind((_LOOPBACK, 0))
+        try:
+            self._socket.bind((_LOOPBACK, 0))
+        except OSError:
+            self._socket.close()
+            raise
 
     @property
     def port(self) -> int:
