@@ -24,6 +24,7 @@ from goflow.testing.suite.directory import Listing
 from goflow.testing.suite.ending import Ending
 from goflow.testing.suite.owning import Owning
 from goflow.testing.suite.reading import Reading
+from goflow.testing.suite.rewinding import Rewinding
 from goflow.testing.suite.rounds import Rounds
 from goflow.testing.suite.submitting import Submitting
 from goflow.testing.suite.watching import Watching
@@ -41,6 +42,7 @@ class BackendConformance(
     Controlling,
     Owning,
     Rounds,
+    Rewinding,
     Reading,
     Watching,
     Listing,

@@ -12,6 +12,11 @@ from pkgutil import iter_modules
 import pytest
 
 _MODULES = [f"{__name__}.{module.name}" for module in iter_modules(__path__)]
-_HELPERS = ["goflow.testing.store", "goflow.testing.model", "goflow.testing.machine"]
+_HELPERS = [
+    "goflow.testing.words",
+    "goflow.testing.store",
+    "goflow.testing.model",
+    "goflow.testing.agreement",
+]
 
 pytest.register_assert_rewrite(*(n for n in _MODULES + _HELPERS if n not in sys.modules))

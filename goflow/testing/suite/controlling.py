@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
 from goflow.backend import Action
@@ -277,6 +279,24 @@ class Controlling(Suite):
         assert w.lost(claim) == [("a", "stop")]
         assert w.killed(claim)
         assert store.state() is RunState.STOPPED
+
+    def test_controls_may_come_in_any_order(self, store: Store) -> None:
+        w = store.worker()
+        actions: list[Action] = ["pause", "resume", "stop"]
+        for number, order in enumerate(product(actions, repeat=3)):
+            run_id = f"r{number}"
+            store.submit(run_id, "a", "b")
+            claim = w.one("a")
+            expected = RunState.RUNNING
+            for action in order:
+                if action == "stop" or expected is RunState.STOPPING:
+                    expected = RunState.STOPPING
+                else:
+                    expected = RunState.PAUSED if action == "pause" else RunState.RUNNING
+                assert store.backend.control(run_id, action).state is expected, order
+            stopping = expected is RunState.STOPPING
+            assert w.lost(claim) == ([("a", "stop")] if stopping else []), order
+            assert w.paths() == (["b"] if expected is RunState.RUNNING else []), order
 
     def test_stopping_a_failing_run_kills_its_siblings_and_keeps_its_failure(
         self, store: Store

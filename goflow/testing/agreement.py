@@ -1,0 +1,69 @@
+"""Whether a run as a backend tells it is the run as the model has it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from goflow.backend import Backend, NodeRun
+from goflow.state import NodeState, RunState
+from goflow.testing.model import SETTLED, ModelNode, ModelRun
+
+#: states of a node that the model leaves to the store: when what a run leaves behind is settled
+_LEFT = SETTLED - {NodeState.SUCCEEDED}
+
+
+def agree(backend: Backend, model: ModelRun) -> int:
+    """Assert that run and node states, results and attempts are those of the model; the revision."""
+    run_id = model.request.run_id
+    run = backend.run(run_id)
+    assert (run.state, run.round) == (model.state, model.round)
+    assert model.terminal or run.ending == model.ending
+    assert (run.finished is not None) == model.terminal
+    assert run.failure == model.failure
+    _compare_nodes(backend, model, backend.nodes(run_id))
+    _compare_attempts(backend, model)
+    if model.state is RunState.SUCCEEDED:
+        assert backend.result(run_id) == model.nodes[model.end].output
+    return run.revision
+
+
+def _compare_nodes(backend: Backend, model: ModelRun, nodes: Sequence[NodeRun]) -> None:
+    found = {node.path: node for node in nodes}
+    assert len(found) == len(nodes), "a node instance is recorded twice"
+    assert set(found) <= set(model.nodes)
+    for path, node in model.nodes.items():
+        state = found[path].state if path in found else NodeState.WAITING
+        assert state in _possible(model, node), f"{path}: {state}, expected {node.state}"
+        if node.state in (NodeState.SUCCEEDED, NodeState.WAITING):
+            assert backend.output(model.request.run_id, path) == node.output
+        if path in found and node.width:
+            assert (found[path].width, found[path].done) == (node.width, len(node.closings))
+
+
+def _compare_attempts(backend: Backend, model: ModelRun) -> None:
+    """Every accepted outcome once; how often a branch succeeds (opens, closes) is the store's own."""
+    told = Counter((a.path, a.state) for a in backend.attempts(model.request.run_id))
+    known = Counter(model.recorded)
+    for path, how in known.keys() | told.keys():
+        if how == "succeeded" and model.is_branch(path):
+            assert told[path, how] >= known[path, how]
+        elif how in ("succeeded", "failed", "stopped"):
+            assert told[path, how] == known[path, how]
+
+
+def _possible(model: ModelRun, node: ModelNode) -> set[NodeState]:
+    """The states a store may show for a node."""
+    state = node.state
+    if node.given_up and not model.terminal:
+        return _LEFT | {state, NodeState.RETRYING, NodeState.READY}
+    if node.given_up and model.ending is RunState.STOPPED:
+        return {state, NodeState.STOPPED}
+    if state in (NodeState.SUCCEEDED, NodeState.FAILED, NodeState.STOPPED):
+        return {state}
+    if model.terminal:
+        return _LEFT | ({state} & {NodeState.WAITING})
+    possible: set[NodeState] = {state}
+    if state is NodeState.RETRYING:
+        possible.add(NodeState.READY)
+    return possible if model.ending is None or node.held else possible | _LEFT
