@@ -66,11 +66,14 @@ class Pace:
         """A task's expected seconds where it may travel in company, else None.
 
         Not one that lost its worker (it may be what kills them), has a timeout (its clock starts when it is
-        handed over) or brings more inputs than one message holds.
+        handed over), must not run twice (its result would die with the company) or brings more inputs
+        than one message holds.
         """
         task = claim.task
         node = self._node(task)
-        if node is None or node.timeout is not None or task.lost or not claim.complete:
+        if node is None or node.timeout is not None or node.on_worker_lost == "fail":
+            return None
+        if task.lost or not claim.complete:
             return None
         seconds = self._expected.get(self._key(task))
         return seconds if seconds is not None and seconds <= BATCH_SECONDS / 2 else None

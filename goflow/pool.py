@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Final
 
 from goflow import child as inside
+from goflow import starting
 from goflow.child import Batch, FromChild, More, Result, Value
 from goflow.message import Claim, Input
 from goflow.payload import Payload
@@ -97,10 +97,12 @@ class Child:
         mine = [connection, output, alive]
         for sibling in siblings:
             mine += [sibling.connection, sibling.output, sibling._alive]
-        inherited = mine if context.get_start_method() == "fork" else []
+        forked = context.get_start_method() == "fork"
+        inherited = mine if forked else []
         arguments = (theirs, log, lifeline, marker, source, inherited)
         self.process = context.Process(target=inside.main, args=arguments, name="goflow-child")
-        self.process.start()
+        with nullcontext() if forked else starting.nameless_main():
+            self.process.start()
         for end in (theirs, log, lifeline):
             end.close()
         os.set_blocking(output.fileno(), False)
@@ -213,9 +215,9 @@ class Pool:
     def __init__(
         self, flows: Sequence[Flow], size: int, *, start_method: str | None = None, log_limit: int
     ) -> None:
-        method = start_method or _start_method()
-        self._context = _context(method)
-        self._source = _Forked(flows) if method == "fork" else _reload(flows)
+        method = start_method or starting.start_method()
+        self._context = starting.context(method)
+        self._source = starting.source(flows, method)
         self._log_limit = log_limit
         self.size = size
         self.children: list[Child] = []
@@ -248,71 +250,6 @@ class Pool:
             child.kill("the worker ends")
         for child in list(self.children):
             self.remove(child)
-
-
-class _Forked:
-    """Flows as a fork inherits them: nothing is loaded again."""
-
-    def __init__(self, flows: Sequence[Flow]) -> None:
-        self._flows = flows
-
-    def __call__(self) -> Sequence[Flow]:
-        return self._flows
-
-
-class Reloaded:
-    """Flows as a fresh process gets them: from their files, or by name and definition function.
-
-    A definition that lives in no file (a notebook, a REPL) travels by value, as dill makes it: only
-    ever to a child on this machine.
-    """
-
-    def __init__(self, files: Sequence[str], definitions: Sequence[tuple[str, Any]]) -> None:
-        self._files = files
-        self._definitions = definitions
-
-    def __call__(self) -> list[Flow]:
-        from pathlib import Path
-
-        from goflow.loader import load
-        from goflow.workflow import build
-
-        flows = [flow for file in self._files for flow in load(Path(file)).values()]
-        return flows + [build(name, define) for name, define in self._definitions]
-
-
-def _reload(flows: Sequence[Flow]) -> Reloaded:
-    files = dict.fromkeys(flow.file for flow in flows if flow.file)
-    return Reloaded(list(files), [(f.name, f.define) for f in flows if not f.file])
-
-
-def _start_method() -> str:
-    """Fork where it is this Python's default and safe (one thread), else forkserver or spawn.
-
-    Forking costs 2 ms and shares what the flow file has loaded; a process with threads may fork a lock
-    that nobody will ever release.
-    """
-    chosen = os.environ.get("GOFLOW_START_METHOD")
-    if chosen:
-        return chosen
-    threading = sys.modules.get("threading")
-    threads = threading.active_count() if threading is not None else 1
-    if sys.platform == "linux":
-        return "fork" if sys.version_info < (3, 14) and threads == 1 else "forkserver"
-    return "spawn"
-
-
-def _context(method: str) -> Any:
-    """What starts children. A fork inherits everything and pickles nothing, so the standard library will
-    do; other methods carry definitions that live in no file by value, which takes dill (`multiprocess`,
-    20 ms to import)."""
-    if method == "fork":
-        import multiprocessing
-
-        return multiprocessing.get_context(method)
-    import multiprocess
-
-    return multiprocess.get_context(method)
 
 
 def _pidfd(pid: int) -> int:

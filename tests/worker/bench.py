@@ -43,12 +43,26 @@ class Watching(Quiet):
         self.outcomes.append(outcome)
 
 
+class Acting(Watching):
+    """Does something whenever the worker's loop turns, fifty times a second at least."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        super().__init__()
+        self._act = act
+
+    def pulse(self) -> float | None:
+        self._act()
+        return 0.02
+
+
 class Bench:
     """One store. `store` is its backend; `work` runs a worker until some runs have ended."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = LocalBackend.open("local", Config(local=Local(path=str(folder / "store"))))
+        #: the worker that works, or did last
+        self.worker: Worker | None = None
         self._count = 0
 
     def submit(
@@ -89,7 +103,9 @@ class Bench:
                 return until()
             return all(self.store.run(run.id).state.terminal for run in runs)
 
-        worker = Worker(self.store, flows, me, **{"concurrency": 2, "lease": 30.0, **options})
+        worker = self.worker = Worker(
+            self.store, flows, me, **{"concurrency": 2, "lease": 30.0, **options}
+        )
         try:
             worker.run(until=done)
         finally:

@@ -1,0 +1,357 @@
+"""What a worker does with nodes that behave: retries, handlers, the store of a run, joins, fan-outs."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from goflow.backend import Ask
+from goflow.errors import NodeFailed
+from goflow.message import DIED, TIMED_OUT, WORKER_LOST
+from goflow.workflow import build
+from tests.worker.bench import Acting, Bench, note, trace
+
+
+def test_a_retry_waits_without_holding_others_up(bench: Bench, tmp_path: Path) -> None:
+    """One child only: what is ready runs while the failed node waits for its second attempt."""
+
+    def define(workflow: Any, context: Any) -> None:
+        def hopeful(data: bytes) -> bytes:
+            note(tmp_path, f"hopeful {context.attempt}")
+            if context.attempt < 3:
+                raise OSError("not yet")
+            return b"at last"
+
+        def named(name: str) -> Any:
+            return lambda data: note(tmp_path, name)
+
+        dag = workflow.dag
+        dag.node("hopeful", hopeful, retries=2, retry_delay=0.2)
+        before = None
+        for name in "abc":
+            node = dag.node(name, named(name))
+            if before is not None:
+                before >> node
+            before = node
+
+    run = bench.execute(define, concurrency=1)
+    assert run.state == "succeeded"
+    assert trace(tmp_path) == ["hopeful 1", "a", "b", "c", "hopeful 2", "hopeful 3"]
+    states = [(a.attempt, a.state) for a in bench.store.attempts(run.id) if a.path == "hopeful"]
+    assert states == [(1, "failed"), (2, "failed"), (3, "succeeded")]
+
+
+def test_retries_run_out(bench: Bench, tmp_path: Path) -> None:
+    def define(workflow: Any, context: Any) -> None:
+        def work(data: bytes) -> None:
+            note(tmp_path, context.idempotency_key)
+            os._exit(3)
+
+        workflow.dag.node("work", work, retries=2, retry_delay=0.01)
+
+    run = bench.execute(define)
+    assert run.state == "failed"
+    assert len(trace(tmp_path)) == 3
+    assert len(set(trace(tmp_path))) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "words"),
+    [
+        ("raise", "ValueError", "no luck"),
+        ("crash", DIED, "exited with code 9"),
+        ("hang", TIMED_OUT, "timed out after 0.2 s"),
+    ],
+)
+def test_a_nodes_own_handler_saves_it_however_it_failed(
+    bench: Bench, how: str, kind: str, words: str
+) -> None:
+    def work(data: bytes) -> None:
+        if how == "raise":
+            raise ValueError("no luck")
+        if how == "crash":
+            os._exit(9)
+        time.sleep(600)
+
+    def handler(error: NodeFailed) -> list[object]:
+        return [error.node, error.type, error.message, error.attempt]
+
+    def define(workflow: Any, context: Any) -> None:
+        timeout = 0.2 if how == "hang" else None
+        node = workflow.dag.node("work", work, on_failure=handler, timeout=timeout)
+        node >> workflow.dag.node("next", lambda data: data)
+
+    run = bench.execute(define)
+    assert run.state == "succeeded", run.error
+    node, type_, message, attempt = bench.result(run).json()
+    assert (node, type_, attempt) == ("work", kind, 1)
+    assert words in message
+
+
+def test_the_flows_handlers_run_after_a_crash(bench: Bench, tmp_path: Path) -> None:
+    def define(workflow: Any, context: Any) -> None:
+        workflow.dag.node("work", lambda data: os._exit(9))
+        workflow.on_failure(lambda error: note(tmp_path, f"failed {error.node} {error.type}"))
+        workflow.finally_(lambda state: note(tmp_path, f"finally {state}"))
+
+    run = bench.execute(define)
+    assert run.state == "failed"
+    assert trace(tmp_path) == [f"failed work {DIED}", "finally failed"]
+
+
+def test_a_handler_that_crashes_changes_nothing(bench: Bench) -> None:
+    def define(workflow: Any, context: Any) -> None:
+        workflow.dag.node("work", lambda data: b"fine")
+        workflow.finally_(lambda state: os._exit(9))
+
+    run = bench.execute(define)
+    assert run.state == "succeeded"
+    assert bench.result(run).data == b"fine"
+    [end] = [n for n in bench.store.nodes(run.id) if n.path == "~finally"]
+    assert end.state == "failed"
+
+
+def test_the_runs_timeout_ends_it(bench: Bench, tmp_path: Path) -> None:
+    def define(workflow: Any, context: Any) -> None:
+        workflow.timeout = 0.3
+        node = workflow.dag.node("hang", lambda data: time.sleep(600))
+        node >> workflow.dag.node("never", lambda data: note(tmp_path, "never"))
+        workflow.finally_(lambda state: note(tmp_path, f"finally {state}"))
+
+    run = bench.execute(define)
+    assert run.state == "failed"
+    assert run.failure is not None
+    assert run.failure.type == TIMED_OUT
+    assert trace(tmp_path) == ["finally failed"]
+
+
+@pytest.mark.parametrize("policy", ["retry", "fail"])
+def test_a_vanished_workers_node_follows_its_policy(
+    bench: Bench, tmp_path: Path, policy: str
+) -> None:
+    def define(workflow: Any, context: Any) -> None:
+        def work(data: bytes) -> int:
+            note(tmp_path, "work")
+            return int(context.attempt)
+
+        workflow.dag.node("work", work, on_worker_lost=policy)
+
+    flow = build("flow", define)
+    run = bench.submit(flow)
+    _take_and_vanish(bench, flow, 1)
+    [ended] = bench.work([flow], run)
+    if policy == "retry":
+        assert bench.result(ended).json() == 1
+        assert trace(tmp_path) == ["work"]
+    else:
+        assert ended.failure is not None
+        assert ended.failure.type == WORKER_LOST
+        assert "on_worker_lost" in ended.failure.message
+        assert trace(tmp_path) == []
+
+
+def test_a_node_that_may_kill_its_workers_is_given_up(bench: Bench, tmp_path: Path) -> None:
+    def define(workflow: Any, context: Any) -> None:
+        workflow.dag.node(
+            "work",
+            lambda data: note(tmp_path, "work"),
+            retries=5,
+            on_failure=lambda error: str(error.type),
+        )
+
+    flow = build("flow", define)
+    run = bench.submit(flow)
+    _take_and_vanish(bench, flow, 3)
+    [ended] = bench.work([flow], run)
+    assert bench.result(ended).text() == WORKER_LOST
+    assert trace(tmp_path) == []
+
+
+def _take_and_vanish(bench: Bench, flow: Any, times: int) -> None:
+    """Workers that take the task and are gone, as the kernel would show it to the others."""
+    for _ in range(times):
+        me = bench.enter(flow)
+        other = bench.enter(flow)
+        [_] = bench.store.claim(Ask(worker=me, limit=1, flows=(flow.key,)))
+        bench.store._store.locks.drop(me)
+        bench.store.tick(other)
+        bench.store.leave(other)
+
+
+def test_what_must_not_run_twice_travels_alone(bench: Bench, tmp_path: Path) -> None:
+    """Other nodes travel in batches, and what a batch had finished runs again when it dies."""
+
+    def define(workflow: Any, context: Any) -> None:
+        each = workflow.dag.foreach_branch("each", lambda data: list(range(200)))
+
+        def work(data: int) -> int:
+            note(tmp_path, str(data))
+            if data % 50 == 20:
+                os._exit(9)
+            return data
+
+        each.node("work", work, on_worker_lost="fail", on_failure=lambda error: -1)
+
+    run = bench.execute(define)
+    assert bench.result(run).json() == [-1 if n % 50 == 20 else n for n in range(200)]
+    assert sorted(trace(tmp_path), key=int) == [str(n) for n in range(200)]
+
+
+def test_the_store_of_a_run_is_seen_by_later_nodes_in_other_processes(bench: Bench) -> None:
+    def define(workflow: Any, context: Any) -> None:
+        def first(data: bytes) -> None:
+            assert context.get("key") is None
+            context.set("key", {"n": 1})
+            context.set("bytes", b"\xff")
+            context.set("none", None)
+            assert context.get("key") == {"n": 1}
+
+        def crash(data: bytes) -> None:
+            if context.attempt == 1:
+                context.set("key", "from a failed attempt")
+                raise OSError("away")
+
+        def last(data: bytes) -> list[object]:
+            context.delete("none")
+            return [
+                context.get("key"),
+                list(context.get("bytes")),
+                context.get("none", "gone"),
+                context.get("never", 7),
+            ]
+
+        dag = workflow.dag
+        a = dag.node("first", first)
+        b = dag.node("crash", crash, retries=1, retry_delay=0.01)
+        a >> b >> dag.node("die", lambda data: os._exit(1), on_failure=lambda error: b"")
+        dag.edge("die", "last")
+        dag.node("last", last)
+
+    run = bench.execute(define)
+    assert bench.result(run).json() == [{"n": 1}, [255], "gone", 7]
+
+
+def test_a_join_too_wide_for_one_message_sees_each_input_once(bench: Bench) -> None:
+    def define(workflow: Any, context: Any) -> None:
+        dag = workflow.dag
+        dag.node("start")
+        for n in range(1200):
+            dag.node(f"n{n}", lambda data, n=n: n)
+            dag.edge("start", f"n{n}")
+            dag.edge(f"n{n}", "join")
+
+        def join(inputs: dict[str, int]) -> list[object]:
+            return [list(inputs) == [f"n{n}" for n in range(1200)], sum(inputs.values())]
+
+        dag.node("join", aggregator=join)
+
+    run = bench.execute(define)
+    assert bench.result(run).json() == [True, sum(range(1200))]
+
+
+def test_a_wide_foreach_is_joined_in_order(bench: Bench) -> None:
+    def define(workflow: Any, context: Any) -> None:
+        each = workflow.dag.foreach_branch(
+            "each",
+            lambda data: {f"key {n}": n for n in range(3000)},
+            aggregator=lambda results: [list(results)[:2], len(results)],
+        )
+        each.node("double", lambda data: int(data) * 2)
+
+    run = bench.execute(define)
+    assert bench.result(run).json() == [["key 0", "key 1"], 3000]
+
+
+def test_heavy_payloads_travel_whole(bench: Bench) -> None:
+    big = os.urandom(1_000_000) * 8
+
+    def define(workflow: Any, context: Any) -> None:
+        dag = workflow.dag
+        a = dag.node("a", lambda data: data)
+        (
+            a
+            >> [dag.node("b", lambda data: data), dag.node("c", lambda data: data)]
+            >> dag.node("join", aggregator=lambda inputs: b"".join(inputs.values()))
+        )
+
+    run = bench.execute(define, big)
+    assert bench.result(run).data == big * 2
+
+
+def test_concurrency_is_a_limit_and_is_used(bench: Bench, tmp_path: Path) -> None:
+    """The first three wait for each other, so they meet; a fourth is never with them."""
+
+    def define(workflow: Any, context: Any) -> None:
+        def meet(data: int) -> None:
+            note(tmp_path, "in")
+            while trace(tmp_path).count("in") < 3:
+                time.sleep(0.005)
+            note(tmp_path, "out")
+
+        each = workflow.dag.foreach_branch("each", lambda data: list(range(12)))
+        each.node("meet", meet)
+
+    run = bench.execute(define, concurrency=3)
+    assert run.state == "succeeded"
+    here = highest = 0
+    for line in trace(tmp_path):
+        here += 1 if line == "in" else -1
+        highest = max(highest, here)
+    assert (here, highest) == (0, 3)
+
+
+def test_a_stopped_run_kills_its_nodes_and_leaves_the_others(bench: Bench, tmp_path: Path) -> None:
+    def hang(workflow: Any, context: Any) -> None:
+        def forever(data: bytes) -> None:
+            note(tmp_path, "hang")
+            time.sleep(600)
+
+        workflow.dag.node("hang", forever)
+        workflow.finally_(lambda state: note(tmp_path, f"finally {state}"))
+
+    def quick(workflow: Any, context: Any) -> None:
+        workflow.dag.node("quick", lambda data: b"fine")
+
+    flows = [build("hang", hang), build("quick", quick)]
+    hanging = bench.submit(flows[0])
+    quick_run = bench.submit(flows[1])
+
+    def stop() -> None:
+        if trace(tmp_path) == ["hang"]:
+            bench.store.control(hanging.id, "stop")
+
+    stopped, fine = bench.work(flows, hanging, quick_run, observer=Acting(stop))
+    assert (stopped.state, fine.state) == ("stopped", "succeeded")
+    assert trace(tmp_path) == ["hang", "finally stopped"]
+
+
+def test_a_drained_worker_hands_back_what_it_held(bench: Bench, tmp_path: Path) -> None:
+    def define(workflow: Any, context: Any) -> None:
+        each = workflow.dag.foreach_branch("each", lambda data: list(range(20)))
+
+        def work(data: int) -> int:
+            note(tmp_path, str(data))
+            while not (tmp_path / "go").exists():
+                time.sleep(0.005)
+            return int(context.attempt)
+
+        each.node("work", work)
+
+    flow = build("flow", define)
+    run = bench.submit(flow)
+
+    def drain() -> None:
+        assert bench.worker is not None
+        if trace(tmp_path):
+            bench.worker.drain(0)
+
+    bench.work([flow], run, until=lambda: False, observer=Acting(drain))
+    assert {n.state for n in bench.store.nodes(run.id) if "]/" in n.path} == {"ready"}
+    (tmp_path / "go").touch()
+    [ended] = bench.work([flow], run)
+    assert bench.result(ended).json() == [1] * 20
+    assert {a.attempt for a in bench.store.attempts(run.id)} == {1}

@@ -1,0 +1,250 @@
+"""Children as processes: how they are started, what they inherit, and that they die with their worker."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from goflow.loader import load
+from goflow.workflow import build
+from tests.worker.bench import PATIENCE, Bench, until_vanished
+
+METHODS = ("fork", "forkserver", "spawn")
+
+FILE = """
+import os
+import sys
+import time
+from pathlib import Path
+
+LOADED_BY = os.getpid()
+if "slow" in os.environ.get("LOADING", ""):
+    time.sleep(0.6)
+
+
+def tell(data: str) -> dict[str, object]:
+    print("said in", data)
+    return {"data": data, "loaded_here": LOADED_BY == os.getpid(), "in": os.getcwd()}
+
+
+def define_workflow(workflow, context):
+    workflow.dag.node("tell", tell, timeout=0.5)
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_start_method_runs_flows_from_files(
+    bench: Bench, tmp_path: Path, method: str
+) -> None:
+    (tmp_path / "told.py").write_text(FILE)
+    [flow] = load(tmp_path / "told.py").values()
+    run = bench.submit(flow, "x")
+    [ended] = bench.work([flow], run, start_method=method)
+    assert ended.state == "succeeded", ended.error
+    assert bench.result(ended).json() == {
+        "data": "x",
+        "loaded_here": method != "fork",
+        "in": os.getcwd(),
+    }
+    assert bench.log(ended) == b"said in x\n"
+
+
+def test_a_timeout_does_not_count_the_loading_of_the_flow(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow.py").write_text(FILE)
+    [flow] = load(tmp_path / "slow.py").values()
+    monkeypatch.setenv("LOADING", "slow")
+    run = bench.submit(flow, "x")
+    [ended] = bench.work([flow], run, start_method="spawn")
+    assert ended.state == "succeeded", ended.error
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_definitions_without_a_file_reach_children(bench: Bench, method: str) -> None:
+    """As in a notebook: functions, closures and classes that no module holds."""
+
+    class Scale:
+        factor = 3
+
+    def define(workflow: Any, context: Any) -> None:
+        def work(data: int) -> int:
+            context.set("seen", data)
+            return data * Scale.factor
+
+        workflow.dag.node("a", work) >> workflow.dag.node(
+            "b", lambda data: [int(data), context.get("seen")]
+        )
+
+    flow = build("flow", define)
+    run = bench.submit(flow, 7)
+    [ended] = bench.work([flow], run, start_method=method)
+    assert ended.state == "succeeded", ended.error
+    assert bench.result(ended).json() == [21, 7]
+
+
+REPL = """
+import sys
+import goflow
+
+service = goflow.FlowService(backend="file://" + sys.argv[1], worker_concurrency=1)
+FACTOR = 3
+
+def helper(data: int) -> int:
+    return data * FACTOR
+
+def define(workflow, context):
+    workflow.dag.node("work", helper)
+
+service.register("scaled", define)
+run = service.execute("scaled", 14, run_id="r1")
+import threading
+
+def stop_at_the_end():
+    assert goflow.Client("file://" + sys.argv[1]).wait("r1", 60).json() == 42
+    service.shutdown()
+
+watcher = threading.Thread(target=stop_at_the_end)
+watcher.start()
+service.start_worker()
+watcher.join()
+print("it is", service.client.result("r1").json())
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_definitions_typed_into_a_prompt_reach_children(tmp_path: Path, method: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-", str(tmp_path / "store")],
+        input=REPL,
+        text=True,
+        capture_output=True,
+        timeout=PATIENCE,
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "GOFLOW_START_METHOD": method,
+            "XDG_STATE_HOME": str(tmp_path / "state"),
+        },
+        check=False,
+    )
+    assert done.stdout == "it is 42\n", done.stderr
+
+
+HANGING = """
+import os
+import subprocess
+import time
+
+
+def hang(data):
+    helper = subprocess.Popen(["sleep", "600"])
+    with open(f"pids-{os.getpid()}.part", "w") as file:
+        file.write(f"{os.getpid()} {helper.pid}")
+    os.rename(f"pids-{os.getpid()}.part", f"pids-{os.getpid()}")
+    while True:  # busy, and holds the lock: nothing in Python could end it
+        pass
+
+
+def define_workflow(workflow, context):
+    each = workflow.dag.foreach_branch("each", lambda data: [0, 1])
+    each.node("hang", hang)
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_children_die_with_a_killed_supervisor(tmp_path: Path, method: str) -> None:
+    (tmp_path / "hanging.py").write_text(HANGING)
+    (tmp_path / "goflow.toml").write_text("[worker]\nconcurrency = 2\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "goflow_cli.main", "run", "hanging.py"],
+        cwd=tmp_path,
+        env={**os.environ, "GOFLOW_START_METHOD": method},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while len(found := list(tmp_path.glob("pids-*[0-9]"))) < 2:
+            assert time.monotonic() < deadline, process.poll()
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    pids = [int(pid) for file in found for pid in file.read_text().split()]
+    assert len(pids) == 4
+    until_vanished(pids)
+
+
+FAN_OUT = textwrap.dedent(
+    """
+    import os, resource, sys, time
+    from goflow.backend import WorkerInfo
+    from goflow.config import Config, Local
+    from goflow.engine import request
+    from goflow.host import register
+    from goflow.payload import of_input
+    from goflow.worker import Worker
+    from goflow.workflow import build
+    from goflow_local import LocalBackend
+
+    def define(workflow, context):
+        each = workflow.dag.foreach_branch("each", lambda n: (b"%0500d" % i for i in range(int(n))))
+        each.node("work", lambda data: data)
+
+    def peak():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    flow = build("flow", define)
+    store = LocalBackend.open("local", Config(local=Local(path=sys.argv[1])))
+    register(store, flow)
+
+    def open_branch(run_id, width):
+        info = WorkerInfo(id=0, host="", pid=os.getpid(), started=time.time(), concurrency=1,
+                          flows=(flow.key,))
+        me = store.enter(info)
+        store.submit(request(flow.plan, run_id, of_input(width)))
+        worker = Worker(store, [flow], me, concurrency=1)
+
+        class Observer:
+            def started(self, task):
+                if task.path != "each":
+                    worker.drain(0)
+            def printed(self, *_): pass
+            def finished(self, *_): pass
+            def troubled(self, *_): pass
+            def pulse(self): return None
+
+        worker._observer = Observer()
+        worker.run()
+        store.leave(me)
+        [branch] = store.nodes(run_id, ["each"])
+        assert branch.width == width, branch
+        store.control(run_id, "stop")
+
+    open_branch("small", 2_000)
+    before = peak()
+    open_branch("wide", int(sys.argv[2]))
+    print(peak() - before)
+    """
+)
+
+
+def test_a_fan_out_of_100000_leaves_the_supervisor_small(tmp_path: Path) -> None:
+    """50 MB of items go through it in chunks; it never holds more than a few of them."""
+    done = subprocess.run(
+        [sys.executable, "-c", FAN_OUT, str(tmp_path / "store"), "100000"],
+        text=True,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 12_000_000
