@@ -19,6 +19,7 @@ from goflow.backend import NodeRun, Run
 from goflow.message import FINALLY, ON_FAILURE
 from goflow.plan import Graph, Node, Plan, encode_key
 from goflow.state import NodeState, RunState
+from goflow.tally import Tally, tally
 
 #: how many instances of each sort `Overview.notable` keeps: more than any terminal shows
 NOTABLE: Final = 100
@@ -84,7 +85,7 @@ def overview(
     """
     failed = _failed(recorded)
     nodes = [_settled(node, run, failed) for node in recorded]
-    tallies = _tally(plan, nodes)
+    tallies = tally(plan, nodes)
     told: dict[str, NodeSummary] = {}
     counts: dict[NodeState, int] = {}
     _summarise(plan.graph, "", 1, _unreached(run), tallies, told, counts)
@@ -167,131 +168,60 @@ def _settled(node: NodeRun, run: Run, failed: frozenset[str]) -> NodeRun:
     return node
 
 
-class _Tally:
-    """What is recorded of one static node, added up."""
-
-    __slots__ = (
-        "attempt",
-        "choices",
-        "counts",
-        "done",
-        "error",
-        "finished",
-        "opened",
-        "started",
-        "width",
-    )
-
-    def __init__(self) -> None:
-        self.counts: dict[NodeState, int] = {}
-        self.attempt = self.done = self.opened = 0
-        self.started: float | None = None
-        self.finished: float | None = None
-        self.error: str | None = None
-        self.width: int | None = None
-        self.choices: dict[str, int] = {}
-
-    def add(self, node: NodeRun) -> None:
-        self.counts[node.state] = self.counts.get(node.state, 0) + 1
-        self.attempt = max(self.attempt, node.attempt)
-        if node.started is not None and (self.started is None or node.started < self.started):
-            self.started = node.started
-        if node.finished is not None and (self.finished is None or node.finished > self.finished):
-            self.finished = node.finished
-        if node.error is not None and (self.error is None or node.state == NodeState.FAILED):
-            self.error = node.error
-        if node.width is not None:
-            self.opened += 1
-            self.width = (self.width or 0) + node.width
-            self.done += node.done
-            for key in node.keys or ():
-                self.choices[key] = self.choices.get(key, 0) + 1
-
-
-def _tally(plan: Plan, nodes: Iterable[NodeRun]) -> dict[str, _Tally]:
-    """What is recorded, by static path. Works on text alone: a live view does this ten times a second."""
-    kinds = {static: node.kind for static, node in plan.walk()}
-    tallies: dict[str, _Tally] = {}
-    owners: dict[str, str] = {}
-
-    def static(path: str) -> str:
-        head, slash, name = path.rpartition("/")
-        if not slash:
-            return path
-        owner, bracket, key = head.rpartition("[") if head.endswith("]") else (head, "", "")
-        known = owners.get(owner)
-        if known is None:
-            known = owners[owner] = static(owner)
-        if not bracket:
-            return f"{known}/{name}"
-        return f"{known}[{'' if kinds.get(known) == 'foreach' else key[:-1]}]/{name}"
-
-    for node in nodes:
-        if node.path.endswith("]"):
-            continue
-        path = static(node.path)
-        if path in kinds:
-            tally = tallies.get(path)
-            if tally is None:
-                tally = tallies[path] = _Tally()
-            tally.add(node)
-    return tallies
-
-
 def _summarise(
     graph: Graph,
     prefix: str,
     scopes: int,
     unreached: NodeState,
-    tallies: dict[str, _Tally],
+    tallies: dict[str, Tally],
     told: dict[str, NodeSummary],
     counts: dict[NodeState, int],
 ) -> None:
     """Summaries of a graph's nodes and of all inside them. `scopes` is how many copies of it exist."""
     for name, node in graph.nodes.items():
         path = prefix + name
-        tally = tallies.get(path, _EMPTY)
-        of = dict(tally.counts)
+        recorded = tallies.get(path, _EMPTY)
+        of = dict(recorded.counts)
         missing = scopes - sum(of.values())
         if missing > 0:
             of[unreached] = of.get(unreached, 0) + missing
         state = _combined(of) if of else unreached
         moving = state not in _ENDED
         conditional = node.kind == "conditional"
-        decided = bool(tally.opened or of.get(NodeState.SUCCEEDED))
+        decided = bool(recorded.opened or of.get(NodeState.SUCCEEDED))
         told[path] = NodeSummary(
             path=path,
             state=state,
             instances=max(scopes, sum(of.values())),
             counts=of,
-            attempt=tally.attempt,
-            started=tally.started,
-            finished=None if moving else tally.finished,
-            error=tally.error,
-            width=tally.width,
-            done=tally.done,
-            chosen=frozenset(tally.choices) if conditional and decided else None,
+            attempt=recorded.attempt,
+            started=recorded.started,
+            finished=None if moving else recorded.finished,
+            error=recorded.error,
+            width=recorded.width,
+            done=recorded.done,
+            chosen=frozenset(recorded.choices) if conditional and decided else None,
         )
         if node.kind == "node":
             for each, count in (of or {state: 1}).items():
                 counts[each] = counts.get(each, 0) + count
-        for mark, inner, copies in _inside(node, tally):
+        for mark, inner, copies in _inside(node, recorded):
             inner_unreached = unreached
             if not copies and unreached == NodeState.WAITING and _passed(state, of, decided):
                 inner_unreached = NodeState.SKIPPED
             _summarise(inner, path + mark, copies, inner_unreached, tallies, told, counts)
 
 
-def _inside(node: Node, tally: _Tally) -> Iterator[tuple[str, Graph, int]]:
+def _inside(node: Node, recorded: Tally) -> Iterator[tuple[str, Graph, int]]:
     """What follows the path of each graph inside a node, the graph, and how many copies are open."""
     for key, inner in node.dags.items():
         if node.kind == "conditional":
             encoded = encode_key(key)
-            yield f"[{encoded}]/", inner, tally.choices.get(encoded, 0)
+            yield f"[{encoded}]/", inner, recorded.choices.get(encoded, 0)
         elif node.kind == "foreach":
-            yield "[]/", inner, tally.width or 0
+            yield "[]/", inner, recorded.width or 0
         else:
-            yield "/", inner, tally.opened
+            yield "/", inner, recorded.opened
 
 
 def _passed(state: NodeState, counts: dict[NodeState, int], decided: bool) -> bool:
@@ -360,7 +290,7 @@ def _scopes(node: Node, record: NodeRun) -> Iterator[tuple[str, Graph, bool]]:
         yield f"{record.path}/", node.dags[""], True
 
 
-_EMPTY: Final = _Tally()
+_EMPTY: Final = Tally()
 _ENDED: Final = frozenset(
     {NodeState.SUCCEEDED, NodeState.FAILED, NodeState.SKIPPED, NodeState.STOPPED}
 )

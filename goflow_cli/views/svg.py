@@ -13,9 +13,10 @@ from typing import Final
 from goflow.overview import Overview
 from goflow.plan import Plan
 from goflow_cli.views.block import Block, Box, Curve
+from goflow_cli.views.bundles import LINK
 from goflow_cli.views.captions import tally
 from goflow_cli.views.labels import Labels
-from goflow_cli.views.layout import LINK, layout
+from goflow_cli.views.layout import layout
 from goflow_cli.views.listing import listing
 from goflow_cli.views.look import BOLD, DIM, LOOKS, RED, Line
 from goflow_cli.views.text import clean, width

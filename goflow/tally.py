@@ -1,0 +1,84 @@
+"""What a run has recorded, added up by node of the definition: the counting behind an overview."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from goflow.backend import NodeRun
+from goflow.plan import Plan
+from goflow.state import NodeState
+
+
+class Tally:
+    """What is recorded of one static node, added up over its instances.
+
+    `width`, `done` and `opened` are about the scopes of a branch: how many there are, are complete, and
+    how many instances of the branch opened any; `choices` counts their keys.
+    """
+
+    __slots__ = (
+        "attempt",
+        "choices",
+        "counts",
+        "done",
+        "error",
+        "finished",
+        "opened",
+        "started",
+        "width",
+    )
+
+    def __init__(self) -> None:
+        self.counts: dict[NodeState, int] = {}
+        self.attempt = self.done = self.opened = 0
+        self.started: float | None = None
+        self.finished: float | None = None
+        self.error: str | None = None
+        self.width: int | None = None
+        self.choices: dict[str, int] = {}
+
+    def add(self, node: NodeRun) -> None:
+        self.counts[node.state] = self.counts.get(node.state, 0) + 1
+        self.attempt = max(self.attempt, node.attempt)
+        if node.started is not None and (self.started is None or node.started < self.started):
+            self.started = node.started
+        if node.finished is not None and (self.finished is None or node.finished > self.finished):
+            self.finished = node.finished
+        if node.error is not None and (self.error is None or node.state == NodeState.FAILED):
+            self.error = node.error
+        if node.width is not None:
+            self.opened += 1
+            self.width = (self.width or 0) + node.width
+            self.done += node.done
+            for key in node.keys or ():
+                self.choices[key] = self.choices.get(key, 0) + 1
+
+
+def tally(plan: Plan, nodes: Iterable[NodeRun]) -> dict[str, Tally]:
+    """What is recorded, by static path. Works on text alone: a live view does this ten times a second."""
+    kinds = {static: node.kind for static, node in plan.walk()}
+    tallies: dict[str, Tally] = {}
+    owners: dict[str, str] = {}
+
+    def static(path: str) -> str:
+        head, slash, name = path.rpartition("/")
+        if not slash:
+            return path
+        owner, bracket, key = head.rpartition("[") if head.endswith("]") else (head, "", "")
+        known = owners.get(owner)
+        if known is None:
+            known = owners[owner] = static(owner)
+        if not bracket:
+            return f"{known}/{name}"
+        return f"{known}[{'' if kinds.get(known) == 'foreach' else key[:-1]}]/{name}"
+
+    for node in nodes:
+        if node.path.endswith("]"):
+            continue
+        path = static(node.path)
+        if path in kinds:
+            tally = tallies.get(path)
+            if tally is None:
+                tally = tallies[path] = Tally()
+            tally.add(node)
+    return tallies
