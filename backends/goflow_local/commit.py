@@ -147,7 +147,7 @@ def _open(change: Change, run: RunRow, held: Held, opened: Opened) -> None:
 def add_items(change: Change, node: int, count: int, items: Sequence[Item]) -> int:
     """Write scopes behind the `count` there are (0: what an earlier attempt staged goes first)."""
     if count == 0:
-        change.execute("DELETE FROM item WHERE node = ?", (node,))
+        drop_items(change, node)
     rows = [
         (
             node, count + n, item.prefix, "/".join(item.starts),
@@ -157,6 +157,11 @@ def add_items(change: Change, node: int, count: int, items: Sequence[Item]) -> i
     ]  # fmt: skip
     change.connection.executemany(_ITEM, rows)
     return count + len(rows)
+
+
+def drop_items(change: Change, node: int) -> None:
+    """Forget the scopes that an attempt staged which came to nothing."""
+    change.execute("DELETE FROM item WHERE node = ?", (node,))
 
 
 def _write_context(change: Change, run: RunRow, step: Step) -> None:
@@ -189,6 +194,8 @@ def record_attempt(
 
 def _fail(change: Change, run: RunRow, held: Held, outcome: Outcome) -> None:
     """Everything but success: what the node is now, and whether the run goes on."""
+    if held.staged == held.token:
+        drop_items(change, held.id)
     if outcome.released:
         change.execute(_RELEASE, (held.id,))
         change.enqueue(run, held.id, held.path)

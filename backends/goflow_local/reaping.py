@@ -8,7 +8,7 @@ from goflow.backend import FlowKey
 from goflow.state import RunState
 from goflow_local import rows
 from goflow_local.change import Change
-from goflow_local.commit import record_attempt
+from goflow_local.commit import drop_items, record_attempt
 from goflow_local.ending import move, proceed
 from goflow_local.rows import HANDLERS, READY, STOPPED, RunRow
 from goflow_local.sql import Connection
@@ -50,18 +50,20 @@ def take_back(change: Change, worker: int, *, dead: bool) -> None:
 def take_back_where(change: Change, condition: str, value: int, *, owned: bool = True) -> None:
     """Take back held tasks: all that match, or only those of runs without an owner."""
     held = change.execute(
-        "SELECT id, run, path, attempt, worker, started, doomed, width FROM node"
+        "SELECT id, run, path, attempt, worker, started, doomed, staged = token FROM node"
         f" INDEXED BY node_held WHERE state = 2 AND {condition}",
         (value,),
     ).fetchall()
     touched: dict[int, RunRow] = {}
-    for node, key, path, attempt, worker, started, doomed, _ in held:
+    for node, key, path, attempt, worker, started, doomed, staged in held:
         run = change.run(key)
         if run.owner and not owned:
             continue
         touched[key] = run
         times = (started or change.now, change.now)
         record_attempt(change, run, (path, attempt, worker), "lost", times, "its worker vanished")
+        if staged:
+            drop_items(change, node)
         over = doomed or (run.ending == RunState.STOPPED and path not in HANDLERS)
         change.execute(
             "UPDATE node SET state = ?, token = 0, lost = lost + 1, doomed = 0 WHERE id = ?",

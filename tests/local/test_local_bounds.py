@@ -173,6 +173,26 @@ def test_a_wide_fan_out_needs_no_more_memory_than_its_window(open_store: Open) -
         assert count(backend, "queue") == {"queue": window}
 
 
+def test_scopes_that_were_staged_in_vain_are_gone(open_store: Open) -> None:
+    backend = open_store()
+    first, second = Worker(backend), Worker(backend)
+    backend.submit(request("r", "each"))
+    branch = first.one("each")
+    backend.stage(branch.task, scopes("each", "abc"))
+    assert count(backend, "item") == {"item": 3}
+    assert first.retry(branch, at=0)
+    assert count(backend, "item") == {"item": 0}
+    backend.tick(second.id)
+    branch = first.one("each")
+    backend.stage(branch.task, scopes("each", "ab"))
+    backend.leave(first.id)
+    assert count(backend, "item") == {"item": 0}
+    branch = second.one("each")
+    backend.stage(branch.task, scopes("each", "a"))
+    assert second.open(branch, scopes("each", "b"), expects=2)
+    assert [node.path for node in backend.nodes("r")] == ["each", "each[a]/x", "each[b]/x"]
+
+
 def test_an_unlimited_window_opens_all_scopes_at_once(open_store: Open) -> None:
     backend = open_store()
     worker = Worker(backend)
