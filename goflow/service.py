@@ -9,39 +9,55 @@ from typing import TYPE_CHECKING
 from goflow.backend import Backend, Run, load_backend
 from goflow.client import Client
 from goflow.config import Config, load_config
-from goflow.errors import DefinitionError, UnknownFlow
+from goflow.errors import ConfigError, DefinitionError, UnknownFlow
 from goflow.workflow import Define, Flow, build
 
 if TYPE_CHECKING:
+    from goflow.server.serving import Server
     from goflow.worker import Worker
 
 
 class FlowService:
-    """Flows, a worker and (later calls) runs over one backend.
+    """Flows, a server, a worker and (later calls) runs over one backend.
 
     `backend` is a name, a URL or an open Backend; without it `redis_url` says where a Redis is
-    (`host:port` means `redis://host:port`), and without that goflow.toml decides. The other parameters
-    replace what goflow.toml says.
+    (`host:port` means `redis://host:port`), and without that goflow.toml decides. `request_auth_secret` is what
+    HTTP callers must know; any `host` but a loopback one needs it. `enable_monitoring` turns traces on, which
+    go to `open_trace_url`, an OTLP endpoint. All these replace what goflow.toml says.
 
     >>> service = FlowService(backend="local")  # doctest: +SKIP
     >>> service.register("greet", define_workflow)  # doctest: +SKIP
-    >>> service.start_worker()  # doctest: +SKIP
+    >>> service.start()  # doctest: +SKIP
     """
 
     def __init__(
         self,
         *,
+        port: int = 8080,
         redis_url: str | None = None,
         worker_concurrency: int = 5,
+        request_auth_secret: str | None = None,
+        enable_monitoring: bool = False,
+        open_trace_url: str | None = None,
+        host: str = "127.0.0.1",
         backend: str | Backend | None = None,
         config: Config | None = None,
     ) -> None:
         chosen = backend if isinstance(backend, str) else redis_url
-        given = {"backend": chosen, "worker.concurrency": worker_concurrency}
+        given = {
+            "backend": chosen,
+            "worker.concurrency": worker_concurrency,
+            "serve.port": port,
+            "serve.host": host,
+            "serve.secret": request_auth_secret,
+            "telemetry.traces": "otlp" if enable_monitoring else None,
+            "telemetry.endpoint": open_trace_url,
+        }
         self.config = config or load_config(overrides=given)
         self._given = None if isinstance(backend, str) else backend
         self._flows: dict[str, Flow] = {}
         self._worker: Worker | None = None
+        self._server: Server | None = None
 
     @cached_property
     def backend(self) -> Backend:
@@ -76,6 +92,42 @@ class FlowService:
         register(self.backend, flow)
         return self.client.submit(name, body, run_id=run_id, query=query, plan=flow.plan)
 
+    def start(self) -> None:
+        """Serve HTTP and take tasks until SIGTERM, SIGINT or `shutdown`. Blocks.
+
+        The server is another process, without any user code, which ends with this one. It needs the backend
+        as a name or URL: raises ConfigError for one that is open already, and for an address that cannot be
+        served at.
+        """
+        from goflow.server.apart import Apart
+
+        if self._given is not None:
+            raise ConfigError(
+                "start() runs the server as a process of its own, which cannot use an open backend:"
+                " give its name or URL instead"
+            )
+        self._register_all()
+        with Apart(self.config):
+            self.start_worker()
+
+    def start_server(self) -> None:
+        """Serve HTTP until SIGTERM, SIGINT or `shutdown`; workers run elsewhere. Blocks.
+
+        Raises ConfigError for an address that cannot be served at, and for one that others can reach
+        where there is no secret.
+        """
+        from goflow.server.serving import serve
+
+        self._register_all()
+
+        def started(server: Server, url: str) -> None:
+            self._server = server
+
+        try:
+            serve(self.config, self._given, started=started)
+        finally:
+            self._server = None
+
     def start_worker(self) -> None:
         """Take tasks of the registered flows until SIGTERM, SIGINT or `shutdown`. Blocks."""
         from goflow.host import serve_flows
@@ -89,9 +141,17 @@ class FlowService:
             self._worker = None
 
     def shutdown(self, grace: float | None = None) -> None:
-        """Drain the worker that another thread started; harmless where there is none."""
+        """Drain what another thread started; harmless where there is nothing."""
+        if self._server is not None:
+            self._server.drain()
         if self._worker is not None:
             self._worker.drain(grace)
+
+    def _register_all(self) -> None:
+        from goflow.host import register
+
+        for flow in self._flows.values():
+            register(self.backend, flow)
 
     def pause(self, run_id: str) -> Run:
         """See Client.pause."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Final
 
 from starlette.types import Message, Receive, Scope, Send
@@ -13,6 +14,8 @@ from goflow.server.errors import HttpError
 IDLE: Final = 15.0
 #: a body must come at this many bytes/s on average, once the first IDLE seconds are over
 SLOWEST: Final = 1000
+#: bytes of an answer that are handed to the network at a time
+PIECE: Final = 65_536
 
 
 class TooSlow(Exception):
@@ -27,7 +30,7 @@ def content_length(scope: Scope) -> int | None:
     return None
 
 
-def limited_body(scope: Scope, receive: Receive, most: int, idle: float = IDLE) -> Receive:
+def limited_body(scope: Scope, receive: Receive, most: int) -> Receive:
     """`receive` with a limit: raises HttpError 413 as soon as a body is too large, 408 if too slow."""
     length = content_length(scope)
     loop = asyncio.get_running_loop()
@@ -40,7 +43,7 @@ def limited_body(scope: Scope, receive: Receive, most: int, idle: float = IDLE) 
         if length is not None and length > most:
             raise _too_large(most)
         try:
-            async with asyncio.timeout(idle):
+            async with asyncio.timeout(IDLE):
                 message = await receive()
         except TimeoutError:
             raise _too_slow() from None
@@ -51,24 +54,36 @@ def limited_body(scope: Scope, receive: Receive, most: int, idle: float = IDLE) 
         over = not message.get("more_body", False)
         if got > most:
             raise _too_large(most)
-        if not over and (loop.time() - began - idle) * SLOWEST > got:
+        if not over and (loop.time() - began - IDLE) * SLOWEST > got:
             raise _too_slow()
         return message
 
     return receive_within
 
 
-def bounded_send(send: Send, idle: float = IDLE) -> Send:
+def bounded_send(send: Send) -> Send:
     """`send` that raises TooSlow where the client does not take its answer."""
 
     async def send_within(message: Message) -> None:
         try:
-            async with asyncio.timeout(idle):
-                await send(message)
+            for piece in _pieces(message):
+                async with asyncio.timeout(IDLE):
+                    await send(piece)
         except TimeoutError:
             raise TooSlow from None
 
     return send_within
+
+
+def _pieces(message: Message) -> Iterator[Message]:
+    """A long body in pieces, so that no more of it waits in memory than one of them."""
+    body = message.get("body", b"")
+    if len(body) <= PIECE:
+        yield message
+        return
+    for at in range(0, len(body), PIECE):
+        more = message.get("more_body", False) or at + PIECE < len(body)
+        yield {**message, "body": body[at : at + PIECE], "more_body": more}
 
 
 def _too_large(most: int) -> HttpError:

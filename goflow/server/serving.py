@@ -23,6 +23,8 @@ from goflow.server.service import Service
 #: seconds that requests which wait for a result still get once the server drains; then they are
 #: answered 202
 PATIENCE: Final = 5.0
+#: ms after which the kernel drops a connection whose other end takes nothing
+UNTAKEN_MS: Final = 60_000
 
 
 def check_bind(config: Config) -> None:
@@ -131,6 +133,8 @@ def _listen(config: Config) -> socket.socket:
         )[0]
         listening = socket.socket(family)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # what a vanished or stuck client never takes
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNTAKEN_MS)
         listening.bind(address)
         listening.listen(2048)
         listening.set_inheritable(False)

@@ -1,0 +1,65 @@
+"""The flows that the server's tests call."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import goflow
+
+
+@goflow.flow("echo")
+def echo(workflow: goflow.Workflow, context: goflow.Context) -> None:
+    """One node: answered in the request."""
+    workflow.dag.node("echo", lambda data: data)
+
+
+@goflow.flow("asked")
+def asked(workflow: goflow.Workflow, context: goflow.Context) -> None:
+    """Tells what it was asked with."""
+
+    def tell(data: bytes, options: dict[str, list[str]]) -> dict[str, Any]:
+        return {"options": options, "headers": context.headers, "run": context.run_id}
+
+    workflow.dag.node("tell", tell)
+
+
+@goflow.flow("failing")
+def failing(workflow: goflow.Workflow, context: goflow.Context) -> None:
+    """Fails in its second node."""
+
+    def fail(data: bytes) -> None:
+        print("about to fail")
+        raise ValueError("no <b>good</b>")
+
+    workflow.dag.node("first")
+    workflow.dag.node("second", fail)
+    workflow.dag.edge("first", "second")
+
+
+@goflow.flow("gated")
+def gated(workflow: goflow.Workflow, context: goflow.Context) -> None:
+    """Its first node waits until the file exists that its input names."""
+
+    def wait(data: str) -> str:
+        print("waiting for", data)
+        while not os.path.exists(data):  # noqa: PTH110
+            time.sleep(0.01)
+        return data
+
+    workflow.dag.node("gate", wait)
+    workflow.dag.node("after")
+    workflow.dag.edge("gate", "after")
+
+
+@goflow.flow("each")
+def each(workflow: goflow.Workflow, context: goflow.Context) -> None:
+    """A foreach and a condition."""
+    dag = workflow.dag
+    items = dag.foreach_branch("each", lambda data: [str(i) for i in range(int(data or b"3"))])
+    items.node("square", lambda data: int(data) ** 2)
+    kinds = dag.conditional_branch("kind", ["small", "large"], lambda data: ["small"])
+    kinds["small"].node("fine")
+    kinds["large"].node("split")
+    dag.edge("each", "kind")

@@ -1,0 +1,228 @@
+"""What a client may take: sizes and times, told apart by what it sends on a bare socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from goflow.backend import load_backend
+from goflow.config import Config, Local, Redis, Serve
+from goflow.host import register
+from goflow.loader import load
+from goflow.server import app, limits, protocol
+from goflow.server.serving import Server, serve
+from tests.server.house import FLOWS
+
+
+class InThread:
+    """A server in a thread of this process, so that tests can shorten its patience."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self.url = ""
+
+    def _serve(self) -> None:
+        serve(self._config, started=self._started)
+
+    def _started(self, server: Server, url: str) -> None:
+        self._server, self.url = server, url
+        self._ready.set()
+
+    def __enter__(self) -> InThread:
+        self._thread.start()
+        assert self._ready.wait(20)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.drain()
+        self._thread.join()
+
+    def socket(self) -> socket.socket:
+        """A connection; reading from it never takes for ever."""
+        where = urlsplit(self.url)
+        connection = socket.create_connection((where.hostname, where.port))
+        connection.settimeout(20)
+        return connection
+
+    def exchange(self, *pieces: bytes) -> bytes:
+        """What the server says to these bytes until it closes."""
+        with self.socket() as connection:
+            for piece in pieces:
+                try:
+                    connection.sendall(piece)
+                except (BrokenPipeError, ConnectionResetError):
+                    break
+            return read_all(connection)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    said = b""
+    try:
+        while piece := connection.recv(65536):
+            said += piece
+    except ConnectionResetError:
+        pass
+    return said
+
+
+def config(folder: Path, **serve: object) -> Config:
+    """A configuration with its store in a folder, on any free port."""
+    given = Serve(port=0, max_body=1000, **serve)  # type: ignore[arg-type]
+    return Config(local=Local(path=str(folder)), serve=given)
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InThread]:
+    """A server that takes bodies of 1000 bytes and is patient for a moment only; no worker."""
+    monkeypatch.setattr(limits, "IDLE", 0.2)
+    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.2)
+    settings = config(tmp_path)
+    with load_backend("local", settings) as store:
+        for flow in load(FLOWS).values():
+            register(store, flow)
+    with InThread(settings) as server:
+        yield server
+
+
+HEAD = b"POST /flow/each HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def status(said: bytes) -> int:
+    return int(said.split(b" ", 2)[1])
+
+
+def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(small: InThread) -> None:
+    with httpx.Client(base_url=small.url, trust_env=False) as http:
+        assert http.post("/flow/each", content=b"x" * 1000).status_code == 202
+        answer = http.post("/flow/each", content=b"x" * 1001)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+
+
+def test_a_declared_body_is_refused_before_it_is_sent(small: InThread) -> None:
+    assert status(small.exchange(HEAD + b"Content-Length: 1001\r\n\r\n")) == 413
+
+
+def test_a_body_without_a_length_is_cut_off_while_it_streams(small: InThread) -> None:
+    chunk = b"100\r\n" + b"x" * 256 + b"\r\n"
+    said = small.exchange(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 1000)
+    assert status(said) == 413
+
+
+def test_a_body_that_stops_coming_is_408(small: InThread) -> None:
+    said = small.exchange(HEAD + b"Content-Length: 900\r\n\r\nabc")
+    assert status(said) == 408
+
+
+def test_a_body_that_drips_is_408(small: InThread) -> None:
+    head = HEAD + b"Content-Length: 900\r\n\r\n"
+    with small.socket() as connection:
+        connection.sendall(head)
+        connection.settimeout(0.05)
+        said = b""
+        for _ in range(400):  # each byte comes in time, all of them never would
+            try:
+                connection.sendall(b"x")
+                said = connection.recv(65536)
+                break
+            except TimeoutError:
+                continue
+    assert status(said) == 408
+
+
+def test_headers_that_stop_coming_are_408(small: InThread) -> None:
+    said = small.exchange(HEAD)
+    assert status(said) == 408
+    assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]["code"] == "too_slow"
+
+
+def test_a_connection_that_says_nothing_is_closed(small: InThread) -> None:
+    assert small.exchange() == b""
+
+
+def test_headers_without_end_are_431(small: InThread) -> None:
+    lines = [b"X-%d: %s\r\n" % (i, b"v" * 1000) for i in range(50)]
+    said = small.exchange(HEAD, *lines)
+    assert status(said) == 431
+
+
+def test_a_header_line_without_end_is_431(small: InThread) -> None:
+    assert status(small.exchange(HEAD + b"X: ", *[b"v" * 4096] * 20)) == 431
+
+
+def test_too_many_headers_are_431(small: InThread) -> None:
+    said = small.exchange(HEAD + b"".join(b"X-%d: 1\r\n" % i for i in range(120)) + b"\r\n")
+    assert status(said) == 431
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        b"GET http:// HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /flow/each HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+        b"CONNECT localhost:1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_is_a_client_error(small: InThread, said: bytes) -> None:
+    answer = small.exchange(said)
+    assert answer == b"" or 400 <= status(answer) < 500
+    assert b"Traceback" not in answer
+
+
+def test_who_does_not_read_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "IDLE", 0.3)
+    settings = Config(local=Local(path=str(tmp_path)), serve=Serve(port=0, max_body=50_000_000))
+    with load_backend("local", settings) as store:
+        for flow in load(FLOWS).values():
+            register(store, flow)
+    with InThread(settings) as server, httpx.Client(base_url=server.url, trust_env=False) as http:
+        big = b"x" * 40_000_000
+        path = http.post("/flow/each", content=big).headers["location"]
+        with server.socket() as connection:
+            connection.sendall(f"GET {path}/payload HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            while 'route="payload"' not in http.get("/metrics").text:
+                pass  # until the server has given up on it
+            assert len(read_all(connection)) < len(big)
+
+
+def test_a_full_queue_is_429_with_retry_after(tmp_path: Path) -> None:
+    settings = config(tmp_path, max_queued=1)
+    with load_backend("local", settings) as store:
+        for flow in load(FLOWS).values():
+            register(store, flow)
+    with InThread(settings) as server, httpx.Client(base_url=server.url, trust_env=False) as http:
+        named = {"x-request-id": "first"}
+        assert http.post("/flow/each", headers=named).status_code == 202
+        full = http.post("/flow/each")
+        assert (full.status_code, full.json()["error"]["code"]) == (429, "too_many")
+        assert int(full.headers["retry-after"]) > 0
+        assert http.post("/flow/each", headers=named).status_code == 202
+
+
+def test_a_store_that_is_away_is_503() -> None:
+    away = Config(backend="redis", redis=Redis(url="redis://127.0.0.1:1/0"))
+
+    async def ask() -> list[httpx.Response]:
+        application = app("redis", away)
+        transport = httpx.ASGITransport(application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            answers = [await http.get("/flows"), await http.get("/healthz")]
+        await application.state.service.lanes.close()
+        return answers
+
+    flows, health = asyncio.run(ask())
+    assert (flows.status_code, flows.json()["error"]["code"]) == (503, "store_away")
+    assert flows.headers["retry-after"]
+    assert health.status_code == 503
