@@ -102,19 +102,28 @@ class FileLocks:
         return (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
 
 
-_registry: dict[tuple[int, str], FileLocks] = {}
-#: descriptors of lock files that were deleted or belong to a parent; closing one may drop locks
+_registry: dict[str, FileLocks] = {}
+#: whose descriptors must stay open: of files that were deleted since, or of a parent process
 _retired: list[FileLocks] = []
 
 
 def locks_of(path: str) -> FileLocks:
     """This process's locks in a file, which is made where it is missing. Raises OSError."""
-    key = (os.getpid(), os.path.realpath(path))
-    known = _registry.get(key)
+    place = os.path.realpath(path)
+    known = _registry.get(place)
     if known is not None:
         if known.is_of(path):
             return known
         _retired.append(known)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    locks = _registry[key] = FileLocks(file)
+    locks = _registry[place] = FileLocks(file)
     return locks
+
+
+def _after_fork() -> None:
+    """A child holds none of its parent's locks."""
+    _retired.extend(_registry.values())
+    _registry.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

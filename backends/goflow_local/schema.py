@@ -107,7 +107,7 @@ def connect(path: str, sync: str) -> apsw.Connection:
             f" {apsw.sqlite_lib_version()}: older ones can corrupt a store that several processes"
             " use. Install a newer apsw (pip install -U apsw)"
         )
-    connection = apsw.Connection(path)
+    connection = apsw.Connection(path, statementcachesize=200)
     connection.set_busy_handler(wait_a_little())
     # without this, binding a LIMIT has the statement planned again: 70 us each time
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)

@@ -175,3 +175,21 @@ def test_a_forked_child_must_open_its_own(open_store: Open) -> None:
     assert worker.lost(claim) == [], "the parent's lock has survived its child"
     assert backend.workers()[0].alive
     assert worker.succeed(claim, b"A", ends=True)
+
+
+def test_a_forked_child_has_locks_of_its_own(open_store: Open, tmp_path: Path) -> None:
+    backend = open_store()
+    worker = Worker(backend)
+    backend.submit(request("r"))
+    claim = worker.one("a")
+    child = os.fork()
+    if child == 0:
+        with LocalBackend.open("local", at(tmp_path / "store")) as own:
+            mine = Worker(own)
+            own.tick(mine.id)
+            alive = [info.alive for info in own.workers()]
+            os._exit(0 if alive == [True, True] and mine.claim() == [] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    backend.tick(worker.id)
+    assert [info.id for info in backend.workers()] == [worker.id], "the child is gone"
+    assert worker.succeed(claim, b"A", ends=True)
