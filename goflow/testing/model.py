@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from goflow.backend import Action
+from goflow.backend import Action, FlowKey
 from goflow.message import (
     FINALLY,
     ON_FAILURE,
@@ -88,6 +88,11 @@ class ModelRun:
         self._branches: set[str] = set()
         for name in request.starts:
             self._deliver(Arrival(name, "", 1, request.payload), EMPTY)
+
+    @property
+    def key(self) -> FlowKey:
+        """The definition its tasks need."""
+        return self.request.flow, self.request.fingerprint
 
     @property
     def state(self) -> RunState:

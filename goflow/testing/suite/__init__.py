@@ -17,6 +17,7 @@ _HELPERS = [
     "goflow.testing.store",
     "goflow.testing.model",
     "goflow.testing.agreement",
+    "goflow.testing.history",
 ]
 
 pytest.register_assert_rewrite(*(n for n in _MODULES + _HELPERS if n not in sys.modules))

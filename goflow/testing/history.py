@@ -1,0 +1,187 @@
+"""What has happened in a random history: workers, what they hold, and the runs' models.
+
+The machine's rules act through this; it checks every answer of the backend against the models.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from goflow.backend import FlowKey
+from goflow.message import RESULT, Claim, Outcome
+from goflow.plan import Plan
+from goflow.state import NodeState, RunState
+from goflow.testing.agreement import agree
+from goflow.testing.hooks import BackendHooks
+from goflow.testing.model import ModelNode, ModelRun
+from goflow.testing.shapes import perform
+from goflow.testing.store import FLOW, OTHER, Store, Worker, failure, outcome
+
+#: the definitions each of the three workers knows
+SKILLS: Final[tuple[tuple[FlowKey, ...], ...]] = ((FLOW, OTHER), (FLOW,), (OTHER, FLOW))
+
+
+class Held(NamedTuple):
+    """A claim and who made it."""
+
+    claim: Claim
+    worker: Worker
+
+
+class History:
+    """Three workers on three connections, the runs they work on, and who holds what."""
+
+    def __init__(self, hooks: BackendHooks, folder: Path) -> None:
+        self.store = Store(hooks, folder)
+        self.workers = [self.store.worker(*flows, own=True) for flows in SKILLS]
+        self.runs: dict[str, ModelRun] = {}
+        self.plans: dict[str, Plan] = {}
+        self.revisions: dict[str, int] = {}
+        #: by token: what a worker holds, what it held once, who has vanished unnoticed
+        self.held: dict[str, Held] = {}
+        self.stale: list[Held] = []
+        self.repeats: list[tuple[Worker, Outcome]] = []
+        self.gone: set[int] = set()
+        self.serial = 0
+
+    # -- what there is to pick from ---------------------------------------------------------------
+
+    def retrying(self) -> list[ModelNode]:
+        """The nodes that wait for another attempt."""
+        nodes = [node for model in self.runs.values() for node in model.nodes.values()]
+        return [node for node in nodes if node.state is NodeState.RETRYING]
+
+    def pick_run(self, pick: int) -> ModelRun:
+        """One of the runs."""
+        runs = list(self.runs.values())
+        return runs[pick % len(runs)]
+
+    def pick_held(self, pick: int) -> Held:
+        """One of the claims that are held."""
+        held = list(self.held.values())
+        return held[pick % len(held)]
+
+    def node(self, claim: Claim) -> ModelNode:
+        """The model of what was claimed."""
+        return self.runs[claim.task.run_id].nodes[claim.task.path]
+
+    # -- working ----------------------------------------------------------------------------------
+
+    def end(self, claim: Claim, how: str, width: int) -> Outcome:
+        """An outcome unlike any other, so that nothing can pass for something else."""
+        self.serial += 1
+        if how == "succeed":
+            output = f"{claim.task.path} {self.serial}".encode()
+            plan = self.plans[claim.task.run_id]
+            return outcome(claim, step=perform(plan, claim, output, width))
+        why = failure(claim, f"failure {self.serial}")
+        path = claim.task.path
+        if claim.task.failure is not None or path.startswith("~") or path.endswith("]"):
+            return outcome(claim, failure=why)  # handlers and joins have no second attempt
+        if how == "retry":
+            return outcome(claim, failure=why, retry_at=1.0)
+        return outcome(claim, failure=why, rescue=how == "rescue")
+
+    def took(self, worker: Worker, claims: Sequence[Claim], limit: int) -> None:
+        """Check what a worker was given against what was ready."""
+        assert len(claims) <= limit
+        for claim in claims:
+            task = claim.task
+            model = self.runs[task.run_id]
+            assert (task.flow, task.fingerprint) in worker.flows
+            assert task.token not in self.held
+            model.claim(claim, worker.id)
+            if not task.path.startswith("~") or task.path == RESULT:
+                assert worker.inputs(claim) == model.inputs(task.path)
+            self.held[task.token] = Held(claim, worker)
+        if not claims:
+            assert not self.claimable(worker), "there was work, and a worker got none"
+
+    def claimable(self, worker: Worker) -> list[str]:
+        """What a worker could be given now."""
+        return [
+            node.path
+            for model in self.runs.values()
+            if model.key in worker.flows
+            for node in model.claimable()
+        ]
+
+    def settle(self, worker: Worker, outcomes: Sequence[Outcome], limit: int = 0) -> None:
+        """Commit, and let the model follow what was accepted."""
+        ask = worker.ask(limit) if limit else None
+        accepted, claims = worker.backend.commit(outcomes, ask)
+        assert len(accepted) == len(outcomes)
+        settled: Counter[str] = Counter()
+        for made, fine in zip(outcomes, accepted, strict=True):
+            token = made.task.token
+            settled[token] += 1
+            if settled[token] > 1:
+                continue  # the same once more: whatever the answer, it must change nothing
+            held = self.held.pop(token)
+            if not fine:
+                assert held.worker.id in self.gone, "a worker that holds its task was refused"
+                self.held[token] = held
+                continue
+            self.runs[made.task.run_id].commit(made)
+            if made.released:
+                self.stale.append(held)
+            else:
+                self.repeats.append((worker, made))
+        if ask is not None:
+            self.took(worker, claims, limit)
+
+    # -- what goes wrong, and the end -------------------------------------------------------------
+
+    def lose_touch(self, worker: Worker) -> None:
+        """A worker is gone, and nobody has noticed yet."""
+        self.store.vanish(worker)
+        self.gone.add(worker.id)
+
+    def tick(self) -> None:
+        """Somebody keeps house, so that what vanished workers held is noticed."""
+        self.store.tick()
+        for worker in self.gone:
+            for model in self.runs.values():
+                model.lose(worker)
+        for model in self.runs.values():
+            model.promote()
+        lost = [token for token, held in self.held.items() if held.worker.id in self.gone]
+        self.stale += [self.held.pop(token) for token in lost]
+        self.gone.clear()
+
+    def crash(self) -> None:
+        """Every process ends, and as many others open the store."""
+        for worker in self.workers:
+            self.lose_touch(worker)
+        self.store.reopen()
+        self.tick()
+        self.stale.clear()
+        self.repeats.clear()
+        self.workers = [self.store.worker(*flows, own=True) for flows in SKILLS]
+
+    def drain(self) -> None:
+        """A healthy worker goes on alone: every run ends, and nothing is left to do."""
+        for worker in self.workers:
+            self.lose_touch(worker)
+        self.tick()
+        for run_id, model in self.runs.items():
+            if model.state is RunState.PAUSED:
+                self.store.backend.control(run_id, "resume")
+                model.control("resume")
+        healthy = self.store.worker(FLOW, OTHER)
+        while claims := healthy.claim(10):
+            self.took(healthy, claims, 10)
+            self.settle(healthy, [self.end(c, "succeed", 2) for c in claims])
+        self.check()
+        assert all(model.terminal for model in self.runs.values()), "an accepted run did not end"
+        assert sum(self.store.backend.waiting().values()) == 0
+
+    def check(self) -> None:
+        """The backend tells every run as its model has it."""
+        for run_id, model in self.runs.items():
+            before = self.revisions.get(run_id, 0)
+            self.revisions[run_id] = agree(self.store.backend, model)
+            assert self.revisions[run_id] >= before
