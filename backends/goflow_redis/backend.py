@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -102,17 +102,20 @@ def _refuse_unfit(name: str, info: dict[str, str]) -> None:
 def _partitions(link: Link, keys: Keys) -> int:
     """How many partitions the store has; an empty one is set up."""
     key = f"{keys.directory}:meta"
-    wanted = STANDALONE_PARTITIONS if link.cluster is None else CLUSTER_PARTITIONS
-    answers: list[Any] = link.ask_all(
-        key,
-        [
-            ("HSETNX", key, "schema", SCHEMA),
-            ("HSETNX", key, "partitions", wanted),
-            ("HSETNX", key, "created", int(time.time())),
-            ("HMGET", key, "schema", "partitions"),
-        ],
-    )
-    schema, partitions = map(int, answers[-1])
+    read = ("HMGET", key, "schema", "partitions")
+    found = link.ask(key, *read)
+    if None in found:  # a full server refuses writes, and may hold a store all the same
+        wanted = STANDALONE_PARTITIONS if link.cluster is None else CLUSTER_PARTITIONS
+        found = link.ask_all(
+            key,
+            [
+                ("HSETNX", key, "schema", SCHEMA),
+                ("HSETNX", key, "partitions", wanted),
+                ("HSETNX", key, "created", int(time.time())),
+                read,
+            ],
+        )[-1]
+    schema, partitions = map(int, found)
     if schema != SCHEMA:
         raise BackendError(
             f"{link.name} holds runs of schema {schema} under namespace {keys.namespace!r}, this goflow"

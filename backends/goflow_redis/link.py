@@ -97,13 +97,20 @@ class Link:
 
     def patiently(self, ask: Callable[[int], T]) -> T:
         """What `ask(attempt)` answers, asked again while the connection is cut; errors as ours."""
-        from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
+        from redis import exceptions as known
 
+        cut = (
+            known.ConnectionError,
+            known.TimeoutError,
+            known.ReadOnlyError,
+            known.ClusterDownError,
+            known.RedisClusterException,
+        )
         with _mapped(self.name):
             for attempt, pause in enumerate(PAUSES):
                 try:
                     answer = ask(attempt)
-                except (ConnectionError, TimeoutError, ReadOnlyError) as error:
+                except cut as error:
                     if attempt == len(PAUSES) - 1 or _hopeless(error):
                         raise
                     self._cut()
@@ -172,11 +179,11 @@ class Link:
         """The connection was cut: the next attempt asks anew where the servers are."""
         self.steady_since = float("inf")
         if self.cluster is not None:
-            from redis.exceptions import RedisError
+            from redis.exceptions import RedisClusterException, RedisError
 
             try:
                 self.cluster.nodes_manager.initialize()
-            except RedisError:
+            except (RedisError, RedisClusterException):
                 return  # the attempt itself will say so
 
     def _connect(self) -> None:
@@ -188,6 +195,8 @@ class Link:
             "socket_connect_timeout": CONNECT_TIMEOUT,
             "socket_timeout": ANSWER_TIMEOUT,
             "socket_keepalive": True,
+            # a connection made to wait on never comes back to the pool, and would count for ever
+            "max_connections": 2**31,
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
         }
@@ -199,7 +208,6 @@ class Link:
             nodes = [node(host, port) for host, port in address.hosts]
             self.cluster = cluster.RedisCluster(
                 startup_nodes=nodes,
-                cluster_error_retry_attempts=0,
                 ssl=address.tls,
                 **login,
                 **options,
@@ -277,7 +285,8 @@ class _mapped:
             return
         import redis.exceptions as known
 
-        if not isinstance(error, known.RedisError | OSError | UnicodeError):
+        ours = known.RedisError | known.RedisClusterException | OSError | UnicodeError
+        if not isinstance(error, ours):
             return
         text = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         if isinstance(error, known.OutOfMemoryError) or text.startswith("OOM"):
@@ -303,7 +312,7 @@ def _advice(error: BaseException, text: str, known: Any) -> str:
         return f"no answer ({text})"
     if type(error).__name__ == "MasterNotFoundError":
         return f"the sentinels know no such master ({text})"
-    if isinstance(error, known.ConnectionError | OSError):
+    if isinstance(error, known.ConnectionError | known.RedisClusterException | OSError):
         return f"cannot be reached ({text}); is it running, and is the URL right?"
     if "WRONGTYPE" in text:
         return "a key under our prefix holds something else; `goflow doctor` names it"

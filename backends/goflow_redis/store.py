@@ -111,10 +111,12 @@ class Store:
         if record is None:
             return
         if not closing and record.inbox:
-            yield from words.read_inbox(record.inbox)
-            return
-        for _, text in self.chunks(run_id, path, record, closing=closing):
-            yield from words.read_inbox(text)
+            texts: Iterable[str] = (record.inbox,)
+        else:
+            texts = (text for _, text in self.chunks(run_id, path, record, closing=closing))
+        for text in texts:
+            for source, ref in words.read_inbox(text):
+                yield source, words.expand(path, source, ref)
 
     def chunks(
         self, run_id: str, path: str, record: NodeRecord, *, closing: bool

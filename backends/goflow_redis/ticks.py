@@ -33,6 +33,7 @@ class Ticks(Store):
         if now >= self._reap_at:
             grace = self.lease if self.grace is None else self.grace
             self._reap_at = now + min(1.0, self.lease / 6, grace) * random.uniform(0.8, 1.2)
+            self.alive(worker)  # one that holds nothing renews nothing
             if self._trustworthy(grace):
                 for partition in self.keys.partitions:
                     self._reap(partition)

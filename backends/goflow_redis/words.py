@@ -35,6 +35,8 @@ _NODE_STATES: Final = {
 }
 #: arrivals in a node's own record, and in one chunk of a wide inbox: as in `_ready.lua`
 INLINE: Final = 32
+#: a reference to the result of the source itself, in the target's scope: most are, and this is short
+SIBLING: Final = "="
 #: where a head of an outcome counts the words after it
 _WORDS: Final = 4
 #: what becomes of a node that its run's end overtook
@@ -176,9 +178,19 @@ def _bring(arrival: Arrival, by: str) -> tuple[str, str, Payload | None]:
     if not arrival.carries:
         return source, "", None
     if arrival.payload is None:
-        return source, f"o:{by}", None
+        near = not arrival.closing and by == _scope_of(arrival.target) + arrival.source
+        return source, SIBLING if near and source == arrival.source else f"o:{by}", None
     mark = "c" if arrival.closing else ""
     return source, f"p:{arrival.target}\2{mark}\2{source}", arrival.payload
+
+
+def _scope_of(path: str) -> str:
+    return path[: path.rfind("/") + 1]
+
+
+def expand(path: str, source: str, ref: str) -> str:
+    """The data field that a reference in a node instance's inbox means."""
+    return f"o:{_scope_of(path)}{source}" if ref == SIBLING else ref
 
 
 def scope(item: Item) -> bytes:

@@ -8,6 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import redis
 
@@ -31,7 +32,8 @@ class RedisServer:
         self.url = f"unix://{self.socket}"
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self.client = redis.Redis(unix_socket_path=str(self.socket))
+        #: typed as Any: redis-py's answers are unions of everything
+        self.client: Any = redis.Redis(unix_socket_path=str(self.socket))
         self.start()
 
     def start(self) -> None:

@@ -31,6 +31,7 @@ local function read_inputs(run, node, told, head)
   local refs, size = {}, 0
   for source, ref in string.gmatch(inbox, '%z([^%z\1]*)\1(%Z*)') do
     head[#head + 1] = source
+    if ref == '=' then ref = 'o:' .. (string.match(node[PATH], '^.*/') or '') .. source end   -- a sibling's result
     refs[#refs + 1] = ref
   end
   local values = read_data(run, refs)

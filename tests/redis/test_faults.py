@@ -1,0 +1,272 @@
+"""What a network and a server can do to a call: it is repeated, and nothing happens twice or never."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Iterator
+
+import pytest
+
+from goflow.backend import Definition, Retry
+from goflow.errors import BackendError, RunFailed
+from goflow.message import Outcome
+from goflow.payload import Payload
+from goflow.state import RunState
+from goflow.testing.store import (
+    FLOW,
+    Worker,
+    closes,
+    edge,
+    failure,
+    outcome,
+    request,
+    scopes,
+    success,
+)
+from goflow_redis import RedisBackend
+from tests.redis.hooks import expire_leases, open_store
+from tests.redis.proxy import Proxy
+from tests.redis.server import RedisServer
+
+CUTS = pytest.mark.parametrize("cut", ["before", "after"])
+
+
+@pytest.fixture
+def proxy(server: RedisServer) -> Iterator[Proxy]:
+    """A proxy in front of the shared server."""
+    between = Proxy(server.socket)
+    yield between
+    between.close()
+
+
+@pytest.fixture
+def backend(proxy: Proxy) -> Iterator[RedisBackend]:
+    """A connection through the proxy."""
+    with open_store(proxy.url, "faults") as opened:
+        yield opened
+
+
+@pytest.fixture
+def w(backend: RedisBackend) -> Worker:
+    """A worker behind the proxy."""
+    return Worker(backend)
+
+
+@CUTS
+def test_a_cut_submit_is_accepted_once(proxy: Proxy, backend: RedisBackend, cut: str) -> None:
+    proxy.arm(cut)
+    run = backend.submit(request("r"))
+    assert (run.id, run.state, proxy.cuts) == ("r", RunState.QUEUED, 1)
+    assert [each.id for each in backend.runs()] == ["r"]
+    assert Worker(backend).paths() == ["a"]
+
+
+@CUTS
+def test_a_cut_claim_loses_no_task(
+    proxy: Proxy, backend: RedisBackend, w: Worker, cut: str
+) -> None:
+    backend.submit(request("r", "a", "b", "c"))
+    proxy.arm(cut)
+    claims = w.claim(2)
+    assert [claim.task.path for claim in claims] == ["a", "b"]
+    assert proxy.cuts == 1
+    assert w.paths() == ["c"]
+    assert w.lost(*claims) == []
+    assert all(w.succeed(claim) for claim in claims)
+
+
+@CUTS
+def test_a_cut_commit_counts_once_and_brings_the_next_tasks(
+    proxy: Proxy, backend: RedisBackend, w: Worker, cut: str
+) -> None:
+    backend.submit(request("r"))
+    made = success(w.one("a"), b"A", edge("a", "b"), edge("a", "c"), log=b"once")
+    proxy.arm(cut)
+    accepted, claims = backend.commit([made], w.ask())
+    assert accepted == [True]
+    assert sorted(claim.task.path for claim in claims) == ["b", "c"]
+    assert [w.data(claim) for claim in claims] == [{"a": b"A"}] * 2
+    assert [line.data for line in backend.logs("r")] == [b"once"]
+    assert len(backend.attempts("r")) == 1
+    assert w.claim() == []
+    assert w.lost(*claims) == []
+
+
+@CUTS
+@pytest.mark.parametrize("kind", ["retry", "rescue", "fail", "release", "stop"])
+def test_every_cut_outcome_is_recorded_once(
+    proxy: Proxy, backend: RedisBackend, w: Worker, cut: str, kind: str
+) -> None:
+    backend.submit(request("r"))
+    claim = w.one("a")
+    why = failure(claim)
+    made = {
+        "retry": outcome(claim, failure=why, retry_at=1.0),
+        "rescue": outcome(claim, failure=why, rescue=True),
+        "fail": outcome(claim, failure=why),
+        "release": outcome(claim, released=True),
+        "stop": outcome(claim, stopped=True),
+    }[kind]
+    if kind == "stop":
+        backend.control("r", "stop")
+    proxy.arm(cut)
+    backend.commit([made])
+    assert proxy.cuts == 1
+    backend.tick(w.id)
+    again = w.claim()
+    assert [(c.task.path, c.task.attempt) for c in again] == {
+        "retry": [("a", 2)],
+        "rescue": [("a", 1)],
+        "fail": [],
+        "release": [("a", 1)],
+        "stop": [],
+    }[kind]
+    assert len(backend.attempts("r")) == (0 if kind == "release" else 1)
+
+
+@CUTS
+def test_a_cut_fan_out_opens_every_scope_once(
+    proxy: Proxy, backend: RedisBackend, w: Worker, cut: str
+) -> None:
+    backend.submit(request("r", "each"))
+    claim = w.one("each")
+    keys = [str(number) for number in range(700)]
+    proxy.arm(cut)
+    backend.stage(claim.task, scopes("each", keys[:650]))
+    proxy.arm(cut)
+    assert w.open(claim, scopes("each", keys[650:]), expects=700, window=100)
+    assert proxy.cuts == 2
+    taken: list[str] = []
+    held = w.claim(1000)
+    assert len(held) == 100
+    while held and not held[0].task.closing:
+        taken += [each.task.path for each in held]
+        proxy.arm(cut)
+        done = [success(c, b"", closes("each", c.task.path[5:-3])) for c in held]
+        accepted, held = backend.commit(done, w.ask(1000))
+        assert all(accepted)
+    assert sorted(taken) == sorted(f"each[{key}]/x" for key in keys)
+    assert [each.task.path for each in held] == ["each"]
+    assert len(w.data(held[0])) == 700
+
+
+@CUTS
+def test_a_cut_control_and_a_cut_retry_happen_once(
+    proxy: Proxy, backend: RedisBackend, w: Worker, cut: str
+) -> None:
+    backend.submit(request("r"))
+    for action, state in (("pause", "paused"), ("resume", "queued")):
+        proxy.arm(cut)
+        assert backend.control("r", action).state == state  # type: ignore[arg-type]
+    assert w.fail(w.one("a"))
+    proxy.arm(cut)
+    assert backend.retry("r", Retry()).round == 2
+    assert backend.run("r").round == 2
+    assert w.paths() == ["a"]
+
+
+@CUTS
+def test_a_cut_question_of_the_directory_is_answered(
+    proxy: Proxy, backend: RedisBackend, w: Worker, cut: str
+) -> None:
+    proxy.arm(cut, word=b"SET")
+    assert backend.remember("nonce", 60), "it was new, though the answer was lost"
+    assert not backend.remember("nonce", 60)
+    proxy.arm(cut, word=b"HSET")
+    backend.register(Definition(flow="f", fingerprint="p", plan=b"{}"))
+    assert backend.definition("f").fingerprint == "p"
+    proxy.arm(cut, word=b"INCR")
+    worker = backend.enter(backend.workers()[0])
+    assert {info.id for info in backend.workers()} == {w.id, worker}
+
+
+def test_a_claim_that_was_given_up_is_answered_by_the_next_one(
+    proxy: Proxy, backend: RedisBackend, w: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend.submit(request("r", "a", "b"))
+    monkeypatch.setattr("goflow_redis.link.PAUSES", (0.0,))
+    proxy.arm("after")
+    with pytest.raises(BackendError):
+        w.claim(1)
+    claims = w.claim(1)
+    assert [claim.task.path for claim in claims] == ["a"], "it was ours all the time"
+    assert w.paths() == ["b"]
+
+
+def test_scripts_that_the_server_forgot_are_sent_again(server: RedisServer) -> None:
+    with open_store(server.url, "faults") as backend:
+        w = Worker(backend)
+        backend.submit(request("r"))
+        server.client.script_flush()
+        claim = w.one("a")
+        server.client.script_flush()
+        assert w.succeed(claim, b"A", ends=True)
+        assert backend.result("r") == Payload(b"A")
+
+
+def test_killed_connections_are_made_again(server: RedisServer) -> None:
+    with open_store(server.url, "faults") as backend:
+        w = Worker(backend)
+        waker = backend.watch()
+        backend.submit(request("r"))
+        for _ in range(3):
+            server.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            assert select.select([waker], [], [], 10)[0], "a dead connection wakes"
+            waker.clear()
+            claim = w.one("a")
+            server.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            waker.clear()
+            assert w.release(claim)
+            assert select.select([waker], [], [], 10)[0], "the new connection hears"
+        waker.close()
+
+
+def test_a_server_that_dies_and_comes_back_has_lost_nothing(own: RedisServer) -> None:
+    backend = open_store(own.url, "faults")
+    w = Worker(backend)
+    backend.submit(request("r", "a", "b"))
+    waker = backend.watch("r")
+    held = w.one("a")
+    own.kill()
+    with pytest.raises(BackendError, match=r"redis\.sock"):
+        backend.run("r")
+    waker.clear()
+    assert select.select([waker], [], [], 10)[0], "nobody may sleep on a server that is away"
+    own.start()
+    waker.clear()
+    assert w.succeed(held, b"A", edge("a", "c"))
+    assert select.select([waker], [], [], 10)[0]
+    assert w.paths() == ["b", "c"]
+    waker.close()
+    backend.close()
+
+
+def test_nothing_is_taken_back_before_the_server_was_there_for_a_lease(own: RedisServer) -> None:
+    backend = open_store(own.url, "faults")
+    w, keeper = Worker(backend), Worker(backend)
+    backend.submit(request("r"))
+    w.one("a")
+    expire_leases(backend, w.id)
+    backend.grace = backend.lease
+    backend.tick(keeper.id)
+    assert keeper.claim() == [], "the server has only just come up"
+    backend.grace = 0.0
+    backend._reap_at = 0.0
+    backend.tick(keeper.id)
+    assert keeper.one("a").task.lost == 1
+    backend.close()
+
+
+def test_a_script_cut_after_the_commit_of_an_end_leaves_the_result(
+    proxy: Proxy, backend: RedisBackend, w: Worker
+) -> None:
+    backend.submit(request("r", handlers=("~finally",)))
+    ends: Outcome = success(w.one("a"), b"A", ends=True)
+    proxy.arm("after")
+    assert backend.commit([ends], w.ask())[1][0].task.path == "~finally"
+    backend.submit(request("bad"))
+    proxy.arm("after")
+    assert w.fail(w.one("a"))
+    with pytest.raises(RunFailed, match="boom"):
+        backend.result("bad")
+    assert FLOW not in backend.waiting()

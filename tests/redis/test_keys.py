@@ -1,0 +1,195 @@
+"""Every key has an owner or an expiry, and a finished run costs little."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from goflow.backend import Definition, Retry
+from goflow.message import Opened, Step
+from goflow.payload import Payload
+from goflow.state import RunState
+from goflow.testing.store import FLOW, Worker, closes, edge, outcome, request, scopes
+from goflow_redis import RedisBackend
+from goflow_redis.keys import Keys
+from tests.redis.hooks import open_store
+from tests.redis.server import RedisServer
+
+#: bytes a finished run of five nodes with results of 100 bytes may take
+RUN_BYTES = 2048
+
+
+@pytest.fixture
+def backend(server: RedisServer) -> Iterator[RedisBackend]:
+    """A connection to an empty store."""
+    with open_store(server.url, "keys") as opened:
+        yield opened
+
+
+def leaks(server: RedisServer, backend: RedisBackend) -> list[str]:
+    """Keys without an expiry that neither a run on its way nor the fixed list of `keys` owns."""
+    keys: Keys = backend.keys
+    owned = set(keys.of_directory())
+    for partition in keys.partitions:
+        owned |= {*keys.of_partition(partition, backend.classes(partition)), f"{partition}:runs"}
+    living = {run.id for run in backend.runs() if not run.state.terminal}
+    found = []
+    for raw in server.client.keys("*"):
+        key = raw.decode()
+        run = re.fullmatch(r"gf:\{[^}]*\}:r:([^:]*)(:.*)?", key)
+        if server.client.pttl(raw) == -1 and key not in owned and not (run and run[1] in living):
+            found.append(key)
+    return found
+
+
+def a_life(backend: RedisBackend, run_id: str, ending: str) -> None:
+    """A run that uses every key there is, and ends in one of four ways."""
+    w = Worker(backend)
+    backend.submit(request(run_id, "each", "b", handlers=("~on_failure", "~finally"), timeout=60.0))
+    each, b = w.each("each", "b")
+    assert w.retry(b, at=0, log=b"printed")
+    backend.tick(w.id)
+    backend.stage(each.task, scopes("each", "lost"))
+    assert w.release(each)
+    claims = {claim.task.path: claim for claim in w.claim()}
+    each, b = claims["each"], claims["b"]
+    backend.stage(each.task, scopes("each", "12345678"))
+    opened = Opened(9, 2, tuple("123456789"), tuple(scopes("each", "9")))
+    writes = {"key": Payload(b"value")}
+    assert w.commit(outcome(each, step=Step(opened=opened, writes=dict(writes))))
+    watcher = backend.watch(run_id)
+    watcher.close()
+    backend.control(run_id, "pause")
+    backend.control(run_id, "resume")
+    if ending == "stopped":
+        backend.control(run_id, "stop")
+        assert w.killed(b)
+    elif ending == "failed":
+        assert w.fail(b)
+    else:
+        while held := [c for c in w.claim() if c.task.path != "each"]:
+            for claim in held:
+                assert w.succeed(claim, b"", closes("each", claim.task.path[5]))
+        if ending == "succeeded":
+            assert w.succeed(b, b"done", ends=True)
+        return_to = ending == "given up"
+        assert not return_to or w.release(b)
+    for claim in w.claim():
+        if claim.task.path.startswith("~"):
+            assert w.succeed(claim)
+            for last in w.claim():
+                assert w.succeed(last)
+    backend.leave(w.id)
+
+
+@pytest.mark.parametrize("ending", ["succeeded", "failed", "stopped"])
+def test_a_finished_run_leaves_only_what_expires(
+    server: RedisServer, backend: RedisBackend, ending: str
+) -> None:
+    backend.register(Definition(flow=FLOW[0], fingerprint=FLOW[1], plan=b"{}"))
+    backend.remember("nonce", 60)
+    a_life(backend, "r", ending)
+    drain(backend)
+    assert backend.run("r").state == ending
+    assert leaks(server, backend) == []
+    lives = [server.client.pttl(key) for key in server.client.keys("*:r:r*")]
+    assert all(0 < life <= backend.retention for life in lives)
+
+
+def test_what_is_left_over_by_attempts_expires_though_the_run_goes_on(
+    server: RedisServer, backend: RedisBackend
+) -> None:
+    a_life(backend, "r", "given up")
+    staged = server.client.keys("*:r:r:[tu]:*")
+    assert all(server.client.pttl(key) > 0 for key in staged)
+    assert leaks(server, backend) == []
+
+
+def test_a_new_round_keeps_the_run_until_it_ends_again(
+    server: RedisServer, backend: RedisBackend
+) -> None:
+    a_life(backend, "r", "failed")
+    assert backend.run("r").state is RunState.FAILED
+    backend.retry("r", Retry())
+    lasting = [key for key in server.client.keys("*:r:r*") if b":ev" not in key]
+    assert [key for key in lasting if server.client.pttl(key) != -1 and b":u:" not in key] == []
+    backend.control("r", "stop")
+    drain(backend)
+    assert backend.run("r").state is RunState.STOPPED
+    assert leaks(server, backend) == []
+
+
+def drain(backend: RedisBackend) -> None:
+    """Let a healthy worker finish whatever is ready, handlers included."""
+    w = Worker(backend)
+    while claims := w.claim():
+        for claim in claims:
+            assert w.succeed(claim)
+    backend.leave(w.id)
+
+
+def test_nothing_of_a_run_is_left_after_its_retention(
+    server: RedisServer, backend: RedisBackend
+) -> None:
+    backend.retention = 50
+    for number in range(20):
+        a_life(backend, f"r{number}", ("succeeded", "failed", "stopped")[number % 3])
+        drain(backend)
+    time.sleep(0.2)
+    w = Worker(backend)
+    backend.claim(w.ask())
+    backend._sweep_at = 0.0
+    backend.tick(w.id)
+    left = [key.decode() for key in server.client.keys("*:r:*") if b":u:" not in key]
+    assert [key for key in left if ":ev" not in key] == []
+    assert backend.runs() == []
+    partition = backend.keys.partitions[0]
+    assert server.client.zcard(f"{partition}:runs") == 0
+    assert server.client.zcard(f"{partition}:due") == 0
+    assert server.client.xlen(backend.keys.queue(partition, *FLOW)) == 0
+    backend._sweep_at = 0.0
+    backend.tick(w.id)
+    assert backend.classes(partition) == [], "queues nobody uses go too"
+    w.backend.submit(request("again"))
+    assert w.paths() == ["a"], "and come back"
+
+
+def test_a_finished_run_of_five_nodes_takes_two_kilobytes(
+    server: RedisServer, backend: RedisBackend
+) -> None:
+    w = Worker(backend)
+    result, names = b"x" * 100, ["fetch", "parse", "check", "store", "report"]
+
+    def one_run() -> None:
+        backend.submit(request(uuid4().hex, names[0], payload=b"y" * 100, digest="d" * 64))
+        for name, following in zip(names, [*names[1:], None], strict=True):
+            arrivals = [edge(name, following)] if following else []
+            assert w.succeed(w.one(name), result, *arrivals, ends=following is None)
+
+    for _ in range(50):
+        one_run()  # so that what is there once (scripts, queues, buffers) is there
+    before = used(server)
+    for _ in range(1000):
+        one_run()
+    taken = (used(server) - before) / 1000
+    print(f"{taken:.0f} bytes a run")
+    assert taken <= RUN_BYTES
+
+
+def used(server: RedisServer) -> int:
+    """Bytes of data, without buffers and the table of scripts."""
+    return int(server.client.memory_stats()["dataset.bytes"])
+
+
+def test_an_ephemeral_store_leaves_no_key(server: RedisServer) -> None:
+    before = set(server.client.keys("*"))
+    backend = open_store(server.url, "keys", ephemeral=True)
+    a_life(backend, "r", "failed")
+    a_life(backend, "r2", "given up")
+    backend.close()
+    left = set(server.client.keys("*")) - before
+    assert [key for key in left if server.client.pttl(key) == -1] == []
