@@ -1,0 +1,61 @@
+"""What shows only after a while: idle workers, many waits on one connection, a server that is full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from goflow.backend import WorkerInfo
+from goflow.engine import request
+from goflow.errors import StoreFull
+from goflow.payload import Payload
+from goflow.plan import Graph, Node, Plan
+from goflow_redis import RedisBackend
+from tests.redis.hooks import open_store
+from tests.redis.server import RedisServer
+
+PLAN = Plan("flow", Graph({"a": Node("a")}, ()))
+ME = WorkerInfo(id=0, host="h", pid=1, started=0.0, concurrency=1)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as started:
+        yield started
+
+
+@pytest.fixture
+def store(server: RedisServer, tmp_path: Path) -> Iterator[RedisBackend]:
+    with open_store(server.url, tmp_path.name) as opened:
+        yield opened
+
+
+def test_a_worker_that_holds_nothing_stays_alive_by_its_ticks(store: RedisBackend) -> None:
+    me = store.enter(ME)
+    top = store.keys.directory
+    store.link.ask(top, "ZADD", f"{top}:alive", "XX", 1, me)
+    assert not store.workers()[0].alive
+    store.tick(me)
+    assert store.workers()[0].alive
+
+
+def test_one_connection_may_wait_any_number_of_times(store: RedisBackend) -> None:
+    run = store.submit(request(PLAN, "waited-for", Payload(b"x")))
+    for _ in range(150):
+        store.watch(run.id).close()
+
+
+def test_a_full_server_takes_no_run_and_can_still_be_opened_and_read(
+    server: RedisServer, store: RedisBackend
+) -> None:
+    store.submit(request(PLAN, "first", Payload(b"x")))
+    server.client.config_set("maxmemory", 1)
+    try:
+        with open_store(server.url, store.keys.namespace) as later:
+            assert [run.id for run in later.runs()] == ["first"]
+            with pytest.raises(StoreFull, match="maxmemory reached"):
+                later.submit(request(PLAN, "second", Payload(b"x")))
+    finally:
+        server.client.config_set("maxmemory", 0)
