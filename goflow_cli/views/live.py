@@ -15,18 +15,14 @@ from typing import TYPE_CHECKING, Final, Self, TextIO
 
 from goflow.overview import Overview
 from goflow.plan import Plan
-from goflow_cli.views.block import Block
-from goflow_cli.views.captions import footing, heading
-from goflow_cli.views.compact import compact
 from goflow_cli.views.drawing import screen
-from goflow_cli.views.labels import Labels
-from goflow_cli.views.layout import layout
 from goflow_cli.views.look import Line, paint
 from goflow_cli.views.output import Output
-from goflow_cli.views.terminal import picture
 
 if TYPE_CHECKING:
     from rich.live import Live
+
+    from goflow_cli.views.frame import Frame
 
 #: seconds between two pictures at least; how long before the first one, so that a short run never
 #: pays for the machinery; and at most, so that times go on
@@ -60,7 +56,7 @@ class LiveView:
         self._due = clock() + FIRST
         self._live: Live | None = None
         self._output = Output(screen(self._stream).unicode)
-        self._layout: tuple[object, Block] | None = None
+        self._frame: Frame | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +71,7 @@ class LiveView:
         try:
             self._output.close()
             if error is None or isinstance(error, KeyboardInterrupt):
-                self._show([*self._lines(self._current(), PROMPT), []], last=True)
+                self._show([*self._lines(PROMPT), []], last=True)
         finally:
             if self._live is not None:
                 self._live.stop()
@@ -86,7 +82,7 @@ class LiveView:
         begin = self._clock()
         if begin < self._due:
             return self._due - begin
-        self._show(self._lines(self._current()))
+        self._show(self._lines())
         end = self._clock()
         self._due = end + max(SOONEST, COST * (end - begin))
         return max(LATEST, self._due - end)
@@ -95,29 +91,12 @@ class LiveView:
         """Show what a node printed, line by line, above the picture with the next redraw."""
         self._output.add(path, data)
 
-    def _lines(self, overview: Overview, spare: int = 1) -> list[Line]:
-        """The picture if the terminal can hold it and `spare` lines more, else the compact list."""
-        width, height, _, unicode = screen(self._stream)
-        rows = height - spare
-        labels = Labels(overview, unicode)
-        block = self._laid_out(labels, width)
-        dashed = any(wire.dashed for wire in block.wires)
-        above = heading(self._plan, overview, width, unicode)
-        below = footing(self._plan, overview, width, unicode, dashed=dashed)
-        if len(above) + block.h + len(below) + 2 <= rows:
-            return [*above, [], *picture(block, labels), *([[]] if below else []), *below]
-        return compact(self._plan, overview, width, rows, unicode)
+    def _lines(self, spare: int = 1) -> list[Line]:
+        from goflow_cli.views.frame import Frame  # the layout: not needed before the first picture
 
-    def _laid_out(self, labels: Labels, width: int) -> Block:
-        """The layout, made again only when the terminal or some label has another width."""
-        sizes = [
-            labels.node_width(path, node) if node.kind == "node" else labels.title_width(path, node)
-            for path, node in self._plan.walk()
-        ]
-        key = (width, sizes)
-        if self._layout is None or self._layout[0] != key:
-            self._layout = (key, layout(self._plan, labels, width))
-        return self._layout[1]
+        if self._frame is None:
+            self._frame = Frame(self._plan)
+        return self._frame.lines(self._current(), screen(self._stream), spare)
 
     def _show(self, lines: Sequence[Line], *, last: bool = False) -> None:
         width, height, color, _ = screen(self._stream)

@@ -65,7 +65,7 @@ def shown(plan: Plan, columns: int) -> tuple[set[Drawn], bool]:
     block = layout(plan, labels, columns)
     text = [paint(line, False) for line in picture(block, labels)]
     whole = not block.listed and not any(box.role == "bundle" for box in block.boxes)
-    return read(block, text), whole
+    return (read(block, text) if whole else set()), whole
 
 
 @given(graphs())
