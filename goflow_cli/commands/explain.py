@@ -66,9 +66,8 @@ def explain_run(store: Backend, run: Run, recorded: list[NodeRun]) -> list[str]:
     ]
     lines += [_retrying(n) for n in retrying[:5]]
     if waiting:
-        lines.append(
-            f"{len(waiting)} ready nodes wait for a worker: {', '.join(n.path for n in waiting[:5])}"
-        )
+        many = "1 ready node waits" if len(waiting) == 1 else f"{len(waiting)} ready nodes wait"
+        lines.append(f"{many} for a worker: {', '.join(n.path for n in waiting[:5])}")
         lines += _nobody(store, run)
     return lines or ["it is between two steps; ask again"]
 
