@@ -9,15 +9,17 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from goflow.adoption import adoption
 from goflow.backend import Action, Backend, Retry, Run, Waker, load_backend
 from goflow.engine import request
 from goflow.errors import UnknownFlow
 from goflow.message import Rewind
 from goflow.payload import Payload, of_input
 from goflow.plan import Plan
-from goflow.rewind import adoption, find, merge, rewind_from
+from goflow.rewind import find, rewind_from
 from goflow.runid import checked, new_run_id
 from goflow.state import RunState
 
@@ -144,14 +146,18 @@ class Client:
         if from_node is None and plan is None:
             return None
         run = self.run(run_id)
+        if from_node is None and run.state is RunState.SUCCEEDED:
+            return None  # which the store refuses, as it does without `--adopt`
         nodes = self.backend.nodes(run_id)
-        target = plan or self.plan(run.flow, run.fingerprint)
-        adopted = Rewind()
-        if plan is not None:
-            adopted = adoption(plan, nodes, lambda path: self._sources(run_id, path))
-        if from_node is None:
-            return adopted
-        return merge(adopted, rewind_from(target, find(target, nodes, from_node)))
+        former = self._former(run)
+        target = plan or former or self.plan(run.flow, run.fingerprint)
+        undone = None
+        if from_node is not None:
+            undone = rewind_from(target, find(target, nodes, from_node))
+        if plan is None:
+            return undone
+        sources = partial(self._sources, run_id)
+        return adoption(plan, nodes, sources, former=former, undone=undone)
 
     def close(self) -> None:
         """Let go of the backend, if this client opened it."""
@@ -170,6 +176,13 @@ class Client:
     def _ended(self, run_id: str, waker: Waker) -> bool:
         waker.clear()
         return self.backend.run(run_id).state.terminal
+
+    def _former(self, run: Run) -> Plan | None:
+        """The definition a run is on, where the store still knows it."""
+        try:
+            return self.plan(run.flow, run.fingerprint)
+        except UnknownFlow:
+            return None
 
     def _sources(self, run_id: str, path: str) -> set[str]:
         return {source for source, _ in self.backend.arrivals(run_id, path)}

@@ -1,19 +1,16 @@
-"""What `goflow retry --from` and `--adopt` undo: computed from a plan and what a run has recorded.
+"""What `goflow retry --from` undoes: computed from a plan and what a run has recorded.
 
 The store only carries out the `Rewind` made here, so no store needs to know what a DAG is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-
-import msgspec
+from collections.abc import Iterable, Sequence
 
 from goflow.backend import NodeRun
 from goflow.errors import Conflict, UnknownNode
-from goflow.message import RESULT, Arrival, Rewind
-from goflow.plan import Edge, Place, Plan, Scope
-from goflow.state import NodeState
+from goflow.message import RESULT, Rewind
+from goflow.plan import Place, Plan, Scope
 
 
 def find(plan: Plan, nodes: Sequence[NodeRun], name: str) -> str:
@@ -67,61 +64,6 @@ def rewind_from(plan: Plan, path: str) -> Rewind:
     )
 
 
-def adoption(plan: Plan, nodes: Sequence[NodeRun], sources: Callable[[str], set[str]]) -> Rewind:
-    """Move a run to this plan: what its recorded nodes lead to now is added where it is missing.
-
-    `sources` tells what has arrived at a node path. Raises Conflict naming every recorded node the
-    plan no longer has, every new start node, and every new edge with a forwarder (that would have to
-    run user code on an old result).
-    """
-    problems: list[str] = []
-    arrivals: list[tuple[str, Arrival]] = []
-    recorded = {n.path: n for n in nodes if not n.path.startswith("~") and not n.path.endswith("]")}
-    scopes: dict[str, Scope] = {"": plan.root}
-    for path, node in recorded.items():
-        try:
-            place = plan.locate(path)
-        except UnknownNode as error:
-            problems.append(str(error))
-            continue
-        scopes[place.scope.prefix] = place.scope
-        opened = node.width is not None
-        if opened and place.node.kind == "node":
-            problems.append(f"node {path!r} was a branch or sub-DAG and is a plain node now")
-        elif node.state == NodeState.SUCCEEDED:
-            for edge, arrival in _arrivals(place):
-                if not edge.forwarder:
-                    arrivals.append((path, arrival))
-                elif edge.source not in sources(arrival.target):
-                    problems.append(
-                        f"edge {edge.source!r} -> {edge.target!r} is new and has a forwarder"
-                    )
-    for prefix, scope in scopes.items():
-        for name in scope.graph.starts:
-            if prefix + name not in recorded:
-                problems.append(f"node {prefix + name!r} is a new start node")
-    if problems:
-        lines = "".join(f"\n  - {problem}" for problem in problems)
-        raise Conflict(f"the run cannot move to the present definition:{lines}")
-    return Rewind(arrivals=tuple(arrivals), fingerprint=plan.fingerprint)
-
-
-def merge(first: Rewind, second: Rewind) -> Rewind:
-    """Both: `--adopt --from NODE`."""
-    gone = set(first.removed) | set(second.removed)
-    arrivals = [
-        (by, arrival)
-        for by, arrival in (*first.arrivals, *second.arrivals)
-        if by not in gone and arrival.target not in second.ready
-    ]
-    return msgspec.structs.replace(
-        second,
-        removed=(*first.removed, *second.removed),
-        arrivals=tuple(arrivals),
-        fingerprint=first.fingerprint or second.fingerprint,
-    )
-
-
 def _undo(
     scope: Scope,
     gone: Iterable[str],
@@ -154,20 +96,3 @@ def _leaving(scope: Scope, owner: Place, gone: Iterable[str]) -> list[tuple[str,
 
 def _joins(scope: Scope, owner: Place) -> bool:
     return owner.node.kind != "sub_dag" and len(scope.graph.ends) > 1
-
-
-def _arrivals(place: Place) -> list[tuple[Edge, Arrival]]:
-    """What a succeeded node sends over its edges; what is recorded already changes nothing."""
-    graph, prefix = place.scope.graph, place.scope.prefix
-    return [
-        (
-            edge,
-            Arrival(
-                prefix + edge.target,
-                edge.source,
-                len(graph.edges_in[edge.target]),
-                carries=not edge.execution_only,
-            ),
-        )
-        for edge in graph.edges_out[place.node.name]
-    ]
