@@ -120,7 +120,9 @@ class _Drawing:
                 whole.wires.append(Wire(x, start, x, bottom - 1, dashed))
         if not below:
             return bottom
-        routed = channel(below, self.out, self.into, self._sides(below))
+        n = len(self.blocks)  # a short dashed line needs a row more to be seen as such
+        short = any(dashed and a < n and b < n for a, b, dashed in below)
+        routed = channel(below, self.out, self.into, self._sides(below), spare=short)
         if routed is None:
             raise _Unreadable
         self.entries |= routed.entries

@@ -41,18 +41,23 @@ class Channel(NamedTuple):
 
 
 def channel(
-    edges: Sequence[Edge], out: Ports, into: Ports, sides: Mapping[int, tuple[int, int]]
+    edges: Sequence[Edge],
+    out: Ports,
+    into: Ports,
+    sides: Mapping[int, tuple[int, int]],
+    *,
+    spare: bool,
 ) -> Channel | None:
     """Route edges between two layers from where they leave (`out`) to where they enter (`into`).
 
-    `sides` are the first and last column in which each lower vertex can be entered. None where the
-    edges cannot be told apart in so many columns.
+    `sides` are the first and last column in which each lower vertex can be entered. `spare` asks for a
+    row more than lines and arrowheads need. None where the edges cannot be told apart in so many columns.
     """
     entries = {edge: into[edge[1], edge[2]] for edge in edges}
-    ways = [_routed(rails, entries) for rails in _bundled(edges, out, entries)]
+    ways = [_routed(rails, entries, spare) for rails in _bundled(edges, out, entries)]
     apart = _apart(edges, out, sides)
     if apart is not None:
-        ways.append(_routed(*apart))
+        ways.append(_routed(*apart, spare))
     return min((way for way in ways if way is not None), key=_cost, default=None)
 
 
@@ -68,7 +73,7 @@ def _cost(way: Channel) -> int:
     return 2 * way.height + crossed + len(way.wires)
 
 
-def _routed(rails: list[Rail], entries: dict[Edge, int]) -> Channel | None:
+def _routed(rails: list[Rail], entries: dict[Edge, int], spare: bool) -> Channel | None:
     """The rails in their rows, joined by vertical lines; None where that reads as other edges."""
     wanted: Reach = {}
     for rail in rails:
@@ -77,8 +82,7 @@ def _routed(rails: list[Rail], entries: dict[Edge, int]) -> Channel | None:
     turns = arrange(rails)
     if any(_reached(x, rails, turns) != bottoms for x, bottoms in wanted.items()):
         return None
-    # one row for the arrowheads; a dashed line needs one more to be seen as such
-    height = max(rail.row for rail in rails) + 2 + any(rail.dashed for rail in rails)
+    height = max(rail.row for rail in rails) + 2 + spare
     routed = [rail for rail in rails if not rail.straight]
     wires = [Wire(r.left, r.row, r.right, r.row, r.dashed) for r in routed]
     wires += _verticals(rails, height, turns)
