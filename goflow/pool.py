@@ -85,9 +85,12 @@ class Child:
         marker = b"\x1e" + os.urandom(8).hex().encode() + b"\x1e"
         self.log = Log(marker, limit)
         self.claims: deque[Claim] = deque()
+        self._asked = False
         #: since when the first unanswered task has been executing: epoch seconds to tell people,
         #: monotonic ones for its timeout
         self.since = self.clock = 0.0
+        #: whether it died without having read the last batch: nothing of that was executed
+        self.deaf = False
         #: whether it has loaded its flows: until then no timeout counts
         self.ready = False
         #: whether nothing holds the other end of its output any more
@@ -116,7 +119,12 @@ class Child:
         """Hand over tasks. Raises OSError where the child is dead (its claims stay noted)."""
         self.claims.extend(claims)
         self.since, self.clock = now, time.monotonic()
-        self.connection.send_bytes(inside.encode(Batch(tuple(claims))))
+        self._asked = False
+        try:
+            self.connection.send_bytes(inside.encode(Batch(tuple(claims))))
+        except OSError:
+            self.deaf = True
+            raise
 
     def send_inputs(self, chunks: Iterable[Sequence[Input]]) -> None:
         """The inputs of a claim that was too wide for one message."""
@@ -126,12 +134,18 @@ class Child:
 
     def answer(self, payload: Payload | None) -> None:
         """The value it asked for."""
+        self._asked = True
         self.connection.send_bytes(inside.encode(Value(payload)))
 
     def receive(self) -> FromChild | None:
         """Its next message; None when there is none to come any more."""
         try:
             message: FromChild = inside.decode_from_child(self.connection.recv_bytes())
+        except (
+            ConnectionResetError
+        ):  # a socket closed over what was not read: the batch, or an answer
+            self.deaf = not self._asked
+            return None
         except (EOFError, OSError):
             return None
         if not self.ready:

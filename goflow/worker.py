@@ -21,7 +21,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from goflow.backend import Ask, Backend, FlowKey, Waker
-from goflow.child import Get, Result, Results, Staged
+from goflow.child import FromChild, Get, Result, Results, Staged
 from goflow.engine import after_failure, refusal
 from goflow.errors import BackendError
 from goflow.message import DIED, TIMED_OUT, Claim, Failure, Input, Outcome, Task
@@ -255,7 +255,10 @@ class Worker:
         message = child.receive()
         if message is None:
             self._on_death(child)
-            return
+        else:
+            self._hear(child, message)
+
+    def _hear(self, child: Child, message: FromChild) -> None:
         if isinstance(message, Results):
             for result in message.results:
                 self._settle(child, result)
@@ -309,12 +312,8 @@ class Worker:
 
     def _on_death(self, child: Child) -> None:
         """A child is gone: settle what it had answered, blame the task at hand, hand on the rest."""
-        while child.connection.poll(0):
-            message = child.receive()
-            if not isinstance(message, Results):
-                break
-            for result in message.results:
-                self._settle(child, result)
+        while child.connection.poll(0) and (message := child.receive()) is not None:
+            self._hear(child, message)
         ended = child.last_words(self._echo)
         for source in (child.connection, child.output, child.sentinel):
             try:
@@ -325,7 +324,10 @@ class Worker:
             claims = list(child.claims)
             child.claims.clear()
             culprit = claims[min(ended, len(claims) - 1)]
-            if child.killed != _DOOMED or culprit.task.token in self._doomed:
+            innocent = child.killed == _DOOMED and culprit.task.token not in self._doomed
+            if not (
+                innocent or (child.deaf and child.ready)
+            ):  # not ready: it cannot load its flows
                 claims.remove(culprit)
                 self._bury(child, culprit.task)
             left = [claim for claim in claims if not self._sentenced(claim.task, child.since)]

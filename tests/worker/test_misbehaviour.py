@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from goflow.message import DIED, TIMED_OUT
+from goflow.message import DIED, TIMED_OUT, Task
 from goflow.workflow import build
 from tests.worker.bench import Bench, Watching, until_vanished
 
@@ -316,3 +316,55 @@ def test_a_frozen_node_is_killed_at_its_timeout(bench: Bench) -> None:
     run = bench.execute(define)
     assert run.failure is not None
     assert run.failure.type == TIMED_OUT
+
+
+def test_a_node_is_not_blamed_for_a_process_that_died_before_it(bench: Bench) -> None:
+    """Whatever an earlier node left in the process may kill it just when the next task is on its way."""
+
+    class Killing(Watching):
+        def started(self, task: Task) -> None:
+            assert bench.worker is not None
+            if task.path == "next" and "next" not in self.started_paths:
+                [child] = bench.worker._pool.idle
+                os.kill(child.pid, signal.SIGKILL)
+            super().started(task)
+
+    def define(workflow: Any, context: Any) -> None:
+        dag = workflow.dag
+        dag.node("first", lambda data: b"1") >> dag.node("next", lambda data: data + b"2")
+
+    for _ in range(5):
+        watching = Killing()
+        run = bench.execute(define, observer=watching, concurrency=1)
+        assert run.state == "succeeded", run.error
+        assert watching.started_paths == ["first", "next", "next"]
+        assert [a.state for a in bench.store.attempts(run.id)] == ["succeeded"] * 2
+
+
+def test_a_wide_branch_is_opened_though_its_process_dies_right_after(bench: Bench) -> None:
+    """The scopes it staged and its result were on their way already."""
+
+    def define(workflow: Any, context: Any) -> None:
+        def choose(data: bytes) -> list[int]:
+            if context.attempt == 1 and context.node == "each":
+                threading.Thread(target=die_when_answered, daemon=True).start()
+            return list(range(2000))
+
+        each = workflow.dag.foreach_branch("each", choose)
+        each.node("work", lambda data: data)
+
+    run = bench.execute(define, concurrency=1)
+    assert run.state == "succeeded", run.error
+    assert bench.result(run).json() == [str(n) for n in range(2000)]
+    attempts = [a for a in bench.store.attempts(run.id) if a.path == "each"]
+    assert [(a.attempt, a.state) for a in attempts] == [(1, "succeeded")]
+
+
+def die_when_answered() -> None:
+    """End the process as soon as its main thread waits for the next batch."""
+    frames = sys._current_frames
+    main = threading.main_thread().ident
+    assert main is not None
+    while frames()[main].f_code.co_name != "_recv":
+        time.sleep(0)
+    os._exit(1)

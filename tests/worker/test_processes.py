@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from goflow.loader import load
+from goflow.message import DIED
 from goflow.workflow import build
 from tests.worker.bench import PATIENCE, Bench, until_vanished
 
@@ -65,6 +66,20 @@ def test_a_timeout_does_not_count_the_loading_of_the_flow(
     run = bench.submit(flow, "x")
     [ended] = bench.work([flow], run, start_method="spawn")
     assert ended.state == "succeeded", ended.error
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_a_flow_that_children_cannot_load_is_a_failure(
+    bench: Bench, tmp_path: Path, method: str
+) -> None:
+    (tmp_path / "fading.py").write_text(FILE)
+    [flow] = load(tmp_path / "fading.py").values()
+    (tmp_path / "fading.py").unlink()
+    run = bench.submit(flow, "x")
+    [ended] = bench.work([flow], run, start_method=method)
+    assert ended.failure is not None
+    assert ended.failure.type == DIED
+    assert b"fading.py" in bench.log(ended)
 
 
 @pytest.mark.parametrize("method", METHODS)
