@@ -21,6 +21,8 @@ def agree(backend: Backend, model: ModelRun) -> int:
     assert model.terminal or run.ending == model.ending
     assert (run.finished is not None) == model.terminal
     assert run.failure == model.failure
+    assert run.owner == model.owner
+    assert run.abandoned == model.orphan
     _compare_nodes(backend, model, backend.nodes(run_id))
     _compare_attempts(backend, model)
     if model.state is RunState.SUCCEEDED:

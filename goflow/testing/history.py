@@ -85,29 +85,30 @@ class History:
             return outcome(claim, failure=why, retry_at=1.0)
         return outcome(claim, failure=why, rescue=how == "rescue")
 
-    def took(self, worker: Worker, claims: Sequence[Claim], limit: int) -> None:
+    def took(self, worker: Worker, claims: Sequence[Claim], limit: int, run_id: str = "") -> None:
         """Check what a worker was given against what was ready."""
+        self.notice_adoptions()
         assert len(claims) <= limit
         for claim in claims:
             task = claim.task
             model = self.runs[task.run_id]
             assert (task.flow, task.fingerprint) in worker.flows
+            assert model.owner == (worker.id if run_id else 0)
+            assert task.run_id == (run_id or task.run_id)
             assert task.token not in self.held
             model.claim(claim, worker.id)
             if not task.path.startswith("~") or task.path == RESULT:
                 assert worker.inputs(claim) == model.inputs(task.path)
             self.held[task.token] = Held(claim, worker)
         if not claims:
-            assert not self.claimable(worker), "there was work, and a worker got none"
+            assert not self.claimable(worker, run_id), "there was work, and a worker got none"
 
-    def claimable(self, worker: Worker) -> list[str]:
-        """What a worker could be given now."""
-        return [
-            node.path
-            for model in self.runs.values()
-            if model.key in worker.flows
-            for node in model.claimable()
-        ]
+    def claimable(self, worker: Worker, run_id: str = "") -> list[str]:
+        """What a worker could be given now: of the run it owns, or of those that nobody does."""
+        mine = [m for m in self.runs.values() if m.key in worker.flows and not m.owner]
+        if run_id:
+            mine = [self.runs[run_id]] if self.runs[run_id].owner == worker.id else []
+        return [node.path for model in mine for node in model.claimable()]
 
     def settle(self, worker: Worker, outcomes: Sequence[Outcome], limit: int = 0) -> None:
         """Commit, and let the model follow what was accepted."""
@@ -137,8 +138,23 @@ class History:
 
     def lose_touch(self, worker: Worker) -> None:
         """A worker is gone, and nobody has noticed yet."""
+        for model in self.runs.values():
+            model.orphan = model.orphan or (model.owner == worker.id)
         self.store.vanish(worker)
         self.gone.add(worker.id)
+
+    def notice_adoptions(self) -> None:
+        """A backend may give an orphan to everybody as soon as somebody asks for work."""
+        for run_id, model in self.runs.items():
+            if model.orphan and not self.store.run(run_id).owner:
+                self.adopt(model)
+
+    def adopt(self, model: ModelRun) -> None:
+        """An orphan is anybody's, and its owner's tasks are lost."""
+        run_id = model.request.run_id
+        lost = [t for t, held in self.held.items() if held.claim.task.run_id == run_id]
+        self.stale += [self.held.pop(token) for token in lost]
+        model.adopt()
 
     def tick(self) -> None:
         """Somebody keeps house, so that what vanished workers held is noticed."""
@@ -172,6 +188,7 @@ class History:
                 self.store.backend.control(run_id, "resume")
                 model.control("resume")
         healthy = self.store.worker(FLOW, OTHER)
+        self.store.tick(healthy)
         while claims := healthy.claim(10):
             self.took(healthy, claims, 10)
             self.settle(healthy, [self.end(c, "succeed", 2) for c in claims])

@@ -27,7 +27,7 @@ from goflow.backend import Action, FlowKey, Retry
 from goflow.errors import Conflict
 from goflow.rewind import rewind_from
 from goflow.state import NodeState, RunState
-from goflow.testing.history import SKILLS, History
+from goflow.testing.history import SKILLS, Held, History
 from goflow.testing.hooks import BackendHooks
 from goflow.testing.model import ModelNode, ModelRun
 from goflow.testing.shapes import Shape, shapes
@@ -69,12 +69,13 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
     # -- submitting -------------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.history.runs) < _RUNS)
-    @rule(shape=shapes(), flow=st.sampled_from([FLOW, OTHER]), actor=_actors)
-    def submit(self, shape: Shape, flow: FlowKey, actor: int) -> None:
-        """Accept a new run."""
-        run_id, plan = f"r{len(self.history.runs)}", shape.plan()
-        asked = request(run_id, *plan.graph.starts, flow=flow, handlers=plan.handlers)
-        accepted = self.history.workers[actor].backend.submit(asked)
+    @rule(shape=shapes(), flow=st.sampled_from([FLOW, OTHER]), actor=_actors, owned=st.booleans())
+    def submit(self, shape: Shape, flow: FlowKey, actor: int, owned: bool) -> None:
+        """Accept a new run, where the backend knows that for one worker alone."""
+        run_id, plan, worker = f"r{len(self.history.runs)}", shape.plan(), self._actor(actor)
+        owner = worker.id if owned and self.exclusive and flow in worker.flows else 0
+        asked = request(run_id, *plan.graph.starts, flow=flow, handlers=plan.handlers, owner=owner)
+        accepted = worker.backend.submit(asked)
         assert accepted.state is RunState.QUEUED
         self.history.plans[run_id] = plan
         self.history.runs[run_id] = ModelRun(asked)
@@ -84,7 +85,7 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
     def submit_again(self, pick: int, actor: int) -> None:
         """The same request again is the same run."""
         model = self.history.pick_run(pick)
-        backend = self.history.workers[actor].backend
+        backend = self._actor(actor).backend
         before = backend.run(model.request.run_id)
         assert backend.submit(model.request) == before
 
@@ -94,7 +95,7 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         """Another request under the same id is refused."""
         model = self.history.pick_run(pick)
         asked = request(model.request.run_id, "other", payload=b"another")
-        self._refused(lambda: self.history.workers[actor].backend.submit(asked))
+        self._refused(lambda: self._actor(actor).backend.submit(asked))
 
     # -- working ----------------------------------------------------------------------------------
 
@@ -104,6 +105,16 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         """A worker asks for tasks."""
         worker = self.history.workers[actor]
         self.history.took(worker, worker.claim(limit), limit)
+
+    @precondition(lambda self: any(m.owner and not m.orphan for m in self.history.runs.values()))
+    @rule(pick=_picks, limit=st.integers(1, 4))
+    def claim_own(self, pick: int, limit: int) -> None:
+        """A worker asks for tasks of the run it owns."""
+        owned = [m for m in self.history.runs.values() if m.owner and not m.orphan]
+        model = owned[pick % len(owned)]
+        (worker,) = [w for w in self.history.workers if w.id == model.owner]
+        run_id = model.request.run_id
+        self.history.took(worker, worker.claim(limit, run_id), limit, run_id)
 
     @precondition(lambda self: self.history.held)
     @rule(pick=_picks, how=_endings, width=st.integers(1, 4), twice=st.booleans())
@@ -185,7 +196,7 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         """Every process ends; others open the store again."""
         self.history.crash()
 
-    @precondition(lambda self: any(run.claimable() for run in self.history.runs.values()))
+    @precondition(lambda self: self._anybodys())
     @rule(how=_endings, width=st.integers(1, 4))
     def zombie_race(self, how: str, width: int) -> None:
         """One claims and vanishes, another claims; the first commits before, meanwhile and after."""
@@ -209,30 +220,52 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
     @rule(pick=_picks, action=st.sampled_from(["pause", "resume", "resume", "stop"]), actor=_actors)
     def control(self, pick: int, action: Action, actor: int) -> None:
         """Somebody pauses, resumes or stops a run."""
-        model, backend = self.history.pick_run(pick), self.history.workers[actor].backend
+        model, backend = self.history.pick_run(pick), self._actor(actor).backend
         if model.terminal:
             self._refused(lambda: backend.control(model.request.run_id, action))
             return
         run = backend.control(model.request.run_id, action)
+        self.history.notice_adoptions()
         model.control(action)
         assert run.state is model.state
 
+    @precondition(lambda self: self._live())
+    @rule(pick=_picks, action=st.sampled_from(["pause", "stop"]), how=_endings, actor=_actors)
+    def control_meanwhile(self, pick: int, action: Action, how: str, actor: int) -> None:
+        """Somebody pauses or stops a run while a task of it runs; then the task ends, others ask."""
+        live = self._live()
+        held = live[pick % len(live)]
+        run_id = held.claim.task.run_id
+        model = self.history.runs[run_id]
+        held.worker.backend.control(run_id, action)
+        model.control(action)
+        self.history.settle(held.worker, [self.history.end(held.claim, how, 2)])
+        worker = self._actor(actor)
+        self.history.took(worker, worker.claim(5), 5)
+        if model.owner == worker.id:
+            self.history.took(worker, worker.claim(5, run_id), 5, run_id)
+
     @precondition(lambda self: self.history.runs)
-    @rule(pick=_picks, node=_picks, back=st.booleans(), actor=_actors)
-    def retry(self, pick: int, node: int, back: bool, actor: int) -> None:
+    @rule(pick=_picks, node=_picks, back=st.booleans(), actor=_actors, owned=st.booleans())
+    def retry(self, pick: int, node: int, back: bool, actor: int, owned: bool) -> None:
         """Somebody opens a new round, or repeats from a node."""
-        model, backend = self.history.pick_run(pick), self.history.workers[actor].backend
+        model, backend = self.history.pick_run(pick), self._actor(actor).backend
         run_id = model.request.run_id
         paths = sorted(path for path, each in model.nodes.items() if _repeatable(each))
         rewind = None
         if back and paths:
             rewind = rewind_from(self.history.plans[run_id], paths[node % len(paths)])
-        asked = Retry(rewind=rewind)
-        if not model.terminal or (model.state is RunState.SUCCEEDED and rewind is None):
+        able = self.exclusive and model.key in self._actor(actor).flows
+        owner = self._actor(actor).id if owned and able else 0
+        asked = Retry(rewind=rewind, owner=owner)
+        over = model.terminal or model.orphan
+        if not over or (model.state is RunState.SUCCEEDED and rewind is None):
             self._refused(lambda: backend.retry(run_id, asked))
             return
         run = backend.retry(run_id, asked)
-        model.retry(rewind)
+        if model.orphan:
+            self.history.adopt(model)
+        model.retry(rewind, owner)
         assert (run.state, run.round) == (model.state, model.round)
 
     # -- what must hold after every step ----------------------------------------------------------
@@ -247,7 +280,8 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         """The directory counts what workers could claim now."""
         waiting = self.history.store.backend.waiting()
         for key in (FLOW, OTHER):
-            mine = [model for model in self.history.runs.values() if model.key == key]
+            models = self.history.runs.values()
+            mine = [model for model in models if model.key == key and not model.owner]
             least = sum(len(model.claimable()) for model in mine)
             due = [n for m in mine for n in m.nodes.values() if n.state is NodeState.RETRYING]
             assert least <= waiting.get(key, 0) <= least + len(due)
@@ -260,6 +294,19 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         finally:
             self.history.store.close()
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _actor(self, number: int) -> Worker:
+        return self.history.workers[number]
+
+    def _live(self) -> list[Held]:
+        """What is held by workers that are there."""
+        gone = self.history.gone
+        return [held for held in self.history.held.values() if held.worker.id not in gone]
+
+    def _anybodys(self) -> bool:
+        """Whether a worker that knows every definition would get something."""
+        models = self.history.runs.values()
+        return any(model.claimable() for model in models if not model.owner)
 
     def _refused(self, call: Any) -> None:
         try:

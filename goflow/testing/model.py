@@ -84,6 +84,9 @@ class ModelRun:
         self.failure: Failure | None = None
         #: the node whose output is the result, once it is recorded
         self.end = ""
+        #: who alone may execute it, and whether that one is gone
+        self.owner = request.owner
+        self.orphan = False
         self.recorded: list[tuple[str, str]] = []
         self._branches: set[str] = set()
         for name in request.starts:
@@ -178,6 +181,11 @@ class ModelRun:
             if node.state is NodeState.RETRYING and self.ending is None:
                 node.ready(attempt=node.attempt, failure=node.failure)
 
+    def adopt(self) -> None:
+        """Its owner's going was noticed: it is anybody's now, with what the owner held."""
+        owner, self.owner, self.orphan = self.owner, 0, False
+        self.lose(owner)
+
     def control(self, action: Action) -> None:
         """Pause, resume or stop a run that has not ended."""
         assert not self.terminal
@@ -190,8 +198,9 @@ class ModelRun:
         elif self.ending is None:
             self.paused = True
 
-    def retry(self, rewind: Rewind | None) -> None:
+    def retry(self, rewind: Rewind | None, owner: int = 0) -> None:
         """A new round."""
+        self.owner, self.orphan = owner, False
         for path in (ON_FAILURE, FINALLY):
             self.nodes.pop(path, None)
         self.round += 1
@@ -283,6 +292,7 @@ class ModelRun:
             if node.state is NodeState.READY:
                 return
         self.terminal, self.paused = True, False
+        self.owner, self.orphan = 0, False
 
     # -- rewinding --------------------------------------------------------------------------------
 
