@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from goflow_cli.views.look import Line
-from goflow_cli.views.text import width
+from goflow.drawing.look import Line
+from goflow.drawing.text import width
 
 #: the directions in which a cell's line goes on
 N, E, S, W = 1, 2, 4, 8

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from goflow.backend import NodeRun
+from goflow.drawing.captions import cut_line, handlers, heading
+from goflow.drawing.look import DIM, LOOKS, RED, Line, glyph
+from goflow.drawing.text import clean, cut, duration, progress
 from goflow.overview import NodeSummary, Overview
 from goflow.plan import Plan
 from goflow.state import NodeState
-from goflow_cli.views.captions import cut_line, handlers, heading
-from goflow_cli.views.look import DIM, LOOKS, RED, Line, glyph
-from goflow_cli.views.text import clean, cut, duration, progress
 
 #: columns of a progress bar at most and at least; with less there is none
 BAR: Final = (30, 6)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from goflow.drawing.labels import Labels
+from goflow.drawing.listing import inside
+from goflow.drawing.look import LOOKS, Line
+from goflow.drawing.text import clean
 from goflow.overview import Overview
 from goflow.plan import Edge, Graph, Node, Plan
-from goflow_cli.views.labels import Labels
-from goflow_cli.views.listing import inside
-from goflow_cli.views.look import LOOKS, Line
-from goflow_cli.views.text import clean
 
 #: invisible points at the top and bottom of a cluster that its edges hold on to: Graphviz ranks nodes,
 #: not clusters

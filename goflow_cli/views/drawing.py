@@ -87,6 +87,6 @@ def draw(
         from goflow_cli.views import definition
 
         return definition.render(plan, overview)
-    from goflow_cli.views import svg
+    from goflow.drawing import svg
 
     return svg.render(plan, overview)

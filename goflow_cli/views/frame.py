@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from goflow.drawing.block import Block
+from goflow.drawing.captions import footing, heading
+from goflow.drawing.labels import Labels
+from goflow.drawing.layout import layout
+from goflow.drawing.look import Line
 from goflow.overview import Overview
 from goflow.plan import Plan
-from goflow_cli.views.block import Block
-from goflow_cli.views.captions import footing, heading
 from goflow_cli.views.compact import compact
 from goflow_cli.views.drawing import Screen
-from goflow_cli.views.labels import Labels
-from goflow_cli.views.layout import layout
-from goflow_cli.views.look import Line
 from goflow_cli.views.terminal import picture
 
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TextIO
 
+from goflow.drawing.look import Line, paint
 from goflow.overview import Overview
 from goflow.plan import Plan
 from goflow_cli.views.drawing import screen
-from goflow_cli.views.look import Line, paint
 from goflow_cli.views.output import Output
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from goflow.drawing.labels import Labels
+from goflow.drawing.listing import inside
+from goflow.drawing.look import LOOKS, Line
+from goflow.drawing.text import clean
 from goflow.overview import Overview
 from goflow.plan import Graph, Node, Plan
 from goflow.state import NodeState
-from goflow_cli.views.labels import Labels
-from goflow_cli.views.listing import inside
-from goflow_cli.views.look import LOOKS, Line
-from goflow_cli.views.text import clean
 
 
 def render(plan: Plan, overview: Overview | None = None) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from goflow_cli.views.look import DIM, Line
-from goflow_cli.views.text import clean
+from goflow.drawing.look import DIM, Line
+from goflow.drawing.text import clean
 
 #: bytes of a line that is shown before it has ended
 LONGEST: Final = 4096

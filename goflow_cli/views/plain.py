@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Final, Self, TextIO
 
+from goflow.drawing.text import clean, duration
 from goflow.overview import NodeSummary, Overview
 from goflow.plan import Plan
 from goflow.state import NodeState
-from goflow_cli.views.text import clean, duration
 
 #: seconds between two looks at least; the store is left alone meanwhile
 SOONEST: Final = 0.2

@@ -12,7 +12,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from goflow_cli.views.look import Line, paint
+from goflow.drawing.look import Line, paint
 
 __all__ = ["ConsoleDimensions", "Lines", "opened"]
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from goflow.drawing.block import Block, Box
+from goflow.drawing.bundles import LINK
+from goflow.drawing.captions import footing, heading
+from goflow.drawing.labels import Labels
+from goflow.drawing.layout import layout
+from goflow.drawing.listing import listing
+from goflow.drawing.look import DIM, LOOKS, Line, paint
 from goflow.overview import Overview
 from goflow.plan import Plan
-from goflow_cli.views.block import Block, Box
-from goflow_cli.views.bundles import LINK
 from goflow_cli.views.canvas import Canvas, E, N, S, W
-from goflow_cli.views.captions import footing, heading
-from goflow_cli.views.labels import Labels
-from goflow_cli.views.layout import layout
-from goflow_cli.views.listing import listing
-from goflow_cli.views.look import DIM, LOOKS, Line, paint
 
 
 def render(

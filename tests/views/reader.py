@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from goflow_cli.views.block import Block, Box
+from goflow.drawing.block import Block, Box
 
 N, E, S, W = (0, -1), (1, 0), (0, 1), (-1, 0)
 Step = tuple[int, int]

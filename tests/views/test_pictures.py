@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from goflow.drawing.labels import Labels
+from goflow.drawing.layout import layout
+from goflow.drawing.look import paint
+from goflow.drawing.text import width
 from goflow.plan import Edge, Graph, Kind, Node, Plan
 from goflow_cli.views.drawing import Screen, draw
-from goflow_cli.views.labels import Labels
-from goflow_cli.views.layout import layout
-from goflow_cli.views.look import paint
 from goflow_cli.views.terminal import picture
-from goflow_cli.views.text import width
 from tests.views.reader import Drawn, read
 from tests.views.samples import PLANS, seen
 

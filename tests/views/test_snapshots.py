@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from goflow.drawing.look import paint
+from goflow.drawing.text import width
 from goflow_cli.views.compact import compact
 from goflow_cli.views.drawing import Screen, draw
-from goflow_cli.views.look import paint
-from goflow_cli.views.text import width
 from tests.views.samples import PLANS, RUNS
 
 FOLDER = Path(__file__).parent / "snapshots"

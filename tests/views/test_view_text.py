@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goflow_cli.views.look import paint
-from goflow_cli.views.text import (
+from goflow.drawing.look import paint
+from goflow.drawing.text import (
     DURATION,
     PROGRESS,
     clean,

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
-from goflow_cli.views.block import Block, Curve, shelves
-from goflow_cli.views.channel import Ports, Wire, channel
-from goflow_cli.views.columns import columns
-from goflow_cli.views.layers import Edge, Layered, layered
+from goflow.drawing.block import Block, Curve, shelves
+from goflow.drawing.channel import Ports, Wire, channel
+from goflow.drawing.columns import columns
+from goflow.drawing.layers import Edge, Layered, layered
 
 #: columns between two boxes of a layer, beside a line that passes between them, between two parts of a
 #: drawing that nothing connects

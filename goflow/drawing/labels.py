@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from goflow.drawing.look import BOLD, DIM, LOOKS, RED, Line, Span, glyph
+from goflow.drawing.text import DURATION, clean, count, cut, duration, progress, width
 from goflow.overview import NodeSummary, Overview
 from goflow.plan import Node, encode_key
 from goflow.state import NodeState
-from goflow_cli.views.look import BOLD, DIM, LOOKS, RED, Line, Span, glyph
-from goflow_cli.views.text import DURATION, clean, count, cut, duration, progress, width
 
 #: before the number of attempts
 TIMES: Final = "\N{MULTIPLICATION SIGN}"

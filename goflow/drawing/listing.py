@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from goflow.drawing.labels import Labels
+from goflow.drawing.look import DIM, Line, glyph
+from goflow.drawing.text import cut, split, width, wrap
 from goflow.plan import Graph, Node, encode_key
-from goflow_cli.views.labels import Labels
-from goflow_cli.views.look import DIM, Line, glyph
-from goflow_cli.views.text import cut, split, width, wrap
 
 #: columns between a name and what it comes after; how far an inner DAG is indented
 GAP = 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from goflow.drawing.channel import Wire
 from goflow.plan import Graph, Node
-from goflow_cli.views.channel import Wire
 
 Role = Literal["node", "group", "key", "bundle", "cell"]
 

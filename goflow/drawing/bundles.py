@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from goflow.drawing.block import Block, Box
+from goflow.drawing.labels import Labels
 from goflow.plan import Graph
-from goflow_cli.views.block import Block, Box
-from goflow_cli.views.labels import Labels
 
 #: how many chains make a bundle, how many columns are between them, how wide a bundle gets at most
 FEWEST: Final = 3

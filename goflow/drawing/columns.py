@@ -12,7 +12,7 @@ from itertools import pairwise
 from math import floor
 from typing import Final
 
-from goflow_cli.views.layers import Layered
+from goflow.drawing.layers import Layered
 
 #: how much straighter an edge wants to be with no, one or two dummies at its ends
 STRAIGHT: Final = (1.0, 2.0, 8.0)

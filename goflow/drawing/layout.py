@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from goflow.drawing.assembly import assembled
+from goflow.drawing.block import Block, Box, Listed, shelves
+from goflow.drawing.bundles import alike, bundle
+from goflow.drawing.labels import Labels
+from goflow.drawing.listing import inside, listing
+from goflow.drawing.text import width
 from goflow.plan import Graph, Node, Plan
-from goflow_cli.views.assembly import assembled
-from goflow_cli.views.block import Block, Box, Listed, shelves
-from goflow_cli.views.bundles import alike, bundle
-from goflow_cli.views.labels import Labels
-from goflow_cli.views.listing import inside, listing
-from goflow_cli.views.text import width
 
 #: columns kept free for passing lines when layers are broken: each is tried
 SLACKS: Final = (0, 4, 10, 20)

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from goflow.backend import NodeRun
+from goflow.drawing.look import BOLD, DIM, OF_RUN, RED, Line, glyph
+from goflow.drawing.text import clean, count, cut, duration, split, width, wrap
 from goflow.overview import Overview
 from goflow.plan import Plan
 from goflow.state import NodeState
-from goflow_cli.views.look import BOLD, DIM, OF_RUN, RED, Line, glyph
-from goflow_cli.views.text import clean, count, cut, duration, split, width, wrap
 
 #: how many failed instances are named below a picture
 MOST_ERRORS: Final = 5

@@ -10,16 +10,16 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
+from goflow.drawing.block import Block, Box, Curve
+from goflow.drawing.bundles import LINK
+from goflow.drawing.captions import tally
+from goflow.drawing.labels import Labels
+from goflow.drawing.layout import layout
+from goflow.drawing.listing import listing
+from goflow.drawing.look import BOLD, DIM, LOOKS, RED, Line
+from goflow.drawing.text import clean, width
 from goflow.overview import Overview
 from goflow.plan import Plan
-from goflow_cli.views.block import Block, Box, Curve
-from goflow_cli.views.bundles import LINK
-from goflow_cli.views.captions import tally
-from goflow_cli.views.labels import Labels
-from goflow_cli.views.layout import layout
-from goflow_cli.views.listing import listing
-from goflow_cli.views.look import BOLD, DIM, LOOKS, RED, Line
-from goflow_cli.views.text import clean, width
 
 #: columns of a page, if a picture fits: what is wider can only be scrolled
 PAGE: Final = 180

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from goflow_cli.views.layers import Edge
-from goflow_cli.views.rails import Rail, arrange
+from goflow.drawing.layers import Edge
+from goflow.drawing.rails import Rail, arrange
 
 #: columns by vertex and style
 Ports = dict[tuple[int, bool], int]
