@@ -193,8 +193,9 @@ class Rewind(msgspec.Struct, frozen=True, array_like=True):
     `removed` are node paths whose results vanish with all that is inside them (`each` holds `each[a]/x`
     and `each/x`; `each[a]`, the join of a scope, holds nothing); what came to them over edges stays, save
     what is `dropped`: the (target, source, closing) arrivals to forget. Those in `ready` start the
-    round, beside whatever else is unfinished. `reopened` are branches and sub-DAGs around them that go
-    back to waiting for their scopes. All these may name what the run never recorded.
+    round where all they wait for is there, beside whatever else is unfinished. `reopened` are branches
+    and sub-DAGs around them that go back to waiting for their scopes. All these may name what the run
+    never recorded.
     `arrivals` are added under `by`, the recorded source of each, and those that are there already change
     nothing; `fingerprint` replaces the run's.
     """

@@ -88,7 +88,10 @@ for _ = 1, number() do
   change(run, node)
 end
 for _ = 1, number() do set_data(run, arg(), arg()) end
-for _, path in ipairs(starts) do make_ready(run, get_node(run, path)) end
+for _, path in ipairs(starts) do
+  local node = get_node(run, path)
+  if node[HAVE] >= node[EXPECTS] then make_ready(run, node) end
+end
 for _ = 1, number() do
   local target, closing, expects, hash, source, ref = arg(), arg() == '1', number(), number(), arg(), arg()
   local has, payload = arg() == '1', arg()
