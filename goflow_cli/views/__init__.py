@@ -1,8 +1,8 @@
 """How flows and runs look: one DAG layout with several painters, a live view, plain lines.
 
-Read in this order: `drawing` (the formats, what a screen can show), `layout` (what stands where; with
-`bundles`, `assembly`, and below them `layers`, `columns`, `channel`, `rails`), `block` (its result),
-`terminal` and `canvas` or `svg` (painting it), `labels`, `captions` and `listing` (the words in and around
-it), `mermaid`, `dot`, `definition` (formats with a layout of their own or none). `view` picks `live`
-(`frame`, `compact`, `region`, `output`) or `plain`.
+What stands where is decided in `goflow.drawing`, which the dashboard shares: `layout`, with `bundles` and
+`assembly`, and below them `layers`, `columns`, `channel` and `rails`; `block` is its result; `labels`,
+`captions` and `listing` are the words in and around it; `svg` paints it for pages. Here, `drawing` knows the
+formats and what a screen can show; `terminal` and `canvas` paint; `mermaid`, `dot` and `definition` need no
+layout of ours. `view` picks `live` (`frame`, `compact`, `region`, `output`) or `plain`.
 """
