@@ -6,7 +6,7 @@ says what it shows in `title` and `desc` for those who do not see it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -39,18 +39,35 @@ _CLASSES: Final = {DIM: "dim", BOLD: "bold", RED: "failed"} | {
 
 def render(plan: Plan, overview: Overview | None = None) -> str:
     """A complete SVG document."""
+    return _drawing(plan, overview, f"<style>{_style()}</style>", None)
+
+
+def inline(
+    plan: Plan, overview: Overview | None = None, link: Callable[[str], str] | None = None
+) -> str:
+    """The same as an element of a page, whose style sheet gives it its colours.
+
+    `link` answers where a node's box leads, by its static path.
+    """
+    return _drawing(plan, overview, "", link)
+
+
+def _drawing(
+    plan: Plan, overview: Overview | None, style: str, link: Callable[[str], str] | None
+) -> str:
     labels = Labels(overview)
     block = layout(plan, labels, PAGE)
     if block.listed:
         block = layout(plan, labels)
     titles = [_title_place(box, labels) for box in block.boxes if box.role in TITLED]
     w, h = block.w * CELL_W + 2 * MARGIN, block.h * CELL_H + 2 * MARGIN
+    role = "group" if link else "img"  # an image would hide its links
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" width="{w}"'
-        f' height="{h}" role="img" aria-labelledby="goflow-title goflow-desc">',
+        f' height="{h}" role="{role}" aria-labelledby="goflow-title goflow-desc">',
         f'<title id="goflow-title">{_escaped(_name(plan, overview))}</title>',
         f'<desc id="goflow-desc">{_escaped(_description(plan, labels))}</desc>',
-        f"<style>{_style()}</style>",
+        *([style] if style else []),
         '<defs><marker id="goflow-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6"'
         ' markerHeight="6" orient="auto"><path d="M0 0 8 4 0 8z"/></marker></defs>',
         f'<rect class="page" width="{w}" height="{h}"/>',
@@ -61,10 +78,26 @@ def render(plan: Plan, overview: Overview | None = None) -> str:
         *(_text(x, y, line) for x, y, line in _labels(block, labels)),
         *(_text(x, y, [(LINK, DIM)]) for x, y in block.links),
         *_listed(block, labels),
+        *(_hit(box, labels, link) for box in block.boxes if link and box.node is not None),
         "</g>",
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _hit(box: Box, labels: Labels, link: Callable[[str], str]) -> str:
+    """What is clicked: a plain node's whole box, a frame's title."""
+    x, y, columns, rows = box.x, box.y, box.w, box.h
+    if box.role in TITLED:
+        x, y, columns = _title_place(box, labels)
+        rows = 1
+    summary = labels.summary(box.path)
+    name = box.path if summary is None else f"{box.path}: {summary.state}"
+    return (
+        f'<a href="{_escaped(link(box.path))}" aria-label="{_escaped(name)}"><rect class="hit"'
+        f' x="{x * CELL_W}" y="{y * CELL_H}" width="{columns * CELL_W}" height="{rows * CELL_H}"'
+        ' rx="6"/></a>'
+    )
 
 
 def _name(plan: Plan, overview: Overview | None) -> str:

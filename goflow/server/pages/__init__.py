@@ -1,15 +1,21 @@
-"""The dashboard's pages."""
+"""The dashboard: pages made here, one style sheet, one script, nothing from anywhere else."""
 
 from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from goflow.server.pages import login
+from goflow.server.pages import flow, flows, login, run, runs, static, workers
 
 
 def routes() -> list[BaseRoute]:
     """The pages and what belongs to them."""
     return [
+        Route("/", flows.page_of_flows, methods=["GET"]),
+        Route("/ui/flow/{flow}", flow.page_of_flow, methods=["GET"]),
+        Route("/ui/runs", runs.page_of_runs, methods=["GET"]),
+        Route("/ui/run/{id}", run.page_of_run, methods=["GET"]),
+        Route("/ui/workers", workers.page_of_workers, methods=["GET"]),
         Route("/login", login.login, methods=["POST"]),
         Route("/logout", login.logout, methods=["POST"]),
+        Route("/static/{name}", static.static, methods=["GET"]),
     ]

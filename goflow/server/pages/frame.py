@@ -19,8 +19,16 @@ def page(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
     leave: bool = False,
+    refresh: int | None = None,
+    events: str | None = None,
+    revision: int | None = None,
 ) -> Response:
-    """A whole page. `place` is the entry of the navigation that it belongs to; `leave` offers to log out."""
+    """A whole page.
+
+    `place` is the entry of the navigation that it belongs to; `leave` offers to log out. Its parts marked
+    `data-live` are fetched anew every `refresh` seconds, or whenever the stream at `events` tells of
+    something after `revision`.
+    """
     links = [
         tag("a", text, href=href, aria_current="page" if text == place else None)
         for href, text in _PLACES
@@ -45,6 +53,15 @@ def page(
     )
     main = tag("main", body, id="main", tabindex="-1")
     note = tag("div", id="note", role="status", aria_live="polite")
-    told = join("\n", head, tag("body", top, main, note))
+    body_tag = tag(
+        "body",
+        top,
+        main,
+        note,
+        data_refresh=refresh,
+        data_events=events,
+        data_revision=revision,
+    )
+    told = join("\n", head, body_tag)
     html = "<!doctype html>\n" + tag("html", told, lang="en")
     return Response(html, status, dict(headers or {}), "text/html")

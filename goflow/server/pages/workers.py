@@ -1,0 +1,63 @@
+"""Who is working on what, and what waits."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from goflow.backend import Backend, FlowKey, WorkerInfo
+from goflow.server.pages.frame import page
+from goflow.server.pages.markup import Child, tag
+from goflow.server.pages.parts import duration, flow_link, table
+from goflow.server.service import service
+
+
+async def page_of_workers(request: Request) -> Response:
+    """Workers and queues."""
+    serving = service(request)
+
+    def read(backend: Backend) -> tuple[list[WorkerInfo], dict[FlowKey, int]]:
+        return backend.workers(), backend.waiting()
+
+    workers, waiting = await serving.lanes.slowly(read)
+    rows: list[list[Child]] = [
+        [
+            tag("span", f"{each.host}:{each.pid}", class_="mono"),
+            "alive" if each.alive else tag("span", "gone", class_="error"),
+            f"{len(each.doing)} of {each.concurrency}",
+            duration(time.time() - each.started),
+            ", ".join(sorted({flow for flow, _ in each.flows})) or "one run of its own",
+            ", ".join(each.doing[:5]) + (", ..." if len(each.doing) > 5 else ""),
+        ]
+        for each in workers
+    ]
+    alive = {key for each in workers if each.alive for key in each.flows}
+    queues: list[list[Child]] = [
+        [
+            flow_link(flow),
+            tag("span", fingerprint, class_="mono"),
+            count,
+            "yes" if (flow, fingerprint) in alive else tag("span", "no", class_="error"),
+        ]
+        for (flow, fingerprint), count in sorted(waiting.items())
+    ]
+    head = ["Worker", "State", "Busy", "Up", "Flows", "Doing"]
+    empty = "No workers. Start one with `goflow worker FILE`."
+    queue_head = ["Flow", "Definition", "Ready tasks", "A worker knows it"]
+    return page(
+        "Workers",
+        tag("h1", "Workers"),
+        tag("section", table(head, rows, empty, "Workers"), id="workers", data_live=True),
+        tag("h2", "Queues"),
+        tag(
+            "section",
+            table(queue_head, queues, "Nothing waits.", "Queues"),
+            id="queues",
+            data_live=True,
+        ),
+        place="Workers",
+        leave=bool(serving.secret),
+        refresh=2,
+    )
