@@ -13,7 +13,9 @@ from tests.worker.bench import Bench
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.delenv("GOFLOW_START_METHOD", raising=False)
+    # flows of these tests are closures over open files and the like: a fork carries them, whatever
+    # threads other tests have left in this process
+    monkeypatch.setenv("GOFLOW_START_METHOD", "fork")
     made = Bench(tmp_path)
     yield made
     made.store.close()
