@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 NAMES: Final = (
     "submit", "commit", "stage", "renew", "reap", "due", "control", "retry", "sweep",
     "held", "positions", "waiting",
-    "watch",
+    "watch", "alive",
 )  # fmt: skip
 
 

@@ -52,8 +52,8 @@ class Store:
 
     def alive(self, worker: int) -> None:
         """A sign of life: the worker's own lease begins anew."""
-        key = f"{self.keys.directory}:alive"
-        self.link.ask(key, "ZADD", key, "XX", int((time.time() + self.lease) * MS), worker)
+        end = int((time.time() + self.lease) * MS)
+        self.link.run("alive", self.keys.directory, [worker, end])
 
     def classes(self, partition: str) -> list[str]:
         """The queues of a partition, as `flow:fingerprint`."""

@@ -59,3 +59,15 @@ def test_a_full_server_takes_no_run_and_can_still_be_opened_and_read(
                 later.submit(request(PLAN, "second", Payload(b"x")))
     finally:
         server.client.config_set("maxmemory", 0)
+
+
+def test_a_full_server_hears_signs_of_life(server: RedisServer, store: RedisBackend) -> None:
+    me = store.enter(ME)
+    top = store.keys.directory
+    store.link.ask(top, "ZADD", f"{top}:alive", "XX", 1, me)
+    server.client.config_set("maxmemory", 1)
+    try:
+        store.renew(me, ())
+        assert store.workers()[0].alive
+    finally:
+        server.client.config_set("maxmemory", 0)
