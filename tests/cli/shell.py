@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from goflow_cli.main import main
 
 GOFLOW = (sys.executable, "-m", "goflow_cli.main")
 #: seconds after which a process that should have ended or said something is given up
@@ -160,6 +163,16 @@ def goflow(
     return ended
 
 
+def ask(*arguments: str, code: int = 0) -> Ended:
+    """The same in this very process, which takes a tenth of the time: for commands that only read."""
+    streams = [TextIOWrapper(BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)]
+    with redirect_stdout(streams[0]), redirect_stderr(streams[1]):
+        ended = main(list(arguments))
+    out, err = (stream.detach().getvalue() for stream in streams)
+    assert ended == code, (ended, out, err)
+    return Ended(ended, out, err.decode())
+
+
 @contextmanager
 def started(
     *arguments: str, env: Mapping[str, str] | None = None
@@ -214,10 +227,10 @@ def trace() -> list[str]:
 
 def runs() -> list[dict[str, Any]]:
     """The store's runs, the newest first."""
-    found: list[dict[str, Any]] = goflow("runs", "--json").json
+    found: list[dict[str, Any]] = ask("runs", "--json").json
     return found
 
 
 def nodes(run_id: str) -> dict[str, str]:
     """The states of a run's nodes."""
-    return {n["path"]: n["state"] for n in goflow("show", run_id, "--json").json["nodes"]}
+    return {n["path"]: n["state"] for n in ask("show", run_id, "--json").json["nodes"]}

@@ -10,7 +10,7 @@ from subprocess import Popen
 
 import pytest
 
-from tests.cli.shell import end_of, goflow, nodes, runs, started, trace, until, worker
+from tests.cli.shell import ask, end_of, goflow, nodes, runs, started, trace, until, worker
 
 GATE = ("run", "flows.py", "--flow", "gate", "--request-id", "r1", "--data", "x")
 
@@ -40,8 +40,8 @@ def test_pause_lets_running_nodes_finish_and_starts_nothing_more() -> None:
             assert paused.out == b""
         Path("open").touch()
         until(lambda: nodes("r1")["gate"] == "succeeded")
-        assert goflow("show", "r1", "--json").json["state"] == "paused"
-        assert "goflow resume r1" in goflow("explain", "r1").text
+        assert ask("show", "r1", "--json").json["state"] == "paused"
+        assert "goflow resume r1" in ask("explain", "r1").text
         assert "after" not in trace()
         assert goflow("resume", "r1", "--json").json["state"] == "running"
         assert end_of(process) == (0, b"x!?", "")
@@ -70,7 +70,7 @@ def test_stop_kills_what_runs_and_finally_still_runs() -> None:
     assert "r1 was stopped" in ended.err
     assert trace() == ["before", "gate", "finally stopped"]
     assert nodes("r1")["gate"] == "stopped"
-    assert goflow("result", "r1", code=4).out == b""
+    assert ask("result", "r1", code=4).out == b""
     refused = goflow("pause", "r1", code=2)
     assert "r1" in refused.err
 
@@ -134,12 +134,12 @@ def test_retry_continues_from_the_unfinished_nodes() -> None:
     again = goflow("retry", "r1")
     assert again.out == b"abc"
     assert trace() == ["a", "b", "b", "b", "c"]
-    told = goflow("show", "r1", "--json").json
+    told = ask("show", "r1", "--json").json
     assert told["round"] == 3
     assert [a["state"] for a in told["attempts"]] == ["succeeded", "failed", "failed"] + [
         "succeeded"
     ] * 2
-    assert goflow("result", "r1").out == b"abc"
+    assert ask("result", "r1").out == b"abc"
 
 
 def test_retry_from_a_node_repeats_it_and_all_after_it() -> None:
@@ -156,7 +156,7 @@ def test_a_corrected_function_finishes_an_old_run() -> None:
     text = Path("flows.py").read_text()
     Path("flows.py").write_text(text.replace('raise ValueError("no luck")', "pass"))
     assert goflow("retry", "r1").out == b"abc"
-    told = goflow("show", "r1", "--json").json
+    told = ask("show", "r1", "--json").json
     digests = {(a["path"], a["state"]): a["digest"] for a in told["attempts"]}
     assert digests["b", "failed"] != digests["b", "succeeded"]
 
@@ -202,11 +202,11 @@ def test_a_killed_run_is_abandoned_and_retry_continues_it() -> None:
     with at_the_gate() as process:
         process.kill()
         process.wait()
-    listed = goflow("runs").text
+    listed = ask("runs").text
     assert "owner is gone" in listed
-    refused = goflow("result", "r1", code=2)
+    refused = ask("result", "r1", code=2)
     assert "goflow retry r1" in refused.err
-    assert "goflow retry r1" in goflow("explain", "r1").text
+    assert "goflow retry r1" in ask("explain", "r1").text
     Path("open").touch()
     assert goflow("retry", "r1").out == b"x!?"
     assert trace() == ["before", "gate", "gate", "after", "finally succeeded"]
@@ -245,7 +245,7 @@ def test_following_the_logs_ends_when_the_owner_is_gone() -> None:
 def test_a_retry_that_is_due_later_is_explained() -> None:
     with started("run", "flows.py", "--flow", "retrying", "--request-id", "r1") as process:
         until(lambda: runs() and nodes("r1").get("hopeful") == "retrying")
-        assert "is tried again at" in goflow("explain", "r1", "hopeful").text
+        assert "is tried again at" in ask("explain", "r1", "hopeful").text
         process.send_signal(signal.SIGINT)
         assert end_of(process).code == 130
     assert trace() == ["try"]

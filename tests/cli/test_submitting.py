@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import end_of, goflow, nodes, runs, started, trace, until, worker
+from tests.cli.shell import ask, end_of, goflow, nodes, runs, started, trace, until, worker
 
 
 def test_without_a_worker_it_says_what_the_run_waits_for() -> None:
@@ -18,7 +18,7 @@ def test_without_a_worker_it_says_what_the_run_waits_for() -> None:
     assert "no worker" in ended.err
     assert run_id in ended.err
     assert "goflow worker" in ended.err
-    assert goflow("result", run_id, code=3).out == b""
+    assert ask("result", run_id, code=3).out == b""
     waited = goflow("result", run_id, "--wait", "0.05", code=3)
     assert "queued" in waited.err
 
@@ -86,20 +86,20 @@ def test_submit_as_json_tells_the_run() -> None:
 
 def test_workers_and_flows_are_listed_while_they_live() -> None:
     with worker("--flow", "echo", "--flow", "gate", "--concurrency", "2") as process:
-        [told] = goflow("workers", "--json").json
+        [told] = ask("workers", "--json").json
         assert told["pid"] == process.pid
         assert told["concurrency"] == 2
         assert told["alive"] is True
         assert sorted(flow for flow, _ in told["flows"]) == ["echo", "gate"]
         run_id = goflow("submit", "gate").text.strip()
         until(lambda: trace() == ["before", "gate"])
-        assert f"{run_id}" in goflow("workers").text
+        assert f"{run_id}" in ask("workers").text
         flows = {flow["flow"]: flow for flow in goflow("flows", "--json").json}
         assert flows["echo"]["workers"] == 1
         assert flows["options"]["workers"] == 0
         Path("open").touch()
         goflow("result", run_id, "--wait")
-    assert goflow("workers", "--json").json == []
+    assert ask("workers", "--json").json == []
 
 
 def test_sigterm_drains_within_grace() -> None:
@@ -138,7 +138,7 @@ def test_a_second_signal_hands_back_at_once_without_an_attempt_penalty(number: i
     Path("open").touch()
     with worker():
         assert goflow("result", run_id, "--wait").out == b"x!?"
-    told = {n["path"]: n for n in goflow("show", run_id, "--json").json["nodes"]}
+    told = {n["path"]: n for n in ask("show", run_id, "--json").json["nodes"]}
     assert told["gate"]["attempt"] == 1
     assert trace() == ["before", "gate", "gate", "after", "finally succeeded"]
 
@@ -162,7 +162,7 @@ def test_a_killed_workers_tasks_are_taken_over() -> None:
             until(lambda: trace().count("gate") == 2)
             Path("open").touch()
             assert goflow("result", run_id, "--wait").out == b"x!?"
-    told = {n["path"]: n for n in goflow("show", run_id, "--json").json["nodes"]}
+    told = {n["path"]: n for n in ask("show", run_id, "--json").json["nodes"]}
     assert told["gate"]["attempt"] == 1
     assert trace().count("before") == 1
 
@@ -185,7 +185,7 @@ def test_several_commands_at_once_on_one_store() -> None:
             listed = {run["run_id"]: run["state"] for run in runs()}
             assert listed == dict.fromkeys(("own-0", "own-1", "given-0", "given-1"), "running")
             assert nodes("own-0")["gate"] == "running"
-            alive = goflow("workers", "--json").json
+            alive = ask("workers", "--json").json
             assert len(alive) == 3
             Path("open").touch()
             ends = [end_of(process) for process in (a, b, c, d)]
@@ -201,8 +201,8 @@ def test_a_worker_leaves_runs_of_another_definition_alone() -> None:
     Path("flows.py").write_text(old.replace('node("echo", lambda', 'node("echo2", lambda'))
     with worker():
         assert goflow("submit", "echo", "--data", "new", "--wait", "30").out == b"new"
-        assert goflow("show", run_id, "--json").json["state"] == "queued"
-        assert "no worker knows this definition" in goflow("explain", run_id).text
+        assert ask("show", run_id, "--json").json["state"] == "queued"
+        assert "no worker knows this definition" in ask("explain", run_id).text
     Path("flows.py").write_text(old)
     with worker():
         assert goflow("result", run_id, "--wait", "30").out == b"x"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import FLOWS, GOFLOW, goflow, nodes, runs
+from tests.cli.shell import FLOWS, GOFLOW, ask, goflow, nodes, runs
 
 
 def test_init_then_run(home: Path) -> None:
@@ -135,7 +135,7 @@ def test_any_language_setting_shows_every_letter(env: dict[str, str]) -> None:
     assert ended.text == "grün €"
     failed = goflow("run", "umlauts.py", "--data", "kaputt €", env=env, code=1)
     assert "ValueError: kaputt" in failed.err
-    run_id = goflow("runs", "--limit", "1", "--json").json[0]["run_id"]
+    run_id = ask("runs", "--limit", "1", "--json").json[0]["run_id"]
     for command in (("show", run_id), ("logs", run_id), ("explain", run_id), ("runs",)):
         assert goflow(*command, env=env).out
     assert "kaputt: ü€" in goflow("show", run_id, "--json", env=env).json["error"]
@@ -157,7 +157,7 @@ def test_errors_cannot_drive_a_terminal() -> None:
     ended = goflow("run", "evil.py", "--request-id", "r1", code=1)
     assert "\x1b" not in ended.err
     for command in (("show", "r1"), ("runs",), ("explain", "r1"), ("explain", "r1", "a")):
-        assert "\x1b" not in goflow(*command).text
+        assert "\x1b" not in ask(*command).text
 
 
 def test_reading_commands_show_a_run() -> None:
@@ -165,20 +165,20 @@ def test_reading_commands_show_a_run() -> None:
     goflow("run", "flows.py", "--flow", "loud", "--request-id", "r2")
     listed = goflow("runs").text.splitlines()
     assert [line.split()[0] for line in listed] == ["RUN", "r2", "r1"]
-    assert [run["run_id"] for run in goflow("runs", "--flow", "loud", "--json").json] == ["r2"]
-    assert [run["run_id"] for run in goflow("runs", "--state", "failed", "--json").json] == ["r1"]
-    assert len(goflow("runs", "--limit", "1", "--json").json) == 1
-    assert "no such runs" in goflow("runs", "--flow", "echo").err
+    assert [run["run_id"] for run in ask("runs", "--flow", "loud", "--json").json] == ["r2"]
+    assert [run["run_id"] for run in ask("runs", "--state", "failed", "--json").json] == ["r1"]
+    assert len(ask("runs", "--limit", "1", "--json").json) == 1
+    assert "no such runs" in ask("runs", "--flow", "echo").err
     shown = goflow("show", "r1").text
     for words in ("doubtful r1: failed", "no luck", "flows.py", "skipped"):
         assert words in shown
     assert "failed: ValueError: no luck" in goflow("explain", "r1", "b").text
-    assert "was skipped" in goflow("explain", "r1", "c").text
-    assert goflow("explain", "r1", "--json").json["run_id"] == "r1"
+    assert "was skipped" in ask("explain", "r1", "c").text
+    assert ask("explain", "r1", "--json").json["run_id"] == "r1"
     [piece] = (goflow("logs", "r2", "speak", "--json").json,)
     assert piece["text"] == "said aloud\nand complained\n"
-    assert goflow("logs", "r2", "-f").text == "== speak\nsaid aloud\nand complained\n"
-    assert goflow("logs", "r1").out == b""
+    assert ask("logs", "r2", "-f").text == "== speak\nsaid aloud\nand complained\n"
+    assert ask("logs", "r1").out == b""
 
 
 def test_version_is_the_distributions() -> None:
