@@ -36,7 +36,7 @@ local function set_ending(run, ending, failure)
 end
 
 -- A failed attempt that another would have followed, had the run not been about to end.
-local function gives_up(run, node) return run.ending ~= '-' or string.sub(node[PATH], 1, 1) == '~' end
+local function gives_up(run, node) return run.ending ~= '-' or is_handler(node) end
 
 -- A held node goes back: queued again, or left for a new round where its run has an ending.
 local function requeue(run, node)

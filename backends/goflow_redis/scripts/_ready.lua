@@ -19,7 +19,7 @@ local function make_ready(run, node)
   node[ENTRY] = '-'
   node[DUE] = 0
   change(run, node)
-  if run.ending ~= '-' and string.sub(node[PATH], 1, 1) ~= '~' then
+  if run.ending ~= '-' and not is_handler(node) then
     node[STATE] = 'K'
   elseif run.state == 'paused' then
     node[STATE] = 'K'

@@ -38,6 +38,9 @@ local pack, read_array = cmsgpack.pack, cmsgpack.unpack
 -- elements on and of 1 below.
 local function elements(record, header) return read_array(string.sub(record, header + 1)) end
 
+-- Handlers run when a run is about to end; `~result`, the join of several ends, is a node like any other.
+local function is_handler(node) return node[PATH] == '~on_failure' or node[PATH] == '~finally' end
+
 local function touch(run)
   if not run.touched then
     run.touched = true

@@ -46,7 +46,7 @@ end
 -- A held task as the worker hears of it: a packed head, then what is packed or not ours (see words.py for the
 -- reader). Second: bytes of inputs.
 local function describe(run, node)
-  local handler = string.sub(node[PATH], 1, 1) == '~'
+  local handler = is_handler(node)
   local failure, keys = '', ''
   if node[PATH] == '~on_failure' then
     failure = get_data(run, 'f:') or ''
@@ -81,7 +81,7 @@ local function accept(class, entry, fields, worker)
   local run = get_run(fields[2], fields[4])
   local node = run and get_node(run, fields[4])
   if node and node[STATE] == 'Q' and node[ENTRY] == entry then
-    local handler = string.sub(node[PATH], 1, 1) == '~'
+    local handler = is_handler(node)
     if run.state ~= 'paused' and (run.ending == '-' or handler) then
       hold(run, node, worker)
       return run, node

@@ -114,7 +114,7 @@ end
 
 function commit.fail(run, node)
   local failure = record_failure(run, node)
-  if string.sub(node[PATH], 1, 1) ~= '~' then set_ending(run, 'failed', failure) end
+  if not is_handler(node) then set_ending(run, 'failed', failure) end
 end
 
 function commit.stop(run, node) node[STATE] = 'C' end

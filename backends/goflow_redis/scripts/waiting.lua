@@ -20,7 +20,7 @@ local function waits(entry)
   local run = get_run(entry[2][2])
   local node = run and get_node(run, entry[2][4])
   if not node or node[STATE] ~= 'Q' or node[ENTRY] ~= entry[1] or run.state == 'paused' then return 0 end
-  return (run.ending == '-' or string.sub(node[PATH], 1, 1) == '~') and 1 or 0
+  return (run.ending == '-' or is_handler(node)) and 1 or 0
 end
 
 for index = 1, number() do
