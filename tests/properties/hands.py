@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 
-from goflow.backend import Ask, Backend, WorkerInfo
+from goflow import RunFailed
+from goflow.backend import Ask, Backend, Retry, WorkerInfo
 from goflow.child import describe
-from goflow.engine import after_failure, step
+from goflow.engine import after_failure, request, step
 from goflow.message import Claim, Input, Outcome
-from goflow.workflow import Flow
+from goflow.rewind import rewind_from
+from goflow.workflow import Flow as Defined
+from goflow.workflow import build
+from tests.properties.reference import Told
+from tests.properties.shapes import Flow, define
+
+HANDLERS = ("~on_failure", "~finally")
 
 #: which of the tasks at hand is executed next, and how many to ask for
 Dice = Callable[[int, int], int]
@@ -20,7 +29,7 @@ Dice = Callable[[int, int], int]
 class Hands:
     """Executes every task of one flow, in an order that the dice decide; counts what it executed."""
 
-    def __init__(self, backend: Backend, flow: Flow, dice: Dice) -> None:
+    def __init__(self, backend: Backend, flow: Defined, dice: Dice) -> None:
         self._backend = backend
         self._flow = flow
         self._dice = dice
@@ -73,3 +82,53 @@ class Hands:
             again = None if delay is None else time.time() + delay
             return Outcome(task, started, time.time(), None, failure, again, rescue)
         return Outcome(task, started, time.time(), made)
+
+
+class ByHand:
+    """One run of a shape over a store, worked off in an order that a seed decides."""
+
+    def __init__(self, backend: Backend, shape: Flow, seed: int) -> None:
+        self.backend = backend
+        self.flow = build("random", define(shape))
+        self.id = f"run-{next(_numbers)}"
+        self.hands = Hands(backend, self.flow, random.Random(seed).randint)
+        backend.submit(request(self.flow.plan, self.id, shape.payload()))
+        self.hands.work()
+
+    @property
+    def paths(self) -> list[str]:
+        """What `goflow retry --from` may name."""
+        recorded = [node.path for node in self.backend.nodes(self.id)]
+        return [path for path in recorded if not path.startswith("~") and not path.endswith("]")]
+
+    @property
+    def executed(self) -> dict[str, int]:
+        return {path: n for path, n in self.hands.executed.items() if path not in HANDLERS}
+
+    def again(self, path: str) -> None:
+        """`goflow retry --from PATH`, worked off."""
+        self.hands.executed.clear()
+        self.backend.retry(self.id, Retry(rewind=rewind_from(self.flow.plan, path)))
+        self.hands.work()
+
+
+_numbers = count(1)
+
+
+def ends_as_told(backend: Backend, run_id: str, told: Told) -> bool:
+    """Whether the run succeeded; what it made, or where it failed, is what the reference says."""
+    run = backend.run(run_id)
+    assert run.state.terminal
+    try:
+        result = backend.result(run_id)
+    except RunFailed:
+        assert run.failure is not None
+        assert run.failure.node in told.failed
+        return False
+    assert not told.failed
+    assert result == told.result
+    recorded = {node.path for node in backend.nodes(run_id)} - {*HANDLERS}
+    assert recorded == told.outputs.keys()
+    for path, output in told.outputs.items():
+        assert backend.output(run_id, path) == output
+    return True

@@ -194,6 +194,45 @@ class Told:
         return made
 
 
+# -- retries ---------------------------------------------------------------------------------------
+
+
+def repeated(shape: Flow, executed: dict[str, int], path: str) -> dict[str, int]:
+    """How often `retry --from path` executes each node: read off the shape, level by level outwards."""
+    levels: list[tuple[Graph, str, str, str]] = []
+    graph, prefix = shape.graph, ""
+    for part in path.split("/"):
+        name, _, key = part.removesuffix("]").partition("[")
+        levels.append((graph, prefix, name, prefix + part))
+        (node,) = [node for node in graph.nodes if node.name == name]
+        by_path = {in_path(key): graph for key, graph in node.dags.items()}
+        if node.kind == "conditional" and key:
+            graph = by_path[key]
+        elif node.kind == "sub_dag" or key:
+            graph = node.dags[""]
+        prefix += part + "/"
+    found: dict[str, int] = {}
+    for graph, prefix, name, scope in reversed(levels):
+        again = after(graph, name)
+        if scope != path:  # the branch around it closes again, and a join before that
+            again.remove(name)
+            found[prefix + name] = 1
+            found |= {scope: 1} if scope in executed and scope.endswith("]") else {}
+        for each in again:
+            inside = (prefix + each, f"{prefix}{each}/", f"{prefix}{each}[")
+            found |= {
+                p: n for p, n in executed.items() if p == inside[0] or p.startswith(inside[1:])
+            }
+    return found | ({"~result": 1} if "~result" in executed else {})
+
+
+def after(graph: Graph, name: str) -> list[str]:
+    found = [name]
+    for each in found:
+        found += [e.target for e in graph.edges if e.source == each and e.target not in found]
+    return found
+
+
 # -- values ---------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,7 @@ def any_order(numbers: list[int]) -> Callable[[Sequence[str]], int]:
 
 
 orders = st.lists(st.integers(0, 1000), min_size=1, max_size=20).map(any_order)
-thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @thorough
