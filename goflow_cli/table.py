@@ -2,54 +2,49 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Sequence
-from unicodedata import east_asian_width
 
-#: glyph and ANSI colour of each state, so that it reads without colour too
-STATES = {
-    "queued": ("·", "2"),
-    "waiting": ("·", "2"),
-    "ready": ("○", "36"),
-    "running": ("◐", "36"),
-    "retrying": ("↻", "33"),
-    "paused": ("‖", "33"),
-    "stopping": ("◐", "33"),
-    "succeeded": ("●", "32"),
-    "failed": ("✗", "31"),
-    "skipped": ("-", "2"),
-    "stopped": ("■", "33"),
-}
+from goflow.drawing import text
+from goflow.drawing.look import DIM, LOOKS, OF_RUN, Line, paint
+from goflow.drawing.text import clean, cut, width
+from goflow.state import NodeState, RunState
+
+_GAP = ("  ", "")
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], state: int = -1) -> None:
-    """Print rows under a head. `state` is the column that holds a state, to be coloured."""
-    shown = [[clean(cell) for cell in row] for row in rows]
-    widths = [max(map(wide, column)) for column in zip(head, *shown, strict=True)]
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    for number, row in enumerate([list(head), *shown]):
-        cells = [cell + " " * (width - wide(cell)) for cell, width in zip(row, widths, strict=True)]
-        line = "  ".join(cells).rstrip()
-        if room and wide(line) > room:
-            line = line[: room - 1] + "…"
-        if sys.stdout.isatty() and not number:
-            line = f"\x1b[2m{line}\x1b[0m"
-        elif sys.stdout.isatty() and state >= 0:
-            colour = STATES.get(row[state], ("", "0"))[1]
-            line = line.replace(row[state], f"\x1b[{colour}m{row[state]}\x1b[0m", 1)
-        print(line)
+    """Print rows under a head. `state` is the column that holds a state: it gets its colour."""
+    from goflow_cli.views.drawing import screen
+
+    seen = screen(sys.stdout)
+    room = seen.width if sys.stdout.isatty() else 0
+    shown = [[clean(cell, seen.unicode) for cell in row] for row in rows]
+    widths = [max(map(width, column)) for column in zip(head, *shown, strict=True)]
+    print(paint(_line([*head], widths, room, DIM), seen.color))
+    for row in shown:
+        print(paint(_line(row, widths, room, "", state), seen.color))
 
 
-def clean(text: str) -> str:
-    """Text on one line without control characters: what a node says must not drive a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
+def _line(row: list[str], widths: Sequence[int], room: int, sgr: str, state: int = -1) -> Line:
+    """Cells as spans; what does not fit the room is cut off at its end."""
+    line: Line = []
+    for column, (cell, wide) in enumerate(zip(row, widths, strict=True)):
+        text_sgr = _sgr(cell) if column == state else sgr
+        padded = cell + " " * (wide - width(cell))
+        if room and wide > room:
+            padded = cut(cell, max(room, 1))
+        line += [(padded, text_sgr), _GAP]
+        room = room and max(1, room - wide - len(_GAP[0]))
+    return line
 
 
-def wide(text: str) -> int:
-    """How many columns a text takes."""
-    return sum(2 if east_asian_width(c) in "WF" else 1 for c in text)
+def _sgr(state: str) -> str:
+    """The colour of a run's or a node's state."""
+    if state in {each.value for each in RunState}:
+        return LOOKS[OF_RUN[RunState(state)]].sgr
+    return LOOKS[NodeState(state)].sgr if state in {each.value for each in NodeState} else ""
 
 
 def moment(seconds: float | None) -> str:
@@ -62,14 +57,8 @@ def moment(seconds: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A span of time in three digits or so: `12 ms`, `1.2 s`, `4:05`, `2:03:04`."""
-    if seconds is None:
-        return ""
-    seconds = max(0.0, seconds)
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 99.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    """A span of time, "" for none: `12 ms`, `1.2 s`, `4:05`."""
+    return "" if seconds is None else text.duration(max(0.0, seconds))
+
+
+__all__ = ["clean", "duration", "moment", "print_table"]

@@ -67,9 +67,6 @@ class Watched(Echo):
 @contextmanager
 def watcher(backend: Backend, plan: Plan, run_id: str) -> Iterator[Observer]:
     """The observer for a run that executes in this process."""
-    if not sys.stderr.isatty():
-        yield Echo()
-        return
     with _view(backend, plan, run_id) as view:
         yield Watched(view)
 
@@ -90,7 +87,7 @@ def watch(
     """
     waker = backend.watch(run_id)
     try:
-        if quiet or not sys.stderr.isatty():
+        if quiet:
             return _follow(backend, run_id, waker, deadline, lambda: patience)
         with _view(backend, plan, run_id) as view:
             return _follow(backend, run_id, waker, deadline, view.tick)
@@ -133,10 +130,10 @@ def _follow(
 
 @contextmanager
 def _view(backend: Backend, plan: Plan, run_id: str) -> Iterator[View]:
-    from goflow_cli.views.live import LiveView
+    from goflow_cli.views.view import view
 
     def current() -> Overview:
         return overview(plan, backend.run(run_id), backend.nodes(run_id))
 
-    with LiveView(plan, current, sys.stderr) as view:
-        yield view
+    with view(plan, current) as shown:
+        yield shown

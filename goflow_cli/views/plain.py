@@ -62,8 +62,9 @@ class PlainView:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Tell what has changed since the last look."""
-        self._tell(self._current())
+        """Tell what has changed since the last look, unless something else went wrong."""
+        if error is None or isinstance(error, KeyboardInterrupt):
+            self._tell(self._current())
 
     def tick(self) -> float:
         """Tell what has changed if it is time. Answers in how many seconds to call it again."""
