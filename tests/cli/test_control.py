@@ -44,7 +44,7 @@ def test_pause_lets_running_nodes_finish_and_starts_nothing_more() -> None:
         assert "goflow resume r1" in ask("explain", "r1").text
         assert "after" not in trace()
         assert goflow("resume", "r1", "--json").json["state"] == "running"
-        assert end_of(process) == (0, b"x!?", "")
+        assert end_of(process)[:2] == (0, b"x!?")
     assert trace() == ["before", "gate", "after", "finally succeeded"]
 
 
@@ -240,6 +240,32 @@ def test_following_the_logs_ends_when_the_owner_is_gone() -> None:
         ended = end_of(following)
     assert ended.code == 0
     assert "goflow retry r1" in ended.err
+
+
+def test_the_same_run_again_waits_for_the_first() -> None:
+    with at_the_gate() as process, started(*GATE) as again:
+        until(lambda: listens(again))
+        assert trace() == ["before", "gate"]
+        Path("open").touch()
+        assert end_of(process)[:2] == (0, b"x!?")
+        assert end_of(again).out == b"x!?"
+    assert trace() == ["before", "gate", "after", "finally succeeded"]
+
+
+def test_of_two_retries_at_once_one_wins() -> None:
+    with at_the_gate() as process:
+        process.kill()
+        process.wait()
+    with started("retry", "r1") as first, started("retry", "r1") as second:
+        until(lambda: first.poll() is not None or second.poll() is not None)
+        winner, loser = (first, second) if first.poll() is None else (second, first)
+        lost = end_of(loser)
+        assert lost.code == 2
+        assert "r1" in lost.err
+        until(lambda: trace().count("gate") == 2)
+        Path("open").touch()
+        assert end_of(winner).out == b"x!?"
+    assert trace() == ["before", "gate", "gate", "after", "finally succeeded"]
 
 
 def test_a_retry_that_is_due_later_is_explained() -> None:

@@ -167,6 +167,29 @@ def test_a_killed_workers_tasks_are_taken_over() -> None:
     assert trace().count("before") == 1
 
 
+def test_a_worker_that_was_frozen_for_longer_than_its_lease_comes_too_late() -> None:
+    """Another has its node by then; what the frozen one made is not recorded, and it works on."""
+    Path("goflow.toml").write_text('flows = ["flows.py"]\n[worker]\nlease = 2\n')
+    with worker() as frozen:
+        run_id = goflow("submit", "gate", "--data", "x").text.strip()
+        until(lambda: "gate" in trace())
+        frozen.send_signal(signal.SIGSTOP)
+        with worker() as other:
+            until(lambda: trace().count("gate") == 2)
+            Path("open").touch()
+            assert goflow("result", run_id, "--wait").out == b"x!?"
+            other.send_signal(signal.SIGTERM)
+            end_of(other)
+        frozen.send_signal(signal.SIGCONT)
+        again = goflow("submit", "gate", "--data", "y", "--wait", "30")
+        assert again.out == b"y!?"
+    told = {n["path"]: n for n in ask("show", run_id, "--json").json["nodes"]}
+    assert told["gate"]["attempt"] == 1
+    attempts = ask("show", run_id, "--json").json["attempts"]
+    assert [a["state"] for a in attempts if a["path"] == "gate"] == ["lost", "succeeded"]
+    assert trace().count("after") == 2
+
+
 def test_several_commands_at_once_on_one_store() -> None:
     """Two runs in the foreground, a worker, submits and readers, all at the same time."""
     with worker():

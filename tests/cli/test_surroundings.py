@@ -79,7 +79,8 @@ def test_a_result_that_nobody_reads_is_no_traceback() -> None:
         "    workflow.dag.node('big', lambda data: b'x' * 1_000_000)\n"
     )
     done = _into_a_closed_pipe(("run", "big.py", "--request-id", "r1"))
-    assert done.stderr == b""
+    for words in (b"Traceback", b"mistake", b"Broken pipe"):
+        assert words not in done.stderr
     assert done.returncode == 1
     assert [run["state"] for run in runs()] == ["succeeded"]
 
