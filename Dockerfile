@@ -1,0 +1,17 @@
+# goflow with what the examples need. Flows and goflow.toml are mounted or copied to /flows.
+FROM python:3.11-slim
+
+RUN useradd --create-home goflow \
+    && mkdir /flows /out \
+    && chown goflow /flows /out
+
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY goflow goflow
+COPY goflow_cli goflow_cli
+COPY backends backends
+RUN pip install --no-cache-dir . Pillow && rm -rf /src
+
+WORKDIR /flows
+USER goflow
+ENTRYPOINT ["goflow"]
