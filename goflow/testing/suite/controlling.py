@@ -268,6 +268,19 @@ class Controlling(Suite):
         assert w.succeed(w.one("~finally")), "a stop lifts the pause"
         assert store.state("r2") is RunState.STOPPED
 
+    def test_stopping_lets_handlers_run_that_waited_for_the_end_of_a_pause(
+        self, store: Store
+    ) -> None:
+        w = store.worker()
+        store.submit("r", handlers=("~on_failure", "~finally"))
+        claim = w.one("a")
+        store.backend.control("r", "pause")
+        assert w.fail(claim, "the reason")
+        assert w.claim() == []
+        store.backend.control("r", "stop")
+        assert w.succeed(w.one("~on_failure"))
+        assert w.one("~finally").task.outcome == "failed"
+
     def test_a_stop_cannot_be_taken_back(self, store: Store) -> None:
         w = store.worker()
         store.submit("r", "a", "b")
