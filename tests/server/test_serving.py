@@ -1,0 +1,250 @@
+"""`goflow serve` as a process: the worker beside it, draining, dying, reloading; FlowService too."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.server.conftest import registered
+from tests.server.house import House
+
+
+def until(true: Callable[[], object], what: str) -> None:
+    """Wait for something that must come."""
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def worker_pid(http: httpx.Client) -> int:
+    registered(http)
+    pid: int = http.get("/workers").json()["workers"][0]["pid"]
+    return pid
+
+
+def test_user_code_runs_in_another_process_than_the_server(tmp_path: Path) -> None:
+    with House(tmp_path / "house") as house, house.client() as http:
+        pid = worker_pid(http)
+        assert pid != house.process.pid
+        loaded = Path(f"/proc/{house.process.pid}/maps").read_text()
+        assert "uvloop" in loaded
+
+
+def test_sigterm_under_load_loses_no_accepted_run(tmp_path: Path) -> None:
+    accepted: list[str] = []
+    with House(tmp_path / "house") as house, house.client() as http:
+        pid = worker_pid(http)
+
+        def load() -> None:
+            with house.client() as client, contextlib.suppress(httpx.TransportError):
+                while True:
+                    answer = client.post("/flow/each", content=b"2")
+                    assert answer.status_code == 202
+                    accepted.append(answer.headers["location"])
+
+        callers = [threading.Thread(target=load) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        until(lambda: len(accepted) > 50, "runs are accepted")
+        house.process.send_signal(signal.SIGTERM)
+        for caller in callers:
+            caller.join()
+        house.process.communicate(timeout=30)
+        assert (house.process.returncode, alive(pid)) == (0, False)
+    with House(tmp_path / "house") as again, again.client() as http:
+        for path in accepted:
+            answer = http.get(f"{path}/result?wait=20")
+            assert (answer.status_code, answer.json()) == (200, [0, 1])
+
+
+def test_a_waiting_request_is_answered_when_the_server_drains(tmp_path: Path) -> None:
+    house = House(tmp_path / "house").setting("GOFLOW_WORKER_GRACE", "0")
+    with house, house.client() as http:
+        worker_pid(http)
+        gate = str(tmp_path / "never")
+        code = (
+            "import sys, httpx;"
+            "a = httpx.post(sys.argv[1], content=sys.argv[2], timeout=60, trust_env=False);"
+            "print(a.status_code, a.json()['run_id'])"
+        )
+        asking = subprocess.Popen(
+            [sys.executable, "-c", code, f"{house.url}/flow/gated?wait=60", gate],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        until(lambda: http.get("/flow/gated/request").json()["runs"], "the run is accepted")
+        house.process.send_signal(signal.SIGTERM)
+        said, _ = asking.communicate(timeout=30)
+        assert said.startswith("202 ")
+        house.process.communicate(timeout=30)
+        assert house.process.returncode == 0
+
+
+def test_the_worker_ends_with_a_killed_server(tmp_path: Path) -> None:
+    with House(tmp_path / "house") as house, house.client() as http:
+        pid = worker_pid(http)
+        house.process.kill()
+        until(lambda: not alive(pid), "the worker ends")
+
+
+def test_a_killed_worker_is_started_again_and_no_run_is_lost(tmp_path: Path) -> None:
+    with House(tmp_path / "house") as house, house.client() as http:
+        pid = worker_pid(http)
+        gate = tmp_path / "gate"
+        path = http.post("/flow/gated", content=str(gate)).headers["location"]
+        until(lambda: http.get(path).json()["state"] == "running", "the gate waits")
+        os.kill(pid, signal.SIGKILL)
+        gate.touch()
+        answer = http.get(f"{path}/result?wait=20")
+        assert (answer.status_code, answer.text) == (200, str(gate))
+
+
+def test_without_a_worker_the_flows_are_known_all_the_same(tmp_path: Path) -> None:
+    with House(tmp_path / "house", "--no-worker") as house, house.client() as http:
+        until(lambda: http.get("/flows").json()["flows"], "the flows are registered")
+        assert http.get("/workers").json()["workers"] == []
+        answer = http.post("/flow/echo?wait=0.1")
+        assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+
+
+FLOW = """
+def define_workflow(workflow, context):
+    workflow.dag.node("one", lambda data: "{}")
+"""
+
+
+def test_reload_takes_a_changed_file_and_outlives_a_broken_one(tmp_path: Path) -> None:
+    flow = tmp_path / "flow.py"
+    flow.write_text(FLOW.format("first"))
+    house = House(tmp_path / "house", str(flow), "--reload", files=False)
+    with house, house.client() as http:
+        worker_pid(http)
+        assert http.post("/flow/flow").text == "first"
+        flow.write_text("this is no Python")
+        until(lambda: not http.get("/workers").json()["workers"], "the old worker has gone")
+        flow.write_text(FLOW.format("second"))
+        os.utime(flow, ns=(1, 1))  # a change that no clock's resolution hides
+        registered(http)
+        assert http.post("/flow/flow").text == "second"
+
+
+def goflow(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "goflow_cli.main", *arguments]
+    environment = os.environ | {"GOFLOW_LOCAL_PATH": str(folder / "store")}
+    return subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment,
+    )
+
+
+def test_a_flow_file_that_cannot_be_loaded_ends_serve_with_2(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text("this is no Python")
+    done = goflow(tmp_path, "serve", "flow.py", "--port", "0")
+    assert done.returncode == 2
+    assert "flow.py:1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_taken_port_is_told(tmp_path: Path, house: House) -> None:
+    port = house.url.rsplit(":", 1)[1]
+    done = goflow(tmp_path, "serve", "--port", port)
+    assert done.returncode == 2
+    assert f"cannot serve at 127.0.0.1:{port}" in done.stderr
+
+
+SERVICE = """
+import sys, goflow
+service = goflow.FlowService(port=0, worker_concurrency=1, request_auth_secret="s3cret")
+service.register("greet", lambda workflow, context: workflow.dag.node("g", lambda data: b"hi " + data))
+getattr(service, sys.argv[1])()
+print("ended")
+"""
+
+
+@pytest.mark.parametrize("way", ["start", "start_server"])
+def test_flow_service_serves_with_its_secret(tmp_path: Path, way: str) -> None:
+    with socket_port() as port:
+        pass
+    script = SERVICE.replace("port=0", f"port={port}")
+    environment = os.environ | {"GOFLOW_LOCAL_PATH": str(tmp_path / "store")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, way],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+            until(lambda: serving(http), "it serves")
+            assert http.get("/flows").status_code == 401
+            http.headers["authorization"] = "Bearer s3cret"
+            wait = "20" if way == "start" else "0"
+            answer = http.post(f"/flow/greet?wait={wait}", content=b"you", timeout=30)
+            assert answer.status_code == (200 if way == "start" else 202)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=30)
+    assert said == "ended\n"
+
+
+def serving(http: httpx.Client) -> bool:
+    try:
+        return http.get("/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def socket_port() -> PortHolder:
+    return PortHolder()
+
+
+class PortHolder:
+    """A port that was free a moment ago."""
+
+    def __enter__(self) -> int:
+        import socket
+
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+
+def test_start_refuses_an_open_backend(tmp_path: Path) -> None:
+    import goflow
+    from goflow.backend import load_backend
+    from goflow.config import Config, Local
+    from goflow.errors import ConfigError
+
+    with load_backend("local", Config(local=Local(path=str(tmp_path)))) as store:
+        service = goflow.FlowService(backend=store)
+        with pytest.raises(ConfigError, match="name or URL"):
+            service.start()
