@@ -16,6 +16,7 @@ import click
 
 from goflow.errors import GoflowError
 from goflow_cli.exit_codes import FAILED, INTERRUPTED, TIMED_OUT, USAGE
+from goflow_cli.streams import prepare
 
 #: command -> (module, help): the help stands here so that `goflow --help` loads no command
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
@@ -85,7 +86,7 @@ def cli(debug: bool) -> None:
 def run(arguments: list[str] | None = None) -> NoReturn:
     """The console script's entry."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    _complete_streams()
+    prepare()
     code = main(arguments)
     try:
         sys.stdout.flush()
@@ -95,24 +96,6 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     # Everything durable is done: skipping the interpreter's tidying saves 10 ms of a small run.
     sys.stderr.flush()
     os._exit(code)
-
-
-def _complete_streams() -> None:
-    """Make up for standard streams that are closed, or whose encoding lacks most characters.
-
-    A closed one (`goflow ... >&-`) would leave its number to the next file or pipe that is opened, and
-    what is printed would end up there.
-    """
-    for fd, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number, which is this one
-        stream = getattr(sys, name)
-        if stream is None and fd:
-            setattr(sys, name, open(fd, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
-        elif fd and stream.encoding.lower() != "utf-8":
-            stream.reconfigure(errors="backslashreplace")
 
 
 def main(arguments: list[str]) -> int:

@@ -96,6 +96,23 @@ def _into_a_closed_pipe(command: tuple[str, ...]) -> subprocess.CompletedProcess
         os.close(writing)
 
 
+def test_a_run_goes_on_when_nobody_reads_its_stderr_any_more() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    for flow in ("loud", "doubtful"):
+        done = subprocess.run(
+            [*GOFLOW, "run", "flows.py", "--flow", flow],
+            stdout=subprocess.PIPE,
+            stderr=writing,
+            timeout=60,
+            check=False,
+        )
+        expected = (0, b"quiet result") if flow == "loud" else (1, b"")
+        assert (done.returncode, done.stdout) == expected
+    os.close(writing)
+    assert [run["state"] for run in runs()] == ["failed", "succeeded"]
+
+
 def test_closed_standard_streams_are_no_traceback() -> None:
     shell = "exec " + " ".join([*GOFLOW, "run", "flows.py", "--flow", "loud", "--ephemeral"])
     for closed in ("<&-", ">&-", "2>&-"):
