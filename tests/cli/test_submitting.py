@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,17 @@ def test_a_worker_that_was_frozen_for_longer_than_its_lease_comes_too_late() -> 
     attempts = ask("show", run_id, "--json").json["attempts"]
     assert [a["state"] for a in attempts if a["path"] == "gate"] == ["lost", "succeeded"]
     assert trace().count("after") == 2
+
+
+def test_a_node_is_not_run_twice_because_it_is_long() -> None:
+    Path("goflow.toml").write_text('flows = ["flows.py"]\n[worker]\nlease = 2\n')
+    with worker(), worker():
+        run_id = goflow("submit", "gate", "--data", "x").text.strip()
+        until(lambda: "gate" in trace())
+        time.sleep(3)
+        Path("open").touch()
+        assert goflow("result", run_id, "--wait").out == b"x!?"
+    assert trace() == ["before", "gate", "after", "finally succeeded"]
 
 
 def test_several_commands_at_once_on_one_store() -> None:

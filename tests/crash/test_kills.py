@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,11 @@ def test_killed_workers_for_a_long_while(hammer: Hammer) -> None:
     _kill_workers(hammer, seconds=_long() / 2)
 
 
+@pytest.mark.chaos
+def test_frozen_workers_for_a_long_while(hammer: Hammer) -> None:
+    _kill_workers(hammer, seconds=_long() / 2, freeze=True)
+
+
 def _long() -> float:
     return float(os.environ.get("GOFLOW_CHAOS_SECONDS") or 120)
 
@@ -84,54 +90,92 @@ def _kill_and_retry(hammer: Hammer, rounds: int) -> None:
     hammer.judge()
 
 
-def _kill_workers(hammer: Hammer, seconds: float) -> None:
-    """Workers, submitters and foreground runs come and are killed; in the end all that began has ended."""
-    chance = hammer.random
-    expected = {text: expected_of(hammer, text) for text in ("one", "two")}
-    accepted: dict[str, str] = {}
-    workers = [hammer.start("worker") for _ in range(2)]
+def _kill_workers(hammer: Hammer, seconds: float, freeze: bool = False) -> None:
+    """Workers, submitters and foreground runs come and are killed; in the end all that began has ended.
+
+    With `freeze` workers are also stopped for longer than their lease: what they hold is then executed
+    by others too, even where it is recorded meanwhile.
+    """
+    storm = Storm(hammer)
+    actions = [storm.submit, storm.submit, storm.kill_a_submit, storm.kill_a_run, storm.look]
+    actions += [storm.kill_a_worker] * 2 + [storm.freeze_a_worker] * (2 * freeze)
     ends = time.monotonic() + seconds
-    number = 0
-    while time.monotonic() < ends or not accepted:
-        number += 1
-        text = chance.choice(list(expected))
-        flow = chance.choice(["chaos", "chaos", "handled"])
-        request = ("--request-id", f"r{number}", "--data", text)
-        match chance.choice(["submit", "submit", "kill a submit", "run", "kill", "kill", "look"]):
-            case "submit":
-                done = hammer.do("submit", flow, *request)
-                assert done.out == f"r{number}\n", done.err
-                accepted[done.out.strip()] = text if flow == "chaos" else ""
-            case "kill a submit":
-                process = hammer.start("submit", flow, *request)
-                hammer.nap(0.3)
-                hammer.kill(process)
-                hammer.kills -= 1  # it executes nothing
-            case "run":
-                process = hammer.start("run", "flow.py", "--flow", flow, *request)
-                hammer.nap(1.0)
-                hammer.look(f"r{number}")
-                hammer.kill(process)
-            case "kill":
-                hammer.nap(0.5)
-                if accepted:
-                    hammer.look(chance.choice(list(accepted)))
-                victim = workers.pop(chance.randrange(len(workers)))
-                hammer.kill(victim)
-                workers.append(hammer.start("worker"))
-            case "look" if accepted:
-                hammer.look(chance.choice(list(accepted)))
-    states = hammer.wait_for_all()
-    assert accepted.keys() <= states.keys()
-    for run_id, text in accepted.items():
-        result = hammer.do("result", run_id)
-        if text:
-            assert (result.code, result.out) == (0, expected[text]), result.err
-        else:
-            assert result.code == 1
-            assert "as it must" in result.err
-        hammer.look(run_id)
+    while time.monotonic() < ends or not storm.accepted:
+        hammer.random.choice(actions)()
+    storm.account()
+    if freeze:
+        hammer.settled.clear()
     hammer.judge()
-    stderr = (hammer.folder / "stderr.txt").read_text()
-    assert "Traceback" not in stderr
-    assert "mistake" not in stderr
+
+
+class Storm:
+    """What may happen to a store that two workers share, and what must have come of it."""
+
+    def __init__(self, hammer: Hammer) -> None:
+        self.hammer = hammer
+        self.expected = {text: expected_of(hammer, text) for text in ("one", "two")}
+        #: the text of every accepted run; "" for those that fail
+        self.accepted: dict[str, str] = {}
+        self.workers = [hammer.start("worker") for _ in range(2)]
+        self._count = 0
+
+    def submit(self) -> None:
+        run_id, flow, text, options = self._request()
+        done = self.hammer.do("submit", flow, *options)
+        assert done.out == f"{run_id}\n", done.err
+        self.accepted[run_id] = text if flow == "chaos" else ""
+
+    def kill_a_submit(self) -> None:
+        _, flow, _, options = self._request()
+        process = self.hammer.start("submit", flow, *options)
+        self.hammer.nap(0.3)
+        self.hammer.kill(process)
+        self.hammer.kills -= 1  # it executes nothing
+
+    def kill_a_run(self) -> None:
+        run_id, flow, _, options = self._request()
+        process = self.hammer.start("run", "flow.py", "--flow", flow, *options)
+        self.hammer.nap(1.0)
+        self.hammer.look(run_id)
+        self.hammer.kill(process)
+
+    def kill_a_worker(self) -> None:
+        self.hammer.nap(0.5)
+        self.look()
+        self.hammer.kill(self.workers.pop(self.hammer.random.randrange(2)))
+        self.workers.append(self.hammer.start("worker"))
+
+    def freeze_a_worker(self) -> None:
+        frozen = self.hammer.random.choice(self.workers)
+        frozen.send_signal(signal.SIGSTOP)
+        self.hammer.nap(5.0)
+        frozen.send_signal(signal.SIGCONT)
+        self.hammer.kills += 1
+
+    def look(self) -> None:
+        if self.accepted:
+            self.hammer.look(self.hammer.random.choice(list(self.accepted)))
+
+    def account(self) -> None:
+        """Every accepted run is there and has ended as it must."""
+        states = self.hammer.wait_for_all()
+        assert self.accepted.keys() <= states.keys()
+        for run_id, text in self.accepted.items():
+            result = self.hammer.do("result", run_id)
+            if text:
+                assert (result.code, result.out) == (0, self.expected[text]), result.err
+            else:
+                assert result.code == 1
+                assert "as it must" in result.err
+            self.hammer.look(run_id)
+        stderr = (self.hammer.folder / "stderr.txt").read_text()
+        assert "Traceback" not in stderr
+        assert "mistake" not in stderr
+
+    def _request(self) -> tuple[str, str, str, tuple[str, ...]]:
+        """A new run's id, flow, text and options."""
+        self._count += 1
+        run_id = f"r{self._count}"
+        text = self.hammer.random.choice(list(self.expected))
+        flow = self.hammer.random.choice(["chaos", "chaos", "handled"])
+        return run_id, flow, text, ("--request-id", run_id, "--data", text)
