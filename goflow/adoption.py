@@ -96,8 +96,9 @@ class _Adoption:
                 self._problems.append(str(error))
 
     def _is_undone(self, path: str) -> bool:
-        ends = (at for at, sign in enumerate(path) if sign in "/[")
-        return path in self._gone or any(path[:at] in self._gone for at in ends)
+        heads = (path[:at] for at, sign in enumerate(path) if sign in "/[")
+        around = (head for head in heads if not head.endswith("]"))  # `each[a]` is but a join
+        return path in self._gone or any(head in self._gone for head in around)
 
     def _has_run(self, path: str) -> bool:
         """Whether a node's result is recorded, and stays so."""

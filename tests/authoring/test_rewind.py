@@ -335,6 +335,15 @@ def test_an_open_branch_whose_dag_ends_otherwise_is_to_be_repeated(history: Hist
     assert history.client.result("r").json()["l"] == "each[l]/z(each[l]/y(each[l]/x(2)))"
 
 
+def test_a_node_inside_may_be_repeated_when_its_dag_ends_as_before(history: History) -> None:
+    history.start(branch(nodes("x > y", y=once_broken)))
+    ends_otherwise = branch(nodes("x > y", "z"))
+    assert "ends otherwise" in refused(history, ends_otherwise, "each[l]/x")
+    history.adopt(branch(nodes("x > w > y")), "each[l]/x")
+    assert history.executed["each[l]/x"] == 1
+    assert history.client.result("r").json()["l"] == "each[l]/y(each[l]/w(each[l]/x(2)))"
+
+
 def test_inside_a_branch_that_has_run_nothing_new_runs(history: History) -> None:
     after = nodes("last", last=broken)
 

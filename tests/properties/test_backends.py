@@ -3,35 +3,17 @@ committed by hand, in any order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from goflow.backend import Backend
-from goflow.config import Config
-from goflow_local import LocalBackend
 from tests.properties.hands import HANDLERS, ByHand, ends_as_told
 from tests.properties.reference import Told, repeated
 from tests.properties.shapes import Artist, Flow, Seeded
 from tests.properties.strategies import flows
-from tests.redis.hooks import RedisHooks
 
 bounded = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-@pytest.fixture(scope="module", params=["local", "redis"])
-def store(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Backend]:
-    """One store for all examples: runs have ids of their own."""
-    if request.param == "local":
-        backend: Backend = LocalBackend.open("local", Config(), ephemeral=True)
-    else:
-        backend = RedisHooks().open_backend(tmp_path_factory.mktemp("store"))
-    with backend:
-        yield backend
 
 
 @bounded
