@@ -23,7 +23,8 @@ _POLICY: Final = (
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": _POLICY,
-    "Referrer-Policy": "no-referrer",
+    # not no-referrer: with it browsers send our own forms with `Origin: null`
+    "Referrer-Policy": "same-origin",
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",

@@ -63,3 +63,22 @@ def each(workflow: goflow.Workflow, context: goflow.Context) -> None:
     kinds["small"].node("fine")
     kinds["large"].node("split")
     dag.edge("each", "kind")
+
+
+#: what tries to be more than text wherever a page shows it
+HOSTILE = "\"><img src=x onerror=alert(1)><script>alert(2)</script>'`${1}\x1b[31m\u202e"
+
+
+@goflow.flow("hostile")
+def hostile(workflow: goflow.Workflow, context: goflow.Context) -> None:
+    """Keys, payloads, prints and an error that try to be markup."""
+    dag = workflow.dag
+
+    def fail(data: bytes) -> None:
+        print(HOSTILE)
+        raise ValueError(HOSTILE)
+
+    items = dag.foreach_branch("each", lambda data: {HOSTILE: HOSTILE})
+    items.node("pass")
+    dag.node("fail", fail)
+    dag.edge("each", "fail")

@@ -239,7 +239,7 @@ def test_another_method_is_405_and_tells_which(http: httpx.Client) -> None:
 
 def test_flows_workers_health_and_definition(http: httpx.Client) -> None:
     flows = {flow["flow"]: flow for flow in http.get("/flows").json()["flows"]}
-    assert set(flows) == {"asked", "each", "echo", "failing", "gated"}
+    assert set(flows) == {"asked", "each", "echo", "failing", "gated", "hostile"}
     assert flows["each"]["workers"] == 1
     assert http.get("/workers").json()["workers"][0]["concurrency"] == 2
     assert http.get("/healthz").json() == {"status": "ok"}
@@ -383,5 +383,5 @@ def test_every_answer_carries_the_strict_headers(http: httpx.Client, path: str) 
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert "server" not in headers

@@ -77,5 +77,6 @@ def _filters(names: list[str], flow: str | None, wanted: RunState | None) -> Mar
         method="get",
         action="/ui/runs",
         class_="filters",
+        autocomplete="off",  # or going back would show another filter than the list's
         data_filter=True,
     )

@@ -1,0 +1,236 @@
+"""The dashboard in a real browser: what a person does there, with mouse, keyboard, phone and in the dark."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Error,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
+
+from tests.server.conftest import registered
+from tests.server.flows import HOSTILE
+from tests.server.house import House
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine's PATH")
+
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PAGES = ("/", "/ui/flow/each", "/ui/runs", "/ui/workers")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A page, and whatever it did that it must not: errors, dialogs, requests to others."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.url = url
+        self.wrongs: list[str] = []
+        page.on("console", self._said)
+        page.on("pageerror", self._failed)
+        page.on("request", self._asked)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.wrongs.append(message.text)
+
+    def _failed(self, error: Error) -> None:
+        self.wrongs.append(str(error))
+
+    def _asked(self, request: Request) -> None:
+        if not request.url.startswith(self.url):
+            self.wrongs.append(request.url)
+
+
+@pytest.fixture
+def page(browser: Browser, house: House) -> Iterator[Page]:
+    """A page of the server without a secret, on which nothing may go wrong."""
+    context = browser.new_context(base_url=house.url)
+    context.set_default_timeout(15_000)
+    watched = Watched(context.new_page(), house.url)
+    yield watched.page
+    context.close()
+    assert watched.wrongs == []
+
+
+def run(http: httpx.Client, flow: str, body: bytes = b"", wait: int = 20) -> str:
+    """A run of the flow, ended unless `wait` is 0; its id."""
+    name = f"b-{uuid.uuid4().hex[:12]}"
+    http.post(f"/flow/{flow}?wait={wait}", content=body, headers={"x-request-id": name})
+    return name
+
+
+def test_a_run_is_started_watched_and_seen_to_end(page: Page, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    page.goto("/")
+    page.get_by_role("link", name="gated").first.click()
+    page.get_by_label("Payload").fill(str(gate))
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url("**/ui/run/*")
+    expect(page.locator("#graph rect.box.running")).to_have_count(1)
+    expect(page.locator("#logs")).not_to_contain_text("after")
+    page.evaluate("window.untouched = true")
+    gate.touch()
+    expect(page.locator("#summary .state")).to_contain_text("succeeded")
+    expect(page.locator("#graph rect.box.succeeded")).to_have_count(2)
+    expect(page.locator("#payloads")).to_contain_text(str(gate))
+    assert page.evaluate("window.untouched"), "the page was loaded anew"
+    expect(page.get_by_role("button", name="Pause")).to_have_count(0)
+
+
+def test_a_run_is_paused_resumed_and_stopped_by_buttons(
+    page: Page, http: httpx.Client, tmp_path: Path
+) -> None:
+    name = run(http, "gated", str(tmp_path / "never").encode(), wait=0)
+    page.goto(f"/ui/run/{name}")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#summary .state")).to_contain_text("paused")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("#summary .state")).to_contain_text("running")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#summary .state")).to_contain_text("stopped")
+
+
+def test_a_failure_is_read_and_the_run_retried(page: Page, http: httpx.Client) -> None:
+    name = run(http, "failing")
+    page.goto(f"/ui/run/{name}")
+    expect(page.locator("#summary [role=alert]")).to_contain_text(
+        "second: ValueError: no <b>good</b>"
+    )
+    page.get_by_role("link", name="second: failed").click()
+    node = page.locator("#node")
+    node.get_by_text("Traceback").click()
+    expect(node.locator("details pre")).to_contain_text("raise ValueError")
+    expect(page.locator("#logs pre")).to_contain_text("about to fail")
+    page.get_by_role("button", name="Retry", exact=True).click()
+    expect(page.locator("#summary .facts")).to_contain_text("Round")
+    expect(node.locator("table")).to_contain_text("round 2")
+
+
+def test_one_item_of_a_foreach_is_found(page: Page, http: httpx.Client) -> None:
+    name = run(http, "each", b"150")
+    page.goto(f"/ui/run/{name}")
+    expect(page.locator("#nodes tbody tr")).to_have_count(5)
+    page.locator("#nodes").get_by_role("link", name="each[]/square").click()
+    page.get_by_role("link", name="each[42]/square").click()
+    expect(page.locator("#node")).to_contain_text("1764")
+
+
+def test_hostile_text_stays_text(page: Page, http: httpx.Client) -> None:
+    name = run(http, "hostile", HOSTILE.encode())
+    for path in (f"/ui/run/{name}", f"/ui/run/{name}?node=fail", "/ui/runs", "/"):
+        page.goto(path)
+        expect(page.locator("main")).to_contain_text("<script>alert(2)</script>")
+        assert page.locator("main script, main img").count() == 0
+    page.goto(f"/ui/run/{name}?under=each[]/pass")
+    page.locator("#nodes tbody a").click()
+    expect(page.locator("#node")).to_contain_text("<script>alert(2)</script>")
+
+
+def test_everything_can_be_done_by_keyboard(page: Page) -> None:
+    page.goto("/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    page.keyboard.press("Enter")
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "echo":
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/ui/flow/echo")
+    while page.evaluate("document.activeElement.id") != "payload":
+        page.keyboard.press("Tab")
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        inner = page.evaluate(
+            "getComputedStyle(document.activeElement.querySelector('rect') || document.body).strokeWidth"
+        )
+        assert outline != "none" or inner == "3px"
+    page.keyboard.type("by hand")
+    for _ in range(4):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/ui/run/*")
+    expect(page.locator("#payloads")).to_contain_text("by hand")
+
+
+def test_filters_live_in_the_url(page: Page, http: httpx.Client) -> None:
+    run(http, "failing")
+    page.goto("/ui/runs")
+    page.get_by_label("State").select_option("failed")
+    page.wait_for_url("**state=failed*")
+    assert set(page.locator("tbody .state").all_inner_texts()) == {"✗ failed"}
+    page.go_back()
+    expect(page.get_by_label("State")).to_have_value("")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser: Browser, http: httpx.Client, house: House, scheme: str) -> None:
+    failed, fine = run(http, "failing"), run(http, "each", b"4")
+    context = browser.new_context(base_url=house.url, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    for path in (*PAGES, f"/ui/run/{failed}?node=second", f"/ui/run/{fine}", "/ui/run/none"):
+        page.goto(path)
+        found = Axe().run(page)
+        assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+    context.close()
+
+
+def test_a_phone_scrolls_down_only(browser: Browser, http: httpx.Client, house: House) -> None:
+    name = run(http, "hostile")
+    context = browser.new_context(base_url=house.url, viewport={"width": 360, "height": 740})
+    page = context.new_page()
+    for path in (*PAGES, f"/ui/run/{name}?node=fail"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+    context.close()
+
+
+def test_a_browser_logs_in_and_out(browser: Browser, tmp_path: Path) -> None:
+    house = House(tmp_path / "locked").setting("GOFLOW_SERVE_SECRET", "s3cret")
+    with house, house.client(authorization="Bearer s3cret") as http:
+        registered(http)
+        context = browser.new_context(base_url=house.url)
+        page = context.new_page()
+        page.goto("/ui/workers")
+        page.get_by_label("Secret").fill("wrong")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("not this server's secret")
+        page.get_by_label("Secret").fill("s3cret")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Flows")).to_be_visible()
+        page.get_by_role("link", name="echo").click()
+        page.get_by_role("button", name="Start").click()
+        expect(page.locator("#summary .state")).to_contain_text("succeeded")
+        page.get_by_role("button", name="Log out").click()
+        expect(page.get_by_label("Secret")).to_be_visible()
+        context.close()
+
+
+def test_all_files_of_a_page_are_small() -> None:
+    import goflow.server
+
+    folder = Path(goflow.server.__file__).parent / "static"
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 100_000
