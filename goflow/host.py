@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from goflow.backend import Backend, Definition, FlowKey, Run, WorkerInfo
 from goflow.observer import Observer
+from goflow.telemetry import traced
 from goflow.worker import Worker
 from goflow.workflow import Flow
 
@@ -37,8 +38,11 @@ def serve_flows(
     for flow in flows:
         register(backend, flow)
     keys = tuple(flow.key for flow in flows)
-    with _entered(backend, config.worker.concurrency, keys) as me:
-        worker = _worker(backend, flows, me, config, observer, patient=True)
+    with (
+        _entered(backend, config.worker.concurrency, keys) as me,
+        traced(config, backend, observer) as watching,
+    ):
+        worker = _worker(backend, flows, me, config, watching, patient=True)
         started(worker)
         with _on_signals(lambda first: worker.drain(None if first else 0)):
             worker.run()
@@ -62,16 +66,17 @@ def own_run(
         run = begin(me)
         if run.owner != me or run.state.terminal:
             return run, False
-        worker = _worker(backend, [flow], me, config, observer, run_id=run.id)
+        with traced(config, backend, observer) as watching:
+            worker = _worker(backend, [flow], me, config, watching, run_id=run.id)
 
-        def interrupt(first: bool) -> None:
-            if first:
-                worker.stop_run()
-            else:
-                worker.drain(0)
+            def interrupt(first: bool) -> None:
+                if first:
+                    worker.stop_run()
+                else:
+                    worker.drain(0)
 
-        with _on_signals(interrupt) as caught:
-            worker.run(until=lambda: backend.run(run.id).state.terminal)
+            with _on_signals(interrupt) as caught:
+                worker.run(until=lambda: backend.run(run.id).state.terminal)
         return backend.run(run.id), bool(caught)
 
 
@@ -112,7 +117,7 @@ def _worker(
     flows: Sequence[Flow],
     me: int,
     config: Config,
-    observer: Observer | None,
+    observer: Observer,
     *,
     run_id: str = "",
     patient: bool = False,
