@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -62,16 +63,38 @@ def imported_at_once(body: list[ast.stmt]) -> Iterator[tuple[str, int]]:
                     yield from imported_at_once(inner)
 
 
+class Module(NamedTuple):
+    """What a module says about itself: (package, line) of its imports, all and those made at once."""
+
+    imports: list[tuple[str, int]]
+    at_once: list[tuple[str, int]]
+    statements: list[tuple[str, int]]
+    has_annotations: bool
+    text: str
+
+
 @cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), str(path))
+def read(path: Path) -> Module:
+    text = path.read_text()
+    tree = ast.parse(text, str(path))
+    return Module(
+        imports=list(imported(tree)),
+        at_once=list(imported_at_once(tree.body)),
+        statements=[
+            (ast.unparse(each), each.lineno)
+            for each in tree.body
+            if isinstance(each, ast.Import | ast.ImportFrom)
+        ],
+        has_annotations=any(isinstance(n, ast.FunctionDef | ast.AnnAssign) for n in ast.walk(tree)),
+        text=text,
+    )
 
 
 def offences(folder: str, forbidden: set[str]) -> list[str]:
     return [
         f"{path.relative_to(ROOT)}:{line} imports {name}"
         for path in modules(folder)
-        for name, line in imported(parsed(path))
+        for name, line in read(path).imports
         if name in forbidden
     ]
 
@@ -108,7 +131,7 @@ def test_every_module_of_goflow_imports_what_is_heavy_where_it_is_used() -> None
     found = []
     for path in modules("goflow"):
         name = path.relative_to(ROOT).as_posix()
-        for package, line in imported_at_once(parsed(path).body):
+        for package, line in read(path).at_once:
             if package in HEAVY and not name.startswith(AT_HOME):
                 found.append(f"{name}:{line} imports {package} at module level")
     assert found == []
@@ -119,11 +142,9 @@ def test_what_is_at_home_with_it_is_imported_where_it_is_used() -> None:
     found = []
     for path in modules("goflow"):
         name = path.relative_to(ROOT).as_posix()
-        for statement in parsed(path).body if not name.startswith(AT_HOME) else ():
-            if isinstance(statement, ast.Import | ast.ImportFrom) and any(
-                home in ast.unparse(statement) for home in homes
-            ):
-                found.append(f"{name}:{statement.lineno} {ast.unparse(statement)}")
+        for text, line in read(path).statements if not name.startswith(AT_HOME) else ():
+            if any(home in text for home in homes):
+                found.append(f"{name}:{line} {text}")
     assert found == []
 
 
@@ -133,8 +154,7 @@ def test_every_module_leaves_its_annotations_alone(folder: str) -> None:
     found = [
         str(path.relative_to(ROOT))
         for path in modules(folder)
-        if any(isinstance(n, ast.FunctionDef | ast.AnnAssign) for n in ast.walk(parsed(path)))
-        and wanted not in path.read_text()
+        if read(path).has_annotations and wanted not in read(path).text
     ]
     assert found == []
 

@@ -13,7 +13,7 @@ from tests.properties.reference import Told, repeated
 from tests.properties.shapes import Artist, Flow, Seeded
 from tests.properties.strategies import flows
 
-bounded = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+bounded = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @bounded

@@ -71,7 +71,7 @@ def fails_as_told(
         raise AssertionError(f"it should have failed at one of {told.failed}")
 
 
-@thorough
+@settings(thorough, max_examples=40)
 @given(flows())
 def test_a_shape_makes_the_same_flow_again(shape: Flow) -> None:
     again = Flow.from_json(shape.to_json())
@@ -81,7 +81,7 @@ def test_a_shape_makes_the_same_flow_again(shape: Flow) -> None:
     assert Plan.from_json(plan.to_json()).fingerprint == plan.fingerprint
 
 
-@thorough
+@settings(thorough, max_examples=40)
 @given(flows())
 def test_every_executed_node_path_leads_back_to_its_place(shape: Flow) -> None:
     flow = build("random", define(shape))
