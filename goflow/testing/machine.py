@@ -54,7 +54,9 @@ LONG: Final = settings(max_examples=3000, stateful_step_count=60, **_COMMON)
 _RUNS: Final = 3
 _picks: Final = st.integers(0, 40)
 _actors: Final = st.integers(0, len(SKILLS) - 1)
-_endings: Final = st.sampled_from(["succeed", "succeed", "succeed", "fail", "retry", "rescue"])
+_endings: Final = st.sampled_from(
+    ["succeed", "succeed", "succeed", "succeed", "fail", "fail", "retry", "rescue"]
+)
 
 
 class BackendMachine(BackendHooks, RuleBasedStateMachine):
@@ -81,21 +83,16 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         self.history.runs[run_id] = ModelRun(asked)
 
     @precondition(lambda self: self.history.runs)
-    @rule(pick=_picks, actor=_actors)
-    def submit_again(self, pick: int, actor: int) -> None:
-        """The same request again is the same run."""
-        model = self.history.pick_run(pick)
-        backend = self._actor(actor).backend
-        before = backend.run(model.request.run_id)
-        assert backend.submit(model.request) == before
-
-    @precondition(lambda self: self.history.runs)
-    @rule(pick=_picks, actor=_actors)
-    def submit_another(self, pick: int, actor: int) -> None:
-        """Another request under the same id is refused."""
-        model = self.history.pick_run(pick)
-        asked = request(model.request.run_id, "other", payload=b"another")
-        self._refused(lambda: self._actor(actor).backend.submit(asked))
+    @rule(pick=_picks, actor=_actors, changed=st.booleans())
+    def submit_again(self, pick: int, actor: int, changed: bool) -> None:
+        """The same request again is the same run; another under the same id is refused."""
+        model, backend = self.history.pick_run(pick), self._actor(actor).backend
+        if changed:
+            asked = request(model.request.run_id, "other", payload=b"another")
+            self._refused(lambda: backend.submit(asked))
+        else:
+            before = backend.run(model.request.run_id)
+            assert backend.submit(model.request) == before
 
     # -- working ----------------------------------------------------------------------------------
 
@@ -138,6 +135,18 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         made = [self.history.end(c, how, width) for c, how in zip(mine, cycle(hows), strict=False)]
         self.history.settle(worker, made, limit)
 
+    @precondition(lambda self: self._anybodys())
+    @rule(actor=_actors, hows=st.lists(_endings, min_size=1, max_size=3), turns=st.integers(1, 5))
+    def work(self, actor: int, hows: list[str], turns: int) -> None:
+        """A worker does what workers do for a while."""
+        worker, order = self._actor(actor), cycle(hows)
+        for _ in range(turns):
+            claims = worker.claim(3)
+            self.history.took(worker, claims, 3)
+            made = [self.history.end(claim, next(order), 2) for claim in claims]
+            self.history.settle(worker, made)
+            self.history.tick()
+
     @precondition(lambda self: self.history.held)
     @rule(pick=_picks)
     def release(self, pick: int) -> None:
@@ -177,10 +186,13 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         worker.backend.commit([made])
 
     @precondition(lambda self: self.history.held)
-    @rule(actor=_actors)
-    def vanish(self, actor: int) -> None:
-        """A worker is gone, and another takes its place; nobody has noticed yet."""
-        old = self.history.workers[actor]
+    @rule(actor=_actors, everybody=st.sampled_from([False, False, False, True]))
+    def vanish(self, actor: int, everybody: bool) -> None:
+        """A worker is gone, and another takes its place, unnoticed; or all processes end at once."""
+        if everybody:
+            self.history.crash()
+            return
+        old = self._actor(actor)
         self.history.lose_touch(old)
         self.history.workers[actor] = Worker(old.backend, old.flows)
 
@@ -189,12 +201,6 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
     def tick(self) -> None:
         """Housekeeping: the tasks of vanished workers and due retries are ready again."""
         self.history.tick()
-
-    @precondition(lambda self: self.history.held)
-    @rule()
-    def crash(self) -> None:
-        """Every process ends; others open the store again."""
-        self.history.crash()
 
     @precondition(lambda self: self._anybodys())
     @rule(how=_endings, width=st.integers(1, 4))
@@ -248,8 +254,10 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
     @precondition(lambda self: self.history.runs)
     @rule(pick=_picks, node=_picks, back=st.booleans(), actor=_actors, owned=st.booleans())
     def retry(self, pick: int, node: int, back: bool, actor: int, owned: bool) -> None:
-        """Somebody opens a new round, or repeats from a node."""
-        model, backend = self.history.pick_run(pick), self._actor(actor).backend
+        """Somebody opens a new round, or repeats from a node; mostly where there is reason to."""
+        ended = [model for model in self.history.runs.values() if model.terminal]
+        model = ended[pick % len(ended)] if ended and pick % 5 else self.history.pick_run(pick)
+        backend = self._actor(actor).backend
         run_id = model.request.run_id
         paths = sorted(path for path, each in model.nodes.items() if _repeatable(each))
         rewind = None
