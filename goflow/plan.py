@@ -194,6 +194,11 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         yield from _walk(self.graph, "")
 
     @property
+    def size(self) -> int:
+        """How many steps the flow has: its plain nodes, at any depth."""
+        return sum(1 for _, node in self.walk() if node.kind == "node")
+
+    @property
     def single(self) -> bool:
         """One `dag.node`, no branch, no sub-DAG: HTTP answers such a flow in the request."""
         return len(self.graph.nodes) == 1 and next(iter(self.graph.nodes.values())).kind == "node"

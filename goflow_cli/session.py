@@ -9,11 +9,15 @@ from typing import Any, TypeVar
 
 import click
 
-from goflow.backend import Backend, load_backend
+from goflow.backend import Backend, Run, load_backend
 from goflow.config import Config, load_config
+from goflow.errors import UnknownRun
 from goflow.workflow import Flow
 
 _C = TypeVar("_C", bound=Callable[..., Any])
+
+#: among how many of the newest runs the one that was meant is looked for
+NEAREST_OF = 200
 
 
 def backend_option(command: _C) -> _C:
@@ -50,6 +54,14 @@ class Session:
     def backend(self) -> Backend:
         """The store, opened once. Open it before loading flow files: they change `sys.path`."""
         return load_backend(self.config.backend, self.config, ephemeral=self.ephemeral)
+
+    def run(self, run_id: str) -> Run:
+        """The run of that id. Raises UnknownRun with the nearest of the newest ones."""
+        try:
+            return self.backend.run(run_id)
+        except UnknownRun:
+            known = [run.id for run in self.backend.runs(limit=NEAREST_OF)]
+            raise UnknownRun(run_id, known) from None
 
     def flow(self, file: str, name: str | None) -> Flow:
         """The one flow of a file, or that of the name."""

@@ -19,7 +19,7 @@ MOST_ERRORS: Final = 5
 def heading(plan: Plan, overview: Overview | None, columns: int, unicode: bool) -> list[Line]:
     """The flow; with a run its id, state, time, and how many nodes are in which state."""
     if overview is None:
-        number = sum(node.kind == "node" for _, node in plan.walk())
+        number = plan.size
         told = f"{number} node" + "s" * (number != 1)
         return _flowing([[(plan.flow, BOLD)], [(told, DIM)]], columns)
     run = overview.run

@@ -41,7 +41,7 @@ def list_flows(backend: Backend) -> list[dict[str, Any]]:
         {
             "flow": each.flow,
             "fingerprint": each.fingerprint,
-            "nodes": sum(1 for _ in Plan.from_json(each.plan).walk()),
+            "nodes": Plan.from_json(each.plan).size,
             "workers": working.count((each.flow, each.fingerprint)),
             "waiting": sum(count for (flow, _), count in waiting.items() if flow == each.flow),
             "registered": each.registered or None,

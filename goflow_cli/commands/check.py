@@ -9,6 +9,7 @@ import click
 
 from goflow.config import Config, find, load_config
 from goflow.errors import GoflowError
+from goflow.layers import display
 from goflow.loader import load
 from goflow_cli.exit_codes import DONE, FAILED
 from goflow_cli.session import json_option
@@ -34,15 +35,16 @@ def check(files: tuple[str, ...], as_json: bool) -> int:
             problems.append(str(error))
             continue
         for name, flow in found.items():
-            nodes = sum(1 for _ in flow.plan.walk())
-            flows.append({"flow": name, "nodes": nodes, "file": flow.file})
+            flows.append({"flow": name, "nodes": flow.plan.size, "file": flow.file})
             if seen.setdefault(name, flow.file) != flow.file:
                 problems.append(f"flow {name!r} is defined in {seen[name]} and in {flow.file}")
     if as_json:
         print_json({"ok": not problems, "problems": problems, "flows": flows})
     else:
         for flow_told in flows:
-            print(f"ok  {flow_told['flow']} ({flow_told['nodes']} nodes)  {flow_told['file']}")
+            count = flow_told["nodes"]
+            nodes = f"{count} node" + "s" * (count != 1)
+            print(f"ok  {flow_told['flow']} ({nodes})  {display(str(flow_told['file']))}")
         for problem in problems:
             click.echo(f"problem  {problem}", err=True)
         if not flows and not problems:

@@ -13,6 +13,7 @@ from goflow_cli.waiting import tell_worker
 
 def _control(run_id: str, action: Action, backend: str | None, as_json: bool) -> Run:
     session = Session(None, backend)
+    session.run(run_id)
     run = session.backend.control(run_id, action)
     if as_json:
         print_json(run_json(run))

@@ -27,7 +27,7 @@ def explain(run_id: str, node: str | None, backend: str | None, as_json: bool) -
     """Say why RUN, or one NODE of it, is where it is, and what to do about it."""
     session = Session(None, backend)
     store = session.backend
-    run = store.run(run_id)
+    run = session.run(run_id)
     plan = Plan.from_json(store.definition(run.flow, run.fingerprint).plan)
     recorded = store.nodes(run_id)
     if node is None:

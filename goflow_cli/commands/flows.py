@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from goflow.layers import display
 from goflow.plan import Plan
 from goflow_cli.session import Session, backend_option, json_option, note
 from goflow_cli.table import moment, print_table
@@ -27,7 +28,7 @@ def flows(backend: str | None, as_json: bool) -> int:
         {
             "flow": name,
             "fingerprint": fingerprint,
-            "nodes": sum(1 for _ in Plan.from_json(plan).walk()),
+            "nodes": Plan.from_json(plan).size,
             "workers": workers.count((name, fingerprint)),
             "waiting": sum(n for (flow_name, _), n in waiting.items() if flow_name == name),
             "registered": registered or None,
@@ -49,7 +50,7 @@ def flows(backend: str | None, as_json: bool) -> int:
             str(flow["workers"]),
             str(flow["waiting"]),
             moment(known[str(flow["flow"])][2] or None),
-            str(flow["file"]),
+            display(str(flow["file"])),
         ]
         for flow in told
     ]

@@ -39,7 +39,7 @@ def graph(
         )
     else:
         store = session.backend
-        run = store.run(run_id)
+        run = session.run(run_id)
         plan = Plan.from_json(store.definition(run.flow, run.fingerprint).plan)
         wanted = name or (None if is_file else flow_or_file)
         if wanted is not None and wanted != run.flow:

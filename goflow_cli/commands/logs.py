@@ -26,7 +26,7 @@ def logs(run_id: str, node: str | None, follow: bool, backend: str | None, as_js
     """Print what the nodes of RUN printed, or one NODE (a path, or a plain name)."""
     session = Session(None, backend)
     store = session.backend
-    run = store.run(run_id)
+    run = session.run(run_id)
     path = None
     if node is not None:
         plan = Client(store, config=session.config).plan(run.flow, run.fingerprint)

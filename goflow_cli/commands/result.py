@@ -18,7 +18,7 @@ from goflow_cli.waiting import Seconds, WaitCommand, wait_watching
 def result(run_id: str, wait: float | None, backend: str | None, as_json: bool) -> int:
     """Print the result of RUN: its bytes exactly."""
     session = Session(None, backend)
-    run = session.backend.run(run_id)
+    run = session.run(run_id)
     if wait is not None:
         return wait_watching(session, run, wait, as_json=as_json)
     return print_end(session.backend, run, as_json=as_json)

@@ -30,7 +30,7 @@ def retry(
     session = Session(None, backend)
     store = session.backend
     client = Client(store, config=session.config)
-    run = store.run(run_id)
+    run = session.run(run_id)
     flow = _flow(session, run) if store.exclusive or adopt else None
     if flow is not None and not adopt and flow.plan.fingerprint != run.fingerprint:
         raise GoflowError(

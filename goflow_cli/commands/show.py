@@ -30,7 +30,7 @@ def show(run_id: str, live: bool, backend: str | None, as_json: bool) -> int:
     """Show the state of RUN and of its nodes: times, attempts, errors."""
     session = Session(None, backend)
     store = session.backend
-    run = store.run(run_id)
+    run = session.run(run_id)
     plan = Plan.from_json(store.definition(run.flow, run.fingerprint).plan)
     if live and not run.state.terminal:
         from goflow_cli.watching import watch
