@@ -157,6 +157,16 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     owner: int = 0
 
 
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that `goflow doctor` looked at: `name` what, `ok` whether it is as it should be, `text`
+    what was found and what to do about it, `fixed` whether it was repaired just now."""
+
+    name: str
+    ok: bool
+    text: str
+    fixed: bool = False
+
+
 @runtime_checkable
 class Waker(Protocol):
     """Something to `select` on: readable once what it listens for may have happened."""
@@ -267,6 +277,11 @@ class Runs(Protocol):
         attempt and with the `Task.round` it had. Handlers run again at the round's end."""
         ...
 
+    def forget(self, run_id: str) -> None:
+        """Remove a run that has ended, with everything of it; its id is free again. Raises Conflict for
+        one on its way."""
+        ...
+
     def context(self, run_id: str, key: str) -> Payload | None:
         """A value of the run's shared store, as committed."""
         ...
@@ -318,6 +333,16 @@ class Backend(Queue, Runs, Directory, AbstractContextManager["Backend"], Protoco
     name: str
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Diagnosable(Protocol):
+    """A backend that can look at itself, for `goflow doctor`; one that cannot just lacks the method."""
+
+    def diagnose(self, fix: bool) -> list[Finding]:
+        """Look at the store, and with `fix` repair what can be repaired without losing anything that
+        somebody needs. Raises BackendError."""
+        ...
 
 
 class BackendClass(Protocol):

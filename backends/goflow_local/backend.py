@@ -17,6 +17,7 @@ from goflow.backend import (
     Ask,
     Attempt,
     Definition,
+    Finding,
     FlowKey,
     LogLine,
     NodeRun,
@@ -61,8 +62,8 @@ class LocalBackend:
         """
         folder = _folder(url, config)
         path = ":memory:" if ephemeral else os.path.join(folder, "goflow.db")
-        lease, retention = config.worker.lease, config.retention.finished_runs
-        store = Store(path, config.local.sync, lease, retention)
+        kept = config.retention
+        store = Store(path, config.local.sync, config.worker.lease, kept.finished_runs, kept.dead)
         return cls(store, "memory" if ephemeral else folder)
 
     def close(self) -> None:
@@ -269,6 +270,14 @@ class LocalBackend:
 
         return self._change_run(run_id, lambda change, run: open_round(change, run, retry))
 
+    def forget(self, run_id: str) -> None:
+        """Remove a run that has ended. Raises Conflict."""
+        from goflow_local.retention import clear, forget
+
+        key = self._change(lambda change: forget(change, run_id))
+        while not self._change(lambda change: clear(change, key)):
+            pass  # in bites: others write between them
+
     def watch(self, run_id: str | None = None) -> SocketWaker:
         """Something that wakes when the run (None: anything claimable) may have changed."""
         from goflow_local.wake import listen
@@ -326,6 +335,14 @@ class LocalBackend:
         from goflow_local import directory
 
         return self._store.write(lambda c: directory.remember(c, name, seconds))
+
+    # -- doctor -----------------------------------------------------------------------------------
+
+    def diagnose(self, fix: bool) -> list[Finding]:
+        """What `goflow doctor` tells of this store."""
+        from goflow_local.doctor import diagnose
+
+        return diagnose(self._store, fix)
 
 
 def _folder(url: str, config: Config) -> str:

@@ -15,7 +15,7 @@ from goflow_local.change import Change
 from goflow_local.ending import doom, end, move, proceed
 from goflow_local.liveness import LISTENERS
 from goflow_local.reaping import adopt_all, known_orphans, take_back
-from goflow_local.retention import BITE, expire
+from goflow_local.retention import BITE, expire, lifetimes
 from goflow_local.sql import Connection
 from goflow_local.store import Store, now
 
@@ -53,7 +53,6 @@ def duties(connection: Connection, store: Store, worker: int) -> Duties:
     execute = connection.execute
     (retry,) = execute("SELECT min(due) FROM node INDEXED BY node_due WHERE state = 4").fetchone()
     (deadline,) = execute("SELECT min(deadline) FROM run WHERE deadline IS NOT NULL").fetchone()
-    (finished,) = execute("SELECT min(finished) FROM run WHERE finished IS NOT NULL").fetchone()
     (until,) = execute("SELECT min(until) FROM nonce").fetchone()
     (gone,) = execute("SELECT min(gone) FROM worker").fetchone()
     trash = execute("SELECT 1 FROM trash LIMIT 1").fetchone()
@@ -61,7 +60,8 @@ def duties(connection: Connection, store: Store, worker: int) -> Duties:
     dead = tuple(id for id, _ in beats if not store.locks.alive(id))
     late = [id for id, seen in beats if time.monotonic() - seen > store.lease and id != worker]
     dates = [retry, deadline]
-    dates += [None if old is None else old + store.retention for old in (finished, gone)]
+    dates += [_oldest_end(connection, state, kept) for state, kept in lifetimes(store)]
+    dates.append(None if gone is None else gone + store.retention)
     dates.append(until)
     return Duties(
         heartbeat=due_for_a_beat(dict(beats).get(worker), store.lease),
@@ -101,6 +101,13 @@ def work_off(change: Change, worker: int, found: Duties) -> None:
         expire(change)
     for id in found.listeners:
         change.execute("DELETE FROM listener WHERE id = ?", (id,))
+
+
+def _oldest_end(connection: Connection, state: RunState, kept: float) -> float | None:
+    """When the next run that ended so is past its retention."""
+    query = "SELECT min(finished) FROM run WHERE state = ? AND finished IS NOT NULL"
+    (finished,) = connection.execute(query, (state,)).fetchone()
+    return None if finished is None else finished + kept
 
 
 def _that_hold_something(connection: Connection, workers: list[int]) -> tuple[int, ...]:

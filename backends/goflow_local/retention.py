@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from goflow.errors import Conflict
+from goflow.state import RunState
 from goflow_local.change import Change
 from goflow_local.rows import RunRow
+from goflow_local.store import Store
 
 #: rows changed in one transaction
 BITE: Final = 500
@@ -24,21 +27,15 @@ _OF_RUNS: Final = {"context": "run, key", "log": "run, id", "attempt": "run, id"
 def expire(change: Change) -> None:
     """Remove a bounded part of what is past its retention."""
     execute = change.execute
+    for state, kept in lifetimes(change.store):
+        old = execute(
+            "SELECT id, definition FROM run WHERE state = ? AND finished IS NOT NULL"
+            " AND finished <= ? ORDER BY finished LIMIT ?",
+            (state, change.now - kept, BITE // 10),
+        ).fetchall()
+        for key, definition in old:
+            _throw_away(change, key, definition)
     before = change.now - change.store.retention
-    old = execute(
-        "SELECT id, definition FROM run WHERE finished IS NOT NULL AND finished <= ?"
-        " ORDER BY finished LIMIT ?",
-        (before, BITE // 10),
-    ).fetchall()
-    for key, definition in old:
-        execute("INSERT OR IGNORE INTO trash VALUES (?)", (key,))
-        execute(
-            "DELETE FROM queue WHERE lane IN (?, ?) AND node BETWEEN ? AND ?",
-            (definition, -2 * key - 1, *RunRow.ids_of(key)),
-        )
-        execute("DELETE FROM run WHERE id = ?", (key,))
-        execute("DELETE FROM request WHERE run = ?", (key,))
-        change.store.requests.pop(key, None)
     room = BITE
     for (key,) in execute("SELECT run FROM trash LIMIT ?", (BITE // 10,)).fetchall():
         room -= _clear(change, key, room)
@@ -53,6 +50,46 @@ def expire(change: Change) -> None:
         " AND NOT EXISTS (SELECT 1 FROM run WHERE run.definition = definition.id)",
         (before,),
     )
+
+
+def lifetimes(store: Store) -> tuple[tuple[RunState, float], ...]:
+    """How many seconds a run is kept by how it ended."""
+    return (
+        (RunState.SUCCEEDED, store.retention),
+        (RunState.STOPPED, store.retention),
+        (RunState.FAILED, store.dead),
+    )
+
+
+def forget(change: Change, run_id: str) -> int:
+    """Nobody sees this run any more; answers its key, for `clear`. Raises Conflict."""
+    run = change.named(run_id)
+    if run.finished is None:
+        raise Conflict(
+            f"cannot forget run {run.id}: it has not ended ({run.state}); `goflow stop {run.id}` first"
+        )
+    _throw_away(change, run.key, run.definition)
+    return run.key
+
+
+def clear(change: Change, key: int) -> bool:
+    """Delete a bounded part of a run nobody sees any more; whether that was the rest."""
+    if _clear(change, key, BITE) >= BITE:
+        return False
+    change.execute("DELETE FROM trash WHERE run = ?", (key,))
+    return True
+
+
+def _throw_away(change: Change, key: int, definition: int) -> None:
+    execute = change.execute
+    execute("INSERT OR IGNORE INTO trash VALUES (?)", (key,))
+    execute(
+        "DELETE FROM queue WHERE lane IN (?, ?) AND node BETWEEN ? AND ?",
+        (definition, -2 * key - 1, *RunRow.ids_of(key)),
+    )
+    execute("DELETE FROM run WHERE id = ?", (key,))
+    execute("DELETE FROM request WHERE run = ?", (key,))
+    change.store.requests.pop(key, None)
 
 
 def _clear(change: Change, key: int, room: int) -> int:

@@ -38,7 +38,7 @@ CREATE TABLE run (
     deadline REAL, round INTEGER NOT NULL, owner INTEGER NOT NULL, revision INTEGER NOT NULL,
     result INTEGER, failure BLOB);
 CREATE INDEX run_deadline ON run (deadline) WHERE deadline IS NOT NULL;
-CREATE INDEX run_finished ON run (finished) WHERE finished IS NOT NULL;
+CREATE INDEX run_ended ON run (state, finished) WHERE finished IS NOT NULL;
 CREATE INDEX run_owner ON run (owner) WHERE owner > 0;
 
 CREATE TABLE request (run INTEGER PRIMARY KEY, words BLOB NOT NULL, media, data BLOB NOT NULL);

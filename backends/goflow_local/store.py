@@ -29,13 +29,15 @@ _inherited: list[apsw.Connection] = []
 class Store:
     """A connection, used by one thread at a time, and what this process remembers about the file.
 
-    `path` is the database file, ":memory:" for a private one. `lease` and `retention` are in seconds.
+    `path` is the database file, ":memory:" for a private one. `lease`, `retention` and `dead`
+    (the retention of failed runs) are in seconds.
     """
 
-    def __init__(self, path: str, sync: str, lease: float, retention: float) -> None:
+    def __init__(self, path: str, sync: str, lease: float, retention: float, dead: float) -> None:
         self.path = path
         self.lease = lease
         self.retention = retention
+        self.dead = dead
         #: ids of definitions by (flow, fingerprint), and of runs' requests; both never change
         self.definitions: dict[tuple[str, str], int] = {}
         self.requests: dict[int, Any] = {}

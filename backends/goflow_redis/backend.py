@@ -46,8 +46,9 @@ class RedisBackend(Directory, Runs, Ticks):
         except BaseException:
             link.close()
             raise
+        kept = config.retention
         backend = cls(
-            link, keys, lease=config.worker.lease, retention=config.retention.finished_runs
+            link, keys, lease=config.worker.lease, retention=kept.finished_runs, dead=kept.dead
         )
         backend._ephemeral = ephemeral
         return backend

@@ -89,7 +89,7 @@ class Directory(Queue):
         found = []
         for partition in self.keys.partitions:
             for name in self.classes(partition):
-                words = iter(self.link.run("held", partition, [self.retention, name, _DOING]))
+                words = iter(self.link.run("held", partition, [self.lives, name, _DOING]))
                 for worker, run_id, path, entry in zip(words, words, words, words, strict=True):
                     found.append((int(worker), run_id.decode(), path.decode(), entry.decode()))
         return found
@@ -133,9 +133,7 @@ class Directory(Queue):
         counts: dict[FlowKey, int] = {}
         for partition in self.keys.partitions:
             names = self.classes(partition)
-            answers = self.link.run(
-                "waiting", partition, [self.retention, _EXACT, len(names), *names]
-            )
+            answers = self.link.run("waiting", partition, [self.lives, _EXACT, len(names), *names])
             for name, count in zip(names, answers, strict=True):
                 flow, _, fingerprint = name.partition(":")
                 if count:

@@ -33,7 +33,8 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `P:r:<run>:u:<entry>` | string | 1 h | the last chunk it staged |
 | `P:r:<run>:ev` | stream | 30 min after the last look | wakes whoever watches this run; absent when nobody does |
 
-R: for ever while the run is on its way, `retention.finished_runs` once it has ended.
+R: for ever while the run is on its way; once it has ended `retention.finished_runs`, or `retention.dead` where it
+failed.
 """
 
 from __future__ import annotations

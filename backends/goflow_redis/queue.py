@@ -30,7 +30,7 @@ class Queue(Store):
         late = None
         if request.timeout is not None:
             late = Failure(TIMED_OUT, f"timed out after {request.timeout:g} s")
-        args = words.submit_args(request, self.retention, late)
+        args = words.submit_args(request, self.lives, late)
         how, state, identity, failure = self.link.run(
             "submit", self.keys.partition(request.run_id), args
         )
@@ -83,7 +83,7 @@ class Queue(Store):
         for first in range(0, len(items), 500):
             chunk = [words.scope(item) for item in items[first : first + 500]]
             mark = f"{os.getpid()}.{time.monotonic_ns()}"
-            args: list[Word] = [self.retention, task.run_id, task.path, words.entry_of(task), mark]
+            args: list[Word] = [self.lives, task.run_id, task.path, words.entry_of(task), mark]
             staged = self.link.run("stage", partition, [*args, len(chunk), *chunk])
             if staged < 0:
                 return
@@ -98,7 +98,7 @@ class Queue(Store):
         for partition, places in self._grouped([task.run_id for task in tasks]):
             for first in range(0, len(places), 500):
                 held = [tasks[place] for place in places[first : first + 500]]
-                args: list[Word] = [self.retention, len(held)]
+                args: list[Word] = [self.lives, len(held)]
                 for task in held:
                     args += (task.run_id, task.path, words.entry_of(task))
                 for task, answer in zip(held, self.link.run("renew", partition, args), strict=True):
@@ -128,7 +128,7 @@ class Queue(Store):
 
         def ask_once(attempt: int) -> Any:
             again = 1 if known or attempt else 0
-            args: list[Word] = [self.retention, worker, call, again, *rest]
+            args: list[Word] = [self.lives, worker, call, again, *rest]
             return self.link.run_once("commit", partition, args)
 
         try:

@@ -59,7 +59,7 @@ def open_round(runs: Runs, run_id: str, retry: Retry) -> Run:
         change = _plan(runs, run_id, rewind)
         arguments = _arguments(change, rewind)
         fingerprint = (rewind.fingerprint if rewind else None) or ""
-        head: list[Word] = [runs.retention, run_id, nonce, record.now.rev, fingerprint]
+        head: list[Word] = [runs.lives, run_id, nonce, record.now.rev, fingerprint]
         how, *told = runs.link.run("retry", partition, [*head, *arguments])
         if how == b"gone":
             raise UnknownRun(run_id)

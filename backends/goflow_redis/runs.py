@@ -157,7 +157,7 @@ class Runs(Store):
     def control(self, run_id: str, action: Action) -> Run:
         """Pause, resume or stop; harmless when repeated. Raises Conflict on a run that has ended."""
         partition = self.keys.partition(run_id)
-        how, *rest = self.link.run("control", partition, [self.retention, run_id, action])
+        how, *rest = self.link.run("control", partition, [self.lives, run_id, action])
         if how == b"gone":
             raise UnknownRun(run_id)
         state, identity, failure = rest
@@ -170,6 +170,24 @@ class Runs(Store):
         """Open a new round. Raises Conflict for one still on its way, or a succeeded one without a
         rewind."""
         return open_round(self, run_id, retry)
+
+    def forget(self, run_id: str) -> None:
+        """Remove a run that has ended, with everything of it. Raises Conflict for one on its way."""
+        partition, args = self.keys.partition(run_id), [self.lives, run_id]
+
+        def ask(attempt: int) -> tuple[bytes, bytes]:
+            how, state = self.link.run_once("forget", partition, args)
+            # the first call may have been executed and its answer lost
+            return (b"ok" if attempt and how == b"gone" else how), state
+
+        how, state = self.link.patiently(ask)
+        if how == b"gone":
+            raise UnknownRun(run_id)
+        if how == b"live":
+            raise Conflict(
+                f"cannot forget run {run_id}: it has not ended ({state.decode()});"
+                f" `goflow stop {run_id}` first"
+            )
 
     def context(self, run_id: str, key: str) -> Payload | None:
         """A value of the run's shared store, as committed."""

@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Final, NamedTuple
 
 NAMES: Final = (
-    "submit", "commit", "stage", "renew", "reap", "due", "control", "retry", "sweep",
+    "submit", "commit", "stage", "renew", "reap", "due", "control", "retry", "forget", "sweep",
     "held", "positions", "waiting",
     "watch", "alive",
 )  # fmt: skip

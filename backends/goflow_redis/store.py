@@ -28,14 +28,17 @@ MS: Final = 1000
 class Store:
     """State and reading shared by `Queue`, `Runs` and `Directory`. `lease` is in seconds."""
 
-    def __init__(self, link: Link, keys: Keys, *, lease: float, retention: float) -> None:
+    def __init__(
+        self, link: Link, keys: Keys, *, lease: float, retention: float, dead: float
+    ) -> None:
         self.link = link
         #: what error messages call it, without credentials
         self.name = link.name
         self.keys = keys
         self.lease = lease
-        #: ms that finished runs are kept
+        #: ms that finished runs are kept, and failed ones
         self.retention = max(MS, int(retention * MS))
+        self.dead = max(MS, int(dead * MS))
         self.who = f"{socket.gethostname()}:{os.getpid()}"
         #: definitions anybody asked for through this connection
         self.asked: set[FlowKey] = set()
@@ -47,6 +50,11 @@ class Store:
         #: how far housekeeping has come
         self._cursors: dict[tuple[str, str], str] = {}
         self._swept: dict[str, int] = {}
+
+    @property
+    def lives(self) -> str:
+        """How long ended runs are kept, as every script is told."""
+        return f"{self.retention}:{self.dead}"
 
     # -- workers' leases --------------------------------------------------------------------------
 

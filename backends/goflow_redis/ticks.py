@@ -46,7 +46,7 @@ class Ticks(Store):
 
     def _promote(self, partition: str) -> float | None:
         """Due retries and run timeouts; the time of the next one."""
-        next_due, _ = self.link.run("due", partition, [self.retention, PROMOTE])
+        next_due, _ = self.link.run("due", partition, [self.lives, PROMOTE])
         return float(next_due) / MS or None
 
     def _trustworthy(self, grace: float) -> bool:
@@ -59,7 +59,7 @@ class Ticks(Store):
         lease = int(self.lease * MS)
         for name in self.classes(partition):
             position = self._cursors.get((partition, name), "0-0")
-            answer = self.link.run("reap", partition, [self.retention, name, lease, position, REAP])
+            answer = self.link.run("reap", partition, [self.lives, name, lease, position, REAP])
             self._cursors[partition, name] = answer[0].decode()
             if answer[1] or answer[0] != b"0-0":
                 self._reap_at = 0.0  # there may be more: go on with the next tick
@@ -68,7 +68,7 @@ class Ticks(Store):
         position = self._swept.get(partition, 0)
         names = self.classes(partition)
         name = random.choice(names) if names else ""
-        answer = self.link.run("sweep", partition, [self.retention, position, SWEEP, name])
+        answer = self.link.run("sweep", partition, [self.lives, position, SWEEP, name])
         self._swept[partition] = answer[0]
 
     def _sweep_directory(self) -> None:

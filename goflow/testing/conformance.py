@@ -22,6 +22,7 @@ from goflow.testing.suite.committing import Committing
 from goflow.testing.suite.controlling import Controlling
 from goflow.testing.suite.directory import Listing
 from goflow.testing.suite.ending import Ending
+from goflow.testing.suite.forgetting import Forgetting
 from goflow.testing.suite.owning import Owning
 from goflow.testing.suite.reading import Reading
 from goflow.testing.suite.rewinding import Rewinding
@@ -40,6 +41,7 @@ class BackendConformance(
     Attempting,
     Ending,
     Controlling,
+    Forgetting,
     Owning,
     Rounds,
     Rewinding,

@@ -33,12 +33,16 @@ def open_store(tmp_path: Path) -> Iterator[Open]:
     opened: list[LocalBackend] = []
 
     def open_one(
-        *, lease: float = 30.0, retention: float = 3600.0, sync: str = "normal"
+        *,
+        lease: float = 30.0,
+        retention: float = 3600.0,
+        dead: float = 3600.0,
+        sync: str = "normal",
     ) -> LocalBackend:
         config = Config(
             local=Local(path=str(tmp_path / "store"), sync="full" if sync == "full" else "normal"),
             worker=Worker(lease=lease),
-            retention=Retention(finished_runs=retention),
+            retention=Retention(finished_runs=retention, dead=dead),
         )
         opened.append(LocalBackend.open("local", config))
         return opened[-1]

@@ -100,6 +100,29 @@ def test_an_id_is_free_again_and_its_new_run_is_another(open_store: Open) -> Non
     assert backend.result("r").data == b"new"
 
 
+def test_a_failed_run_is_kept_longer(open_store: Open) -> None:
+    backend = open_store(retention=10.0, dead=7000 * 86400.0)
+    worker = Worker(backend)
+    for run_id in ("good", "bad"):
+        backend.submit(request(run_id))
+        claim = worker.one("a")
+        assert worker.succeed(claim, b"A", ends=True) if run_id == "good" else worker.fail(claim)
+    expire(backend)
+    due = backend.tick(worker.id)
+    assert [run.id for run in backend.runs()] == ["bad"]
+    finished = backend.run("bad").finished
+    assert finished is not None
+    assert due == finished + 7000 * 86400.0
+
+
+def test_a_large_run_is_forgotten_whole(open_store: Open) -> None:
+    backend = open_store()
+    worker = Worker(backend)
+    finished_run(backend, worker, "old", 2 * retention.BITE)
+    backend.forget("old")
+    assert sum(count(backend, *OF_RUNS).values()) == 0
+
+
 def test_a_tick_says_when_the_next_run_is_past_its_retention(open_store: Open) -> None:
     backend = open_store(retention=100.0)
     worker = Worker(backend)

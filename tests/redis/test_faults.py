@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from goflow.backend import Definition, Retry
-from goflow.errors import BackendError, RunFailed
+from goflow.errors import BackendError, RunFailed, UnknownRun
 from goflow.message import Outcome
 from goflow.payload import Payload
 from goflow.state import RunState
@@ -50,6 +50,19 @@ def backend(proxy: Proxy) -> Iterator[RedisBackend]:
 def w(backend: RedisBackend) -> Worker:
     """A worker behind the proxy."""
     return Worker(backend)
+
+
+@CUTS
+def test_a_cut_forget_forgets_once(
+    proxy: Proxy, backend: RedisBackend, w: Worker, cut: str
+) -> None:
+    backend.submit(request("r"))
+    assert w.fail(w.one("a"))
+    proxy.arm(cut)
+    backend.forget("r")
+    assert (proxy.cuts, backend.runs()) == (1, [])
+    with pytest.raises(UnknownRun):
+        backend.forget("r")
 
 
 @CUTS

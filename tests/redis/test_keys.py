@@ -97,7 +97,8 @@ def test_a_finished_run_leaves_only_what_expires(
     assert backend.run("r").state == ending
     assert leaks(server, backend) == []
     lives = [server.client.pttl(key) for key in server.client.keys("*:r:r*")]
-    assert all(0 < life <= backend.retention for life in lives)
+    kept = backend.dead if ending == "failed" else backend.retention
+    assert all(0 < life <= kept for life in lives)
 
 
 def test_what_is_left_over_by_attempts_expires_though_the_run_goes_on(
@@ -135,7 +136,7 @@ def drain(backend: RedisBackend) -> None:
 def test_nothing_of_a_run_is_left_after_its_retention(
     server: RedisServer, backend: RedisBackend
 ) -> None:
-    backend.retention = 50
+    backend.retention = backend.dead = 50
     for number in range(20):
         a_life(backend, f"r{number}", ("succeeded", "failed", "stopped")[number % 3])
         drain(backend)
@@ -183,6 +184,21 @@ def test_a_finished_run_of_five_nodes_takes_two_kilobytes(
 def used(server: RedisServer) -> int:
     """Bytes of data, without buffers and the table of scripts."""
     return int(server.client.memory_stats()["dataset.bytes"])
+
+
+@pytest.mark.parametrize("ending", ["succeeded", "failed", "stopped"])
+def test_a_forgotten_run_leaves_no_key(
+    server: RedisServer, backend: RedisBackend, ending: str
+) -> None:
+    a_life(backend, "r", ending)
+    drain(backend)
+    backend.forget("r")
+    left = [key.decode() for key in server.client.keys("*:r:r*")]
+    assert [key for key in left if not re.search(r":[tu]:", key)] == []
+    assert all(server.client.pttl(key) > 0 for key in left)
+    partition = backend.keys.partitions[0]
+    assert server.client.zcard(f"{partition}:runs") == 0
+    assert leaks(server, backend) == []
 
 
 def test_an_ephemeral_store_leaves_no_key(server: RedisServer) -> None:

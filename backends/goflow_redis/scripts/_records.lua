@@ -24,7 +24,8 @@ local cursor = 0
 local function arg() cursor = cursor + 1 return ARGV[cursor] end
 local function number() cursor = cursor + 1 return tonumber(ARGV[cursor]) end
 
-local RETENTION = number()
+-- the first argument: how long (ms) ended runs are kept, and failed ones
+local RETENTION, DEAD = string.match(arg(), '^(%d+):(%d+)$')
 local runs, touched = {}, {}
 
 -- A node in memory is its path and then its record: an array, since a table of names costs four times as much.
@@ -159,13 +160,14 @@ local function call_many(command, key, values, step)
 end
 
 local function expire_run(run)
-  call('PEXPIRE', run.key, RETENTION)
-  call('PEXPIRE', run.key .. ':d', RETENTION)
-  for letter in string.gmatch(run.uses, '[alx]') do call('PEXPIRE', run.key .. ':' .. letter, RETENTION) end
+  local life = run.state == 'failed' and DEAD or RETENTION
+  call('PEXPIRE', run.key, life)
+  call('PEXPIRE', run.key .. ':d', life)
+  for letter in string.gmatch(run.uses, '[alx]') do call('PEXPIRE', run.key .. ':' .. letter, life) end
   if string.find(run.uses, 'k', 1, true) then call('UNLINK', run.key .. ':k') end
   if string.find(run.uses, 'x', 1, true) then
     for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do
-      call('PEXPIRE', run.key .. ':s:' .. path, RETENTION)
+      call('PEXPIRE', run.key .. ':s:' .. path, life)
     end
   end
 end
