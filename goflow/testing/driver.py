@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
+from goflow.child import describe
 from goflow.dag import Dag
 from goflow.draft import NAME
 from goflow.engine import after_failure, request, step
@@ -139,9 +142,9 @@ class Simulation:
         self.order.append(task.path)
         try:
             return step(self.flow, task, inputs, read=self.context.get)
-        except Exception as error:  # noqa: BLE001 - whatever the author's function raises
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the author's function raises
             self.cause = error
-            self._last = Failure(type(error).__name__, str(error), task.path, attempt=task.attempt)
+            self._last = replace(describe(error, task.path), attempt=task.attempt)
             return None
 
     def _record(self, path: str, made: Step) -> None:

@@ -640,13 +640,32 @@ def test_what_follows_a_failed_node_never_starts() -> None:
     assert simulation.order == ["n"]
 
 
+def test_a_node_that_exits_or_raises_what_cannot_be_printed_fails_like_any_other() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    def leave(data: bytes) -> None:
+        raise SystemExit(3)
+
+    def mute(data: bytes) -> None:
+        raise Mute
+
+    dag = Dag()
+    dag.node("n", leave)
+    assert failure(dag) == "run test failed: n: SystemExit: the node called sys.exit(3)"
+    dag = Dag()
+    dag.node("n", mute)
+    assert failure(dag).startswith("run test failed: n: Mute: ")
+
+
 def with_handlers(work: Work, seen: list[object], worse: bool = False) -> Callable[..., None]:
     def define(workflow: Workflow, context: Context) -> None:
-        workflow.dag.node("n", work)
+        workflow.dag.node("n", work, retries=1)
 
         @workflow.on_failure
         def handle(error: NodeFailed) -> None:
-            seen.append((error.node, error.type, error.message, context.node))
+            seen.append((error.node, error.type, error.message, error.attempt, context.node))
             context.set("told", error.message)
             if worse:
                 raise KeyError("worse")
@@ -665,7 +684,7 @@ def test_handlers_run_at_the_end_of_a_failed_run() -> None:
     with pytest.raises(RunFailed):
         run(with_handlers(fails, seen))
     assert seen == [
-        ("n", "ValueError", "boom", "~on_failure"),
+        ("n", "ValueError", "boom", 2, "~on_failure"),
         ("failed", "~finally", "boom"),
     ]
 

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 
+from msgspec.structs import replace
+
 from goflow import RunFailed
 from goflow.backend import Ask, Backend, Retry, WorkerInfo
 from goflow.child import describe
@@ -77,7 +79,7 @@ class Hands:
                 stage=lambda items: self._backend.stage(task, items),
             )
         except Exception as error:
-            failure = describe(error, task.path)
+            failure = replace(describe(error, task.path), attempt=task.attempt)
             delay, rescue = after_failure(self._flow.plan, task, failure)
             again = None if delay is None else time.time() + delay
             return Outcome(task, started, time.time(), None, failure, again, rescue)
