@@ -35,9 +35,12 @@ def retry(change: Change, run: RunRow, wanted: Retry) -> None:
 def _refuse(change: Change, run: RunRow, wanted: Retry) -> None:
     if run.finished is None:
         if not run.owner:
+            way = "a worker of its flow finishes it (`goflow worker FILE`)"
+            if run.ending is None:
+                way += f", `goflow stop {run.id}` ends it"
             raise Conflict(
                 f"run {run.id} is on its way ({run.state}): only a run that has ended can be"
-                f" retried; `goflow stop {run.id}` ends it"
+                f" retried; {way}"
             )
         if change.store.locks.alive(run.owner):
             raise Conflict(

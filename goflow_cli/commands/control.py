@@ -19,7 +19,7 @@ def _control(run_id: str, action: Action, backend: str | None, as_json: bool) ->
         print_json(run_json(run))
     else:
         note(f"goflow: run {run.id} is {run.state}")
-    if action == "resume" and not run.state.terminal:
+    if action != "pause" and not run.state.terminal:
         tell_worker(session.backend, run)
     return run
 

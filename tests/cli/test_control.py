@@ -222,6 +222,19 @@ def test_a_killed_run_is_adopted_by_a_worker() -> None:
     assert trace() == ["before", "gate", "gate", "after", "finally succeeded"]
 
 
+def test_a_stopped_abandoned_run_says_what_its_handler_waits_for() -> None:
+    with at_the_gate() as process:
+        process.kill()
+        process.wait()
+    assert "goflow worker FILE" in goflow("stop", "r1").err
+    assert "goflow worker FILE" in goflow("retry", "r1", code=2).err
+    with worker():
+        goflow("result", "r1", "--wait", code=4)
+    assert trace() == ["before", "gate", "finally stopped"]
+    Path("open").touch()
+    assert goflow("retry", "r1").out == b"x!?"
+
+
 def test_whoever_waits_learns_that_the_owner_is_gone() -> None:
     with at_the_gate() as process, started("result", "r1", "--wait") as waiting:
         until(lambda: listens(waiting))
