@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from goflow.backend import FlowKey
-from goflow.message import RESULT, Claim, Outcome
+from goflow.message import RESULT, Claim, Item, Opened, Outcome, Step
 from goflow.plan import Plan
 from goflow.state import NodeState, RunState
 from goflow.testing.agreement import agree
@@ -45,6 +47,7 @@ class History:
         self.stale: list[Held] = []
         self.repeats: list[tuple[Worker, Outcome]] = []
         self.gone: set[int] = set()
+        self.staged: dict[str, tuple[Item, ...]] = {}
         self.serial = 0
 
     # -- what there is to pick from ---------------------------------------------------------------
@@ -70,13 +73,19 @@ class History:
 
     # -- working ----------------------------------------------------------------------------------
 
-    def end(self, claim: Claim, how: str, width: int) -> Outcome:
-        """An outcome unlike any other, so that nothing can pass for something else."""
+    def end(self, worker: Worker, claim: Claim, how: str, width: int) -> Outcome:
+        """An outcome unlike any other, so that nothing can pass for something else.
+
+        Of the scopes of a branch that opens, every other time the first half is staged.
+        """
         self.serial += 1
         if how == "succeed":
             output = f"{claim.task.path} {self.serial}".encode()
             plan = self.plans[claim.task.run_id]
-            return outcome(claim, step=perform(plan, claim, output, width))
+            step = perform(plan, claim, output, width)
+            if step.opened is not None and self.serial % 2:
+                step = self.stage(worker, claim, step, step.opened)
+            return outcome(claim, step=step)
         why = failure(claim, f"failure {self.serial}")
         path = claim.task.path
         if claim.task.failure is not None or path.startswith("~") or path.endswith("]"):
@@ -84,6 +93,13 @@ class History:
         if how == "retry":
             return outcome(claim, failure=why, retry_at=1.0)
         return outcome(claim, failure=why, rescue=how == "rescue")
+
+    def stage(self, worker: Worker, claim: Claim, step: Step, opened: Opened) -> Step:
+        """Stage half of a branch's scopes; the step that opens it with the other half."""
+        half = len(opened.items) // 2
+        self.staged[claim.task.token] = opened.items[:half]
+        worker.backend.stage(claim.task, opened.items[:half])
+        return replace(step, opened=replace(opened, items=opened.items[half:]))
 
     def took(self, worker: Worker, claims: Sequence[Claim], limit: int, run_id: str = "") -> None:
         """Check what a worker was given against what was ready."""
@@ -126,7 +142,7 @@ class History:
                 assert held.worker.id in self.gone, "a worker that holds its task was refused"
                 self.held[token] = held
                 continue
-            self.runs[made.task.run_id].commit(made)
+            self.runs[made.task.run_id].commit(made, self.staged.pop(token, ()))
             if made.released:
                 self.stale.append(held)
             else:
@@ -191,7 +207,7 @@ class History:
         self.store.tick(healthy)
         while claims := healthy.claim(10):
             self.took(healthy, claims, 10)
-            self.settle(healthy, [self.end(c, "succeed", 2) for c in claims])
+            self.settle(healthy, [self.end(healthy, c, "succeed", 2) for c in claims])
         self.check()
         assert all(model.terminal for model in self.runs.values()), "an accepted run did not end"
         assert sum(self.store.backend.waiting().values()) == 0

@@ -118,7 +118,7 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
     def finish(self, pick: int, how: str, width: int, twice: bool) -> None:
         """A task ends and is committed, perhaps twice."""
         held = self.history.pick_held(pick)
-        made = self.history.end(held.claim, how, width)
+        made = self.history.end(held.worker, held.claim, how, width)
         self.history.settle(held.worker, [made, made] if twice else [made])
 
     @precondition(lambda self: self.history.held)
@@ -132,7 +132,10 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         """All that a worker holds ends in one commit, which asks for more."""
         worker = self.history.workers[actor]
         mine = [held.claim for held in self.history.held.values() if held.worker is worker]
-        made = [self.history.end(c, how, width) for c, how in zip(mine, cycle(hows), strict=False)]
+        made = [
+            self.history.end(worker, c, how, width)
+            for c, how in zip(mine, cycle(hows), strict=False)
+        ]
         self.history.settle(worker, made, limit)
 
     @precondition(lambda self: self._anybodys())
@@ -143,7 +146,7 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         for _ in range(turns):
             claims = worker.claim(3)
             self.history.took(worker, claims, 3)
-            made = [self.history.end(claim, next(order), 2) for claim in claims]
+            made = [self.history.end(worker, claim, next(order), 2) for claim in claims]
             self.history.settle(worker, made)
             self.history.tick()
 
@@ -176,7 +179,7 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
     def commit_late(self, pick: int, how: str, width: int) -> None:
         """Somebody commits a task that was taken from it."""
         held = self.history.stale[pick % len(self.history.stale)]
-        assert not held.worker.commit(self.history.end(held.claim, how, width))
+        assert not held.worker.commit(self.history.end(held.worker, held.claim, how, width))
 
     @precondition(lambda self: self.history.repeats)
     @rule(pick=_picks)
@@ -212,12 +215,14 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         (old,) = [held.claim for held in self.history.held.values() if held.worker is zombie]
         self.history.lose_touch(zombie)
         self.history.tick()
-        late = self.history.end(old, how, width)
+        late = self.history.end(zombie, old, how, width)
         assert not zombie.commit(late)
         claims = heir.claim(100)
         self.history.took(heir, claims, 100)
         assert not zombie.commit(late)
-        self.history.settle(heir, [self.history.end(claim, "succeed", width) for claim in claims])
+        self.history.settle(
+            heir, [self.history.end(heir, claim, "succeed", width) for claim in claims]
+        )
         assert not zombie.commit(late)
 
     # -- steering ---------------------------------------------------------------------------------
@@ -245,7 +250,7 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         model = self.history.runs[run_id]
         held.worker.backend.control(run_id, action)
         model.control(action)
-        self.history.settle(held.worker, [self.history.end(held.claim, how, 2)])
+        self.history.settle(held.worker, [self.history.end(held.worker, held.claim, how, 2)])
         worker = self._actor(actor)
         self.history.took(worker, worker.claim(5), 5)
         if model.owner == worker.id:

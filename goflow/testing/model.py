@@ -153,13 +153,13 @@ class ModelRun:
         node = self.nodes[path]
         return node.closings if node.closing else node.inbox
 
-    def commit(self, outcome: Outcome) -> None:
-        """An outcome was accepted."""
+    def commit(self, outcome: Outcome, staged: Sequence[Item] = ()) -> None:
+        """An outcome was accepted; `staged` are the scopes that its attempt had staged."""
         node = self.nodes[outcome.task.path]
         assert node.held, f"{node.path} was not held"
         assert node.token == outcome.task.token, "an old token was accepted"
         if outcome.step is not None:
-            self._succeed(node, outcome.step)
+            self._succeed(node, outcome.step, staged)
         elif outcome.released:
             node.ready(attempt=node.attempt, lost=node.lost, failure=node.failure)
         elif outcome.stopped:
@@ -217,13 +217,13 @@ class ModelRun:
 
     # -- what follows from an accepted outcome ----------------------------------------------------
 
-    def _succeed(self, node: ModelNode, step: Step) -> None:
+    def _succeed(self, node: ModelNode, step: Step, staged: Sequence[Item]) -> None:
         if step.opened is not None:
             opened = step.opened
             node.end(NodeState.RUNNING)
             self._branches.add(node.path)
             node.keys, node.width, node.window = opened.keys, opened.expects, opened.window
-            node.items = list(opened.items)
+            node.items = [*staged, *opened.items]
             self._release(node)
             return
         assert step.output is not None
