@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.redis.server import RedisServer
 from tests.server.house import House
 
 
@@ -17,6 +18,17 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with House(tmp_path_factory.mktemp("house")) as house, house.client() as http:
         registered(http)
         yield house
+
+
+@pytest.fixture(scope="session")
+def redis_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The same over a Redis of its own."""
+    with RedisServer() as server:
+        house = House(tmp_path_factory.mktemp("redis-house"))
+        house.setting("GOFLOW_BACKEND", "redis").setting("GOFLOW_REDIS_URL", server.url)
+        with house, house.client() as http:
+            registered(http)
+            yield house
 
 
 @pytest.fixture

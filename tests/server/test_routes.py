@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from tests.server.house import House
+
+
+@pytest.fixture(params=["house", "redis_house"], ids=["local", "redis"])
+def http(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    """A client of a server over each of the backends."""
+    house: House = request.getfixturevalue(request.param)
+    with house.client() as client:
+        yield client
 
 
 def code(answer: httpx.Response) -> str:
