@@ -70,6 +70,31 @@ class Ending(Suite):
         with pytest.raises(RunFailed, match="boom"):
             store.connect().result("r")
 
+    def test_a_join_of_several_ends_that_fails_fails_the_run(self, store: Store) -> None:
+        w = store.worker()
+        store.submit("r", "a", "b", handlers=BOTH)
+        a, b = w.each("a", "b")
+        assert w.succeed(a, b"A", edge("a", "~result", 2))
+        assert w.succeed(b, b"B", edge("b", "~result", 2))
+        assert w.fail(w.one("~result"), "boom")
+        assert w.succeed(w.one("~on_failure"))
+        assert w.succeed(w.one("~finally"))
+        assert store.state() is RunState.FAILED
+        assert store.run().error == "~result: ValueError: boom"
+
+    def test_a_join_of_several_ends_does_not_start_in_a_run_that_is_ending(
+        self, store: Store
+    ) -> None:
+        w = store.worker()
+        store.submit("r", "a", "b", "c", handlers=FINALLY)
+        a, b, c = w.each("a", "b", "c")
+        assert w.fail(c)
+        assert w.succeed(a, b"A", edge("a", "~result", 2))
+        assert w.succeed(b, b"B", edge("b", "~result", 2))
+        assert w.succeed(w.one("~finally"))
+        assert store.state() is RunState.FAILED
+        assert store.output("~result") is None
+
     def test_siblings_of_a_failed_node_finish_and_are_recorded(self, store: Store) -> None:
         w = store.worker()
         store.submit("r", "a", "b", "c", handlers=BOTH)

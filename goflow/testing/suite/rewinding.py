@@ -56,6 +56,20 @@ class Rewinding(Suite):
         assert w.succeed(w.one("b"), b"B2", edge("b", "join", 2))
         assert w.data(w.one("join")) == {"a": b"A", "b": b"B2"}
 
+    def test_repeating_a_node_that_still_waits_does_not_start_it_without_its_inputs(
+        self, store: Store
+    ) -> None:
+        w = store.worker()
+        store.submit("r", "a", "b")
+        a, b = w.each("a", "b")
+        assert w.succeed(a, b"A", edge("a", "join", 2))
+        assert w.fail(b)
+        self.again(store, Rewind(removed=("join",), ready=("join",)))
+        b = w.one("b")
+        assert w.claim() == [], "the join still waits for b"
+        assert w.succeed(b, b"B", edge("b", "join", 2))
+        assert w.data(w.one("join")) == {"a": b"A", "b": b"B"}
+
     def test_repeating_a_node_that_was_ready_already_makes_it_ready_once(
         self, store: Store
     ) -> None:
