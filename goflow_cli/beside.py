@@ -27,6 +27,8 @@ from goflow_cli.session import note
 #: seconds between two looks at the flow files, and before a worker that died is started again
 _PACE: Final = 0.5
 _PAUSE: Final = 2.0
+#: what of the environment is the server's alone
+_SECRETS: Final = ("GOFLOW_SERVE_SECRET", "GOFLOW_SERVE_SECRET_FILE")
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +99,7 @@ class Keeper:
             [sys.executable, "-m", "goflow_cli.beside"],
             stdin=subprocess.PIPE,
             start_new_session=True,
+            env={name: value for name, value in os.environ.items() if name not in _SECRETS},
         )
         assert process.stdin is not None
         with suppress(BrokenPipeError):

@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from goflow.errors import GoflowError
+from goflow.runid import RUN_ID
 from goflow.server.errors import HttpError, answer, of_goflow
 from goflow.server.limits import TooSlow, bounded_send, limited_body
 from goflow.server.security import OPEN_BELOW, Hosts, check_caller, check_origin
@@ -117,6 +118,10 @@ def _dress(scope: Scope, message: Message) -> None:
     headers = MutableHeaders(scope=message)
     for name, value in _HEADERS.items():
         headers[name] = value
+    if "x-request-id" not in headers:
+        given = Headers(scope=scope).get("x-request-id", "")
+        if RUN_ID.fullmatch(given):
+            headers["X-Request-Id"] = given
     if not scope["path"].startswith(OPEN_BELOW):
         headers.setdefault("Cache-Control", "no-store")
 

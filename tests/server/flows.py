@@ -20,7 +20,12 @@ def asked(workflow: goflow.Workflow, context: goflow.Context) -> None:
     """Tells what it was asked with."""
 
     def tell(data: bytes, options: dict[str, list[str]]) -> dict[str, Any]:
-        return {"options": options, "headers": context.headers, "run": context.run_id}
+        return {
+            "options": options,
+            "headers": context.headers,
+            "run": context.run_id,
+            "secret": os.environ.get("GOFLOW_SERVE_SECRET"),
+        }
 
     workflow.dag.node("tell", tell)
 

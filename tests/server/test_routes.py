@@ -125,6 +125,7 @@ def test_the_same_id_is_the_same_run_and_with_other_data_a_conflict(http: httpx.
     assert (first.content, again.content) == (b"a", b"a")
     assert first.headers["x-request-id"] == named["x-request-id"]
     assert (other.status_code, code(other)) == (409, "conflict")
+    assert other.headers["x-request-id"] == named["x-request-id"]
 
 
 def test_a_failed_run_answers_500_and_names_the_node(http: httpx.Client) -> None:

@@ -88,6 +88,11 @@ def test_a_wrong_bearer_is_refused(stranger: httpx.Client, given: str) -> None:
     assert SECRET not in answer.text
 
 
+def test_user_code_does_not_see_the_secret(locked: House) -> None:
+    with locked.client(authorization=f"Bearer {SECRET}") as http:
+        assert http.post("/flow/asked").json()["secret"] is None
+
+
 def test_the_bearer_opens_reads_starts_and_streams(stranger: httpx.Client) -> None:
     headers = {"authorization": f"Bearer {SECRET}"}
     started = stranger.post("/flow/echo", content=b"hi", headers=headers)
