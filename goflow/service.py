@@ -32,7 +32,6 @@ class FlowService:
 
     def __init__(
         self,
-        *,
         port: int = 8080,
         redis_url: str | None = None,
         worker_concurrency: int = 5,
@@ -41,6 +40,7 @@ class FlowService:
         open_trace_url: str | None = None,
         host: str = "127.0.0.1",
         backend: str | Backend | None = None,
+        *,
         config: Config | None = None,
     ) -> None:
         chosen = backend if isinstance(backend, str) else redis_url

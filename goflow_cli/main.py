@@ -34,9 +34,12 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "resume": ("control", "Go on with a paused run."),
     "stop": ("control", "Stop a run and kill what it is executing."),
     "retry": ("retry", "Go on from the unfinished nodes of a run that ended."),
+    "trace": ("trace", "Where a run's time went: a waterfall with the critical path."),
     "explain": ("explain", "Why a run or a node is where it is."),
     "flows": ("flows", "The flows that are known."),
     "workers": ("workers", "Who is working on what."),
+    "dead": ("dead", "Runs that failed: list, show, retry, drop."),
+    "doctor": ("doctor", "Check configuration, flows, versions and the store."),
     "init": ("init", "Write a starter flow and goflow.toml."),
     "completion": ("completion", "Print the shell completion script."),
 }
