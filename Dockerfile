@@ -1,4 +1,4 @@
-# goflow with what the examples need. Flows and goflow.toml are mounted or copied to /flows.
+# goflow with traces and what the examples need. Flows and goflow.toml are mounted or copied to /flows.
 FROM python:3.11-slim
 
 RUN useradd --create-home goflow \
@@ -10,7 +10,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY goflow goflow
 COPY goflow_cli goflow_cli
 COPY backends backends
-RUN pip install --no-cache-dir . Pillow && rm -rf /src
+RUN pip install --no-cache-dir '.[otlp]' Pillow && rm -rf /src
 
 WORKDIR /flows
 USER goflow
