@@ -245,7 +245,7 @@ class Runs(Protocol):
         ...
 
     def arrivals(self, run_id: str, path: str) -> list[tuple[str, Payload | None]]:
-        """What has arrived at a node instance."""
+        """What has arrived at a node instance over its edges, not what a branch's scopes brought."""
         ...
 
     def output(self, run_id: str, path: str) -> Payload | None:

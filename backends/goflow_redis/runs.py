@@ -107,11 +107,9 @@ class Runs(Store):
         return found
 
     def arrivals(self, run_id: str, path: str) -> list[tuple[str, Payload | None]]:
-        """What has arrived at a node instance; at an open branch, what its scopes have brought."""
+        """What has arrived at a node instance over its edges."""
         self.read(run_id)
-        record = self.node_lines(run_id, [path]).get(path)
-        closing = record is not None and record.width is not None
-        found = list(self.read_arrivals(run_id, path, closing=closing))
+        found = list(self.read_arrivals(run_id, path, closing=False))
         parts = (found[first : first + SCAN] for first in range(0, len(found), SCAN))
         return [pair for part in parts for pair in self.resolve(run_id, part)]
 
