@@ -69,9 +69,9 @@ class UnknownRun(GoflowError):
 class UnknownNode(GoflowError):
     """A run or a flow has no node with this path or plain name."""
 
-    def __init__(self, node: str, known: Iterable[str] = ()) -> None:
+    def __init__(self, node: str, known: Iterable[str] = (), hint: str = "") -> None:
         self.node = node
-        super().__init__(f"no node {node!r}{nearest(node, known)}")
+        super().__init__(f"no node {node!r}{nearest(node, known)}{hint}")
 
 
 class Conflict(GoflowError):

@@ -30,7 +30,7 @@ def find(plan: Plan, nodes: Sequence[NodeRun], name: str) -> str:
     known = {path.rpartition("/")[2] for path in paths} | set(paths)
     statics = {static for static, _ in plan.walk()}
     if name in statics or name in {static.rpartition("/")[2] for static in statics}:
-        raise UnknownNode(name + " (it has not been reached in this run)")
+        raise UnknownNode(name, hint=" yet: it has not been reached in this run")
     raise UnknownNode(name, known)
 
 
