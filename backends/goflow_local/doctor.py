@@ -87,9 +87,8 @@ def _trash(store: Store, fix: bool) -> Finding:
         return Finding(name=name, ok=True, text="nothing left of them")
     many = _many(len(left), "removed run has", "removed runs have")
     if not fix:
-        return _untidy(
-            name, f"{many} rows left: the next worker or `goflow doctor --fix` clears them"
-        )
+        text = f"{many} rows left: the next worker, or `goflow doctor --fix`, clears them"
+        return Finding(name=name, ok=True, text=text)
     for (key,) in left:
         _clear(store, key)
     return Finding(name=name, ok=True, text=f"{many} been cleared", fixed=True)

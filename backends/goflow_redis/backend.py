@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from goflow.backend import Finding
 from goflow.errors import BackendError
 from goflow_redis.address import parse
 from goflow_redis.directory import Directory
@@ -61,6 +62,12 @@ class RedisBackend(Directory, Runs, Ticks):
         finally:
             self.link.close()
 
+    def diagnose(self, fix: bool) -> list[Finding]:
+        """What `goflow doctor` tells of this store."""
+        from goflow_redis.doctor import diagnose
+
+        return diagnose(self, fix)
+
     def _erase(self) -> None:
         """Remove every key of this namespace."""
         for partition in self.keys.partitions:
@@ -104,7 +111,16 @@ def _partitions(link: Link, keys: Keys) -> int:
     """How many partitions the store has; an empty one is set up."""
     key = f"{keys.directory}:meta"
     read = ("HMGET", key, "schema", "partitions")
-    found = link.ask(key, *read)
+    try:
+        found = link.ask(key, *read)
+    except BackendError:
+        kind = link.ask(key, "TYPE", key).decode()
+        if kind in ("hash", "none"):
+            raise
+        raise BackendError(
+            f"{link.name}: the key {key} holds a {kind}, expected a hash: remove or rename it, or use"
+            " another redis.namespace"
+        ) from None
     if None in found:  # a full server refuses writes, and may hold a store all the same
         wanted = STANDALONE_PARTITIONS if link.cluster is None else CLUSTER_PARTITIONS
         found = link.ask_all(

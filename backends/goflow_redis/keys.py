@@ -52,6 +52,22 @@ CLUSTER_PARTITIONS: Final = 16
 WATCH_LIFE: Final = 1_800_000
 
 
+#: type of the key with this name below the directory's prefix, and below a partition's; of the last group,
+#: which belongs to a run, by what comes after its id. A `!` has an expiry of its own from the start.
+OF_DIRECTORY: Final = {
+    "meta": "hash", "ids": "string", "workers": "hash", "alive": "zset", "flows": "hash",
+    "definitions": "hash", "seen": "string!",
+}  # fmt: skip
+OF_PARTITION: Final = {
+    "classes": "set", "q": "stream", "p": "zset", "due": "zset", "runs": "zset", "news": "stream",
+    "w": "string!",
+}  # fmt: skip
+OF_RUN: Final = {
+    "": "hash", "d": "hash", "a": "list", "l": "list", "k": "list", "x": "set", "s": "list",
+    "t": "list!", "u": "string!", "ev": "stream!",
+}  # fmt: skip
+
+
 class Keys:
     """Names of keys. `partitions` is set once the store's meta record was read."""
 

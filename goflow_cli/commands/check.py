@@ -26,9 +26,9 @@ def check(files: tuple[str, ...], as_json: bool) -> int:
     """
     problems: list[str] = []
     flows: list[dict[str, object]] = []
-    config = _configuration(files, problems)
+    config = configuration(files, problems)
     seen: dict[str, str] = {}
-    for file in files or _named(config, problems):
+    for file in files or named_files(config, problems):
         try:
             found = load(file)
         except GoflowError as error:
@@ -54,7 +54,7 @@ def check(files: tuple[str, ...], as_json: bool) -> int:
     return FAILED if problems else DONE
 
 
-def _configuration(files: tuple[str, ...], problems: list[str]) -> Config | None:
+def configuration(files: tuple[str, ...], problems: list[str]) -> Config | None:
     """The configuration of the first file's folder; what is wrong with it becomes a problem."""
     try:
         return load_config(files[0] if files else None)
@@ -63,7 +63,8 @@ def _configuration(files: tuple[str, ...], problems: list[str]) -> Config | None
         return None
 
 
-def _named(config: Config | None, problems: list[str]) -> list[str]:
+def named_files(config: Config | None, problems: list[str]) -> list[str]:
+    """The files that goflow.toml's `flows` mean; a pattern that means none becomes a problem."""
     if config is None:
         return []
     named: list[str] = []

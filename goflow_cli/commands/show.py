@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import click
 import msgspec
 
-from goflow.backend import Attempt, NodeRun, Run
+from goflow.backend import Attempt, Backend, NodeRun, Run
+from goflow.message import Failure
 from goflow.overview import Row, rows
 from goflow.plan import Plan
+from goflow.state import NodeState
 from goflow_cli.arguments import run_argument
 from goflow_cli.session import Session, backend_option, json_option
 from goflow_cli.table import clean, duration, moment, print_table
@@ -31,29 +35,56 @@ def show(run_id: str, live: bool, backend: str | None, as_json: bool) -> int:
     session = Session(None, backend)
     store = session.backend
     run = session.run(run_id)
-    plan = Plan.from_json(store.definition(run.flow, run.fingerprint).plan)
     if live and not run.state.terminal:
         from goflow_cli.watching import watch
 
-        run = watch(store, plan, run_id, None, patience(run))
-    recorded = store.nodes(run_id)
-    listed = list(rows(plan, run, recorded))
-    attempts = store.attempts(run_id)
+        run = watch(store, _plan(store, run), run_id, None, patience(run))
     if as_json:
-        print_json(_json(run, listed, attempts))
+        print_json(details(store, run))
     else:
-        _print(run, listed, recorded, attempts)
+        tell(store, run)
     return 0
 
 
-def _json(run: Run, listed: list[Row], attempts: list[Attempt]) -> dict[str, Any]:
+def details(store: Backend, run: Run) -> dict[str, Any]:
+    """What `--json` tells of a run."""
+    listed = rows(_plan(store, run), run, store.nodes(run.id))
     return run_json(run) | {
-        "nodes": msgspec.to_builtins(listed),
-        "attempts": msgspec.to_builtins(attempts),
+        "nodes": msgspec.to_builtins(list(listed)),
+        "attempts": msgspec.to_builtins(store.attempts(run.id)),
     }
 
 
-def _print(run: Run, listed: list[Row], recorded: list[NodeRun], attempts: list[Attempt]) -> None:
+def tell(store: Backend, run: Run, tracebacks: int = 1) -> None:
+    """What people are told of a run, with the tracebacks of so many of its failed nodes."""
+    recorded = store.nodes(run.id)
+    listed = list(rows(_plan(store, run), run, recorded))
+    _summary(run)
+    tries: dict[str, list[Attempt]] = {}
+    for attempt in store.attempts(run.id):
+        tries.setdefault(attempt.path, []).append(attempt)
+    now = time.time()
+    table = [_row(row, now, tries.get(row.path, [])) for row in listed[:MOST_ROWS]]
+    print_table(["NODE", "STATE", "TRIES", "STARTED", "TOOK", "ERROR"], table, state=1)
+    if len(listed) > MOST_ROWS:
+        print(f"... {len(listed) - MOST_ROWS} more (`--json` lists all)")
+    traced = ((path, why) for path, why in failures(recorded) if why.detail)
+    for path, failure in islice(traced, tracebacks):
+        print(f"\n{path} failed at:\n{_printable(failure.detail)}{clean(str(failure))}")
+
+
+def failures(recorded: Iterable[NodeRun]) -> Iterator[tuple[str, Failure]]:
+    """Why nodes failed for good, by path."""
+    for node in recorded:
+        if node.state is NodeState.FAILED and node.failure is not None:
+            yield node.path, node.failure
+
+
+def _plan(store: Backend, run: Run) -> Plan:
+    return Plan.from_json(store.definition(run.flow, run.fingerprint).plan)
+
+
+def _summary(run: Run) -> None:
     now = time.time()
     took = "" if run.started is None else f" {duration((run.finished or now) - run.started)}"
     print(f"{run.flow} {run.id}: {run.state}{took}")
@@ -67,19 +98,6 @@ def _print(run: Run, listed: list[Row], recorded: list[NodeRun], attempts: list[
     if run.error:
         print(f"error: {clean(run.error)}")
     print()
-    tries: dict[str, list[Attempt]] = {}
-    for attempt in attempts:
-        tries.setdefault(attempt.path, []).append(attempt)
-    table = [_row(row, now, tries.get(row.path, [])) for row in listed[:MOST_ROWS]]
-    print_table(["NODE", "STATE", "TRIES", "STARTED", "TOOK", "ERROR"], table, state=1)
-    if len(listed) > MOST_ROWS:
-        print(f"... {len(listed) - MOST_ROWS} more (`--json` lists all)")
-    for node in recorded:
-        if node.state == "failed" and node.failure is not None and node.failure.detail:
-            print(
-                f"\n{node.path} failed at:\n{_printable(node.failure.detail)}{clean(str(node.failure))}"
-            )
-            break
 
 
 def _row(row: Row, now: float, tries: list[Attempt]) -> list[str]:

@@ -1,0 +1,139 @@
+"""What `goflow doctor` looks at in a Redis store: the server, then every key under our prefix.
+
+Repaired is only what no run needs any more, or what a run on its way would lose. A key that holds something
+else is named and left alone: it may be somebody's.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from goflow.backend import Finding
+from goflow.errors import BackendError
+from goflow_redis.census import keys_of_store
+from goflow_redis.store import MS
+
+if TYPE_CHECKING:
+    from goflow_redis.backend import RedisBackend
+
+#: the part of maxmemory from which a server is called almost full
+ALMOST_FULL: Final = 0.9
+
+_SECTIONS: Final = ("server", "memory", "persistence", "replication")
+
+
+def diagnose(backend: RedisBackend, fix: bool) -> list[Finding]:
+    """Every check, in the order people read them. Raises BackendError."""
+    told = _told(backend)
+    return [
+        _server(told),
+        _eviction(told),
+        _persistence(backend, told),
+        _memory(told),
+        *keys_of_store(backend, fix),
+        _workers(backend),
+    ]
+
+
+def _told(backend: RedisBackend) -> dict[str, str]:
+    """INFO of the server with the directory; of a cluster the others are taken to be like it."""
+    key = backend.keys.directory
+    parts = backend.link.ask_all(key, [("INFO", section) for section in _SECTIONS])
+    lines = (line.strip().decode().partition(":") for part in parts for line in part.splitlines())
+    return {name: value for name, mark, value in lines if mark}
+
+
+def _server(told: dict[str, str]) -> Finding:
+    version = told["redis_version"]
+    kind = "Valkey" if "valkey_version" in told else "Redis"
+    shown = told.get("valkey_version", version)
+    text = f"{kind} {shown}, {told.get('redis_mode', 'standalone')}, {told.get('role', 'master')}"
+    if int(version.partition(".")[0]) < 7:
+        text += (
+            "; 7.0 or later is better: a full server then still lets runs that are under way finish"
+        )
+    return Finding(name="server", ok=True, text=text)
+
+
+def _eviction(told: dict[str, str]) -> Finding:
+    policy = told.get("maxmemory_policy", "noeviction")
+    if policy.startswith("allkeys-"):  # with maxmemory set such a server is refused
+        text = f"{policy} would throw queued work away once maxmemory is set: set noeviction"
+        return Finding(name="eviction", ok=False, text=text)
+    if policy.startswith("volatile-"):
+        policy += ": finished runs may go before their retention when memory is short; noeviction keeps them"
+    return Finding(name="eviction", ok=True, text=policy)
+
+
+def _persistence(backend: RedisBackend, told: dict[str, str]) -> Finding:
+    """What a crash of the server may lose."""
+    name = "persistence"
+    for field, what in (
+        ("aof_last_write_status", "the append-only file"),
+        ("rdb_last_bgsave_status", "the snapshot"),
+    ):
+        if told.get(field, "ok") != "ok":
+            text = f"the server could not write {what}: see its log (disk full, no permission?)"
+            return Finding(name=name, ok=False, text=text)
+    if told.get("aof_enabled") == "1":
+        fsync = _setting(backend, "appendfsync") or "everysec"
+        lost = {
+            "always": "nothing it has answered",
+            "everysec": "about the last second",
+        }.get(fsync, "what the system had not written yet, some 30 s")
+        text = f"append-only file, appendfsync {fsync}: a crash may lose {lost}"
+        return Finding(name=name, ok=True, text=text)
+    save = _setting(backend, "save")
+    if save == "":
+        text = "off: a restart of the server loses every run; set appendonly yes"
+        return Finding(name=name, ok=False, text=text)
+    how = "snapshots only" if save else "no append-only file"
+    text = (
+        f"{how}: a crash may lose everything since the last snapshot; appendonly yes loses a second"
+    )
+    return Finding(name=name, ok=True, text=text)
+
+
+def _setting(backend: RedisBackend, name: str) -> str | None:
+    """A server's setting; None where this user may not ask."""
+    try:
+        found = backend.link.ask(backend.keys.directory, "CONFIG", "GET", name)
+    except BackendError:
+        return None
+    return found[1].decode() if found else None
+
+
+def _memory(told: dict[str, str]) -> Finding:
+    used, most = int(told["used_memory"]), int(told.get("maxmemory", "0"))
+    if not most:
+        text = f"{_megabytes(used)} in use, no maxmemory: the machine's memory is the limit"
+        return Finding(name="memory", ok=True, text=text)
+    text = f"{_megabytes(used)} of {_megabytes(most)} in use ({used / most:.0%})"
+    if used < ALMOST_FULL * most:
+        return Finding(name="memory", ok=True, text=text)
+    text += ": raise maxmemory, shorten retention.finished_runs, or `goflow dead drop` old failures"
+    return Finding(name="memory", ok=False, text=text)
+
+
+def _workers(backend: RedisBackend) -> Finding:
+    """Workers whose lease is over, and whether somebody is there to take over what they held."""
+    top = backend.keys.directory
+    leases = backend.link.ask(top, "ZRANGE", f"{top}:alive", 0, -1, "WITHSCORES")
+    now = time.time() * MS
+    ends = {int(worker): float(end) for worker, end in zip(leases[::2], leases[1::2], strict=True)}
+    gone = {worker for worker, end in ends.items() if end <= now}
+    alive = len(ends) - len(gone)
+    held = sum(1 for holder, *_ in backend.held() if holder not in ends or holder in gone)
+    text = f"{alive} alive" + (f", {len(gone)} gone" if gone else "")
+    if not held:
+        return Finding(name="workers", ok=True, text=text)
+    tasks = "1 task" if held == 1 else f"{held} tasks"
+    text += f"; {tasks} held by workers that are gone"
+    if alive:
+        return Finding(name="workers", ok=True, text=f"{text}: others take over after one lease")
+    return Finding(name="workers", ok=False, text=f"{text}: start a worker, it takes over")
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"

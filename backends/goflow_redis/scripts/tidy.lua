@@ -1,0 +1,50 @@
+-- TIDY: what is wrong with the keys of runs, and putting it right, for `goflow doctor`.
+-- uses: records
+--
+-- KEYS     the partition's prefix
+-- ARGV     retention; whether to put it right (1), number of runs, (run; number of its lasting keys, keys;
+--          number of its dates, members of the schedule)...
+-- returns  how many keys would stay for ever though their run has ended or gone; keys that would go though it
+--          is on its way; runs that are not in the list of runs; those that are and have gone; dates of runs
+--          that have gone
+-- repeat   nothing is wrong
+local fix = arg() == '1'
+local leaks, endangered, unlisted, gone, dates = 0, 0, 0, 0, 0
+
+local function check_key(run, key)
+  local life, alive = call('PTTL', key), run and not run.terminal
+  if life == -1 and not alive then
+    leaks = leaks + 1
+    if fix and run then call('PEXPIRE', key, run.state == 'failed' and DEAD or RETENTION) end
+    if fix and not run then call('UNLINK', key) end
+  elseif life >= 0 and alive then
+    endangered = endangered + 1
+    if fix then call('PERSIST', key) end
+  end
+end
+
+local function check_list(id, run)
+  local listed = call('ZSCORE', P .. ':runs', id)
+  if run and not listed then
+    unlisted = unlisted + 1
+    if fix then call('ZADD', P .. ':runs', run.created, id) end
+  elseif listed and not run then
+    gone = gone + 1
+    if fix then call('ZREM', P .. ':runs', id) end
+  end
+end
+
+for _ = 1, number() do
+  local id = arg()
+  local run = get_run(id)
+  for _ = 1, number() do check_key(run, arg()) end
+  check_list(id, run)
+  for _ = 1, number() do
+    local member = arg()
+    if not run then
+      dates = dates + 1
+      if fix then call('ZREM', P .. ':due', member) end
+    end
+  end
+end
+return {leaks, endangered, unlisted, gone, dates}
