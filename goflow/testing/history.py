@@ -67,9 +67,10 @@ class History:
         held = list(self.held.values())
         return held[pick % len(held)]
 
-    def node(self, claim: Claim) -> ModelNode:
-        """The model of what was claimed."""
-        return self.runs[claim.task.run_id].nodes[claim.task.path]
+    def doomed(self, claim: Claim) -> bool:
+        """Whether its holder must kill it."""
+        model = self.runs[claim.task.run_id]
+        return model.doomed(model.nodes[claim.task.path])
 
     # -- working ----------------------------------------------------------------------------------
 
@@ -149,6 +150,20 @@ class History:
                 self.repeats.append((worker, made))
         if ask is not None:
             self.took(worker, claims, limit)
+
+    def renew(self, worker: Worker) -> list[Claim]:
+        """Renew what a worker holds and what it no longer holds; what it holds and must kill."""
+        mine = [held.claim for held in self.held.values() if held.worker is worker]
+        past = [held.claim for held in self.stale if held.worker is worker]
+        answer = worker.backend.renew(worker.id, [claim.task for claim in (*mine, *past)])
+        told = {task.token: why for task, why in answer}
+        assert {claim.task.token for claim in past} <= set(told)
+        doomed = [claim for claim in mine if self.doomed(claim)]
+        assert {claim.task.token for claim in mine if claim.task.token in told} == {
+            claim.task.token for claim in doomed
+        }
+        assert all(told[claim.task.token] == "stop" for claim in doomed)
+        return doomed
 
     # -- what goes wrong, and the end -------------------------------------------------------------
 

@@ -100,7 +100,7 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
     @rule(actor=_actors, limit=st.integers(1, 4))
     def claim(self, actor: int, limit: int) -> None:
         """A worker asks for tasks."""
-        worker = self.history.workers[actor]
+        worker = self._actor(actor)
         self.history.took(worker, worker.claim(limit), limit)
 
     @precondition(lambda self: any(m.owner and not m.orphan for m in self.history.runs.values()))
@@ -109,8 +109,11 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         """A worker asks for tasks of the run it owns."""
         owned = [m for m in self.history.runs.values() if m.owner and not m.orphan]
         model = owned[pick % len(owned)]
-        (worker,) = [w for w in self.history.workers if w.id == model.owner]
         run_id = model.request.run_id
+        for worker in self.history.workers:
+            if worker.id != model.owner:
+                assert worker.claim(limit, run_id) == []
+        (worker,) = [w for w in self.history.workers if w.id == model.owner]
         self.history.took(worker, worker.claim(limit, run_id), limit, run_id)
 
     @precondition(lambda self: self.history.held)
@@ -130,7 +133,7 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
     )
     def finish_all(self, actor: int, hows: list[str], width: int, limit: int) -> None:
         """All that a worker holds ends in one commit, which asks for more."""
-        worker = self.history.workers[actor]
+        worker = self._actor(actor)
         mine = [held.claim for held in self.history.held.values() if held.worker is worker]
         made = [
             self.history.end(worker, c, how, width)
@@ -161,15 +164,8 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
     @rule(actor=_actors)
     def renew(self, actor: int) -> None:
         """A worker renews what it holds and what it no longer holds, and kills what it is told to."""
-        worker = self.history.workers[actor]
-        mine = [held.claim for held in self.history.held.values() if held.worker is worker]
-        past = [held.claim for held in self.history.stale if held.worker is worker]
-        answer = worker.backend.renew(worker.id, [claim.task for claim in (*mine, *past)])
-        told = {task.token: why for task, why in answer}
-        assert {claim.task.token for claim in past} <= set(told)
-        doomed = [c for c in mine if self.history.runs[c.task.run_id].doomed(self.history.node(c))]
-        assert {c.task.token for c in mine} & set(told) == {c.task.token for c in doomed}
-        assert all(told[claim.task.token] == "stop" for claim in doomed)
+        worker = self._actor(actor)
+        doomed = self.history.renew(worker)
         self.history.settle(worker, [outcome(claim, stopped=True) for claim in doomed])
 
     # -- what goes wrong --------------------------------------------------------------------------
@@ -250,6 +246,7 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         model = self.history.runs[run_id]
         held.worker.backend.control(run_id, action)
         model.control(action)
+        self.history.renew(held.worker)
         self.history.settle(held.worker, [self.history.end(held.worker, held.claim, how, 2)])
         worker = self._actor(actor)
         self.history.took(worker, worker.claim(5), 5)
