@@ -64,8 +64,8 @@ def _by_value(definitions: Sequence[tuple[str, Any]]) -> bytes:
     except Exception as error:  # pickling asks every object, and those are the author's
         names = ", ".join(repr(name) for name, _ in definitions)
         raise GoflowError(
-            f"{names} is defined in no file and uses what cannot be sent to a child process"
-            f" ({type(error).__name__}: {error}); put the flow into a file of its own"
+            f"{names}: defined in no file, and what is used there cannot be sent to a child process"
+            f" ({type(error).__name__}: {error}); put such a flow into a file of its own"
         ) from error
     return pickled
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -163,9 +164,8 @@ HARMLESS: dict[str, Work] = {
     "closes its input": doing(lambda: os.close(0)),
     "changes directory": doing(lambda: os.chdir("/")),
     "removes its directory": doing(
-        lambda: Path("/tmp/gone-after").mkdir(exist_ok=True),
-        lambda: os.chdir("/tmp/gone-after"),
-        lambda: Path("/tmp/gone-after").rmdir(),
+        lambda: os.chdir(tempfile.mkdtemp()),
+        lambda: Path.cwd().rmdir(),
     ),
     "forks and goes on": doing(fork_and_go_on),
     "ignores signals": doing(lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN)),

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from goflow.errors import GoflowError
 from goflow.loader import load
 from goflow.message import DIED
 from goflow.workflow import build
@@ -103,6 +105,24 @@ def test_definitions_without_a_file_reach_children(bench: Bench, method: str) ->
     [ended] = bench.work([flow], run, start_method=method)
     assert ended.state == "succeeded", ended.error
     assert bench.result(ended).json() == [21, 7]
+
+
+def test_a_definition_that_cannot_travel_is_one_message(bench: Bench) -> None:
+    lock = threading.Lock()
+    stream = sys.__stdout__
+
+    def define(workflow: Any, context: Any) -> None:
+        workflow.dag.node("a", lambda data: print(lock, file=stream))
+
+    flow = build("held", define)
+    run = bench.submit(flow)
+    with pytest.raises(GoflowError, match="'held': defined in no file"):
+        bench.work([flow], run, start_method="spawn")
+
+
+def test_an_unknown_start_method_is_one_message(bench: Bench) -> None:
+    with pytest.raises(GoflowError, match="expected one of .*spawn.*, got 'frok'"):
+        bench.work([], start_method="frok")
 
 
 REPL = """
