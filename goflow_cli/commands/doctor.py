@@ -37,7 +37,8 @@ def doctor(fix: bool, backend: str | None, as_json: bool) -> int:
         found.append(finding)
         if not as_json:
             word = "fixed" if finding.fixed else "ok" if finding.ok else "problem"
-            print(harmless(f"{word:<7}  {finding.name}: {finding.text}"), flush=True)
+            text = " ".join(finding.text.split())  # some errors are lists
+            print(harmless(f"{word:<7}  {finding.name}: {text}"), flush=True)
     healthy = all(finding.ok for finding in found)
     if as_json:
         print_json({"ok": healthy, "findings": msgspec.to_builtins(found)})

@@ -1,0 +1,268 @@
+"""What doctor finds in a Redis store, what it repairs, and what it leaves alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from goflow.backend import Finding
+from goflow.config import Config, Redis
+from goflow.errors import BackendError
+from goflow.state import RunState
+from goflow.testing.store import FLOW, Worker, closes, request, scopes
+from goflow_redis import RedisBackend
+from tests.redis.hooks import expire_leases, open_store
+from tests.redis.server import RedisServer
+from tests.redis.test_keys import a_life, drain, leaks
+
+
+@pytest.fixture
+def backend(server: RedisServer) -> Iterator[RedisBackend]:
+    """A connection to an empty store."""
+    with open_store(server.url, "do*[c]") as opened:
+        yield opened
+
+
+@pytest.fixture
+def prefix(backend: RedisBackend) -> str:
+    """What the keys of the one partition begin with."""
+    (partition,) = backend.keys.partitions
+    return partition
+
+
+def finding(backend: RedisBackend, name: str, *, fix: bool = False) -> Finding:
+    """The one finding of that name."""
+    (found,) = [each for each in backend.diagnose(fix) if each.name == name]
+    return found
+
+
+def repaired(backend: RedisBackend, name: str, *words: str) -> None:
+    """A problem is told with these words, repaired once, and then gone."""
+    found = finding(backend, name)
+    assert not found.ok
+    assert not found.fixed
+    assert "goflow doctor --fix" in found.text
+    assert all(word in found.text for word in words), found.text
+    fixed = finding(backend, name, fix=True)
+    assert (fixed.ok, fixed.fixed) == (True, True)
+    for fix in (False, True):
+        again = finding(backend, name, fix=fix)
+        assert (again.ok, again.fixed) == (True, False), again.text
+
+
+def succeed(backend: RedisBackend, run_id: str) -> None:
+    """A run that has succeeded."""
+    w = Worker(backend)
+    backend.submit(request(run_id))
+    assert w.succeed(w.one("a"), b"A", ends=True)
+    backend.leave(w.id)
+
+
+def test_a_store_in_use_has_no_problem_but_that_nothing_is_kept(backend: RedisBackend) -> None:
+    for number, ending in enumerate(("succeeded", "failed", "stopped", "given up")):
+        a_life(backend, f"r{number}", ending)
+        if ending != "given up":
+            drain(backend)
+    w = Worker(backend)
+    backend.submit(request("held"))
+    claims = w.claim()
+    assert claims
+    backend.remember("nonce", 60)
+    problems = [each for each in backend.diagnose(False) if not each.ok]
+    assert [each.name for each in problems] == ["persistence"]
+    assert "loses every run" in problems[0].text
+    before = backend.runs()
+    assert [each.name for each in backend.diagnose(True) if each.fixed] == []
+    assert backend.runs() == before
+
+
+def test_what_a_crash_may_lose_is_told(own: RedisServer) -> None:
+    with open_store(own.url, "doctor") as backend:
+        assert "nothing it has answered" in finding(backend, "persistence").text
+        own.client.config_set("appendfsync", "everysec")
+        assert "last second" in finding(backend, "persistence").text
+        own.client.config_set("appendonly", "no")
+        own.client.config_set("save", "3600 1")
+        snapshots = finding(backend, "persistence")
+        assert snapshots.ok
+        assert "since the last snapshot" in snapshots.text
+
+
+def test_a_user_who_may_not_ask_for_settings_is_told_the_rest(server: RedisServer) -> None:
+    rules = ["~gf:*", "-@all", "+@read", "+@write", "+@scripting", "+@connection", "-@dangerous", "+info", "+time"]
+    server.client.execute_command("ACL", "SETUSER", "goflow", "on", ">secret", *rules)
+    try:
+        url = f"unix://goflow:secret@{server.socket}"
+        with open_store(url, "doctor") as backend:
+            succeed(backend, "r")
+            found = backend.diagnose(True)
+    finally:
+        server.client.acl_deluser("goflow")
+    assert [each for each in found if not each.ok] == []
+    assert "no append-only file" in next(f.text for f in found if f.name == "persistence")
+
+
+def test_a_policy_that_would_lose_work_is_a_problem_before_it_can(
+    server: RedisServer, backend: RedisBackend
+) -> None:
+    assert finding(backend, "eviction").ok
+    server.client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        found = finding(backend, "eviction")
+        assert not found.ok
+        assert "noeviction" in found.text
+        server.client.config_set("maxmemory-policy", "volatile-lru")
+        found = finding(backend, "eviction")
+        assert found.ok
+        assert "before their retention" in found.text
+    finally:
+        server.client.config_set("maxmemory-policy", "noeviction")
+
+
+def test_a_server_that_is_almost_full_is_a_problem(
+    server: RedisServer, backend: RedisBackend
+) -> None:
+    used = int(server.client.info("memory")["used_memory"])
+    server.client.config_set("maxmemory", str(int(used * 1.05)))
+    found = finding(backend, "memory")
+    assert not found.ok
+    assert "maxmemory" in found.text
+    server.client.config_set("maxmemory", str(used * 10))
+    assert finding(backend, "memory").ok
+
+
+def test_a_key_that_holds_something_else_is_named_and_left_alone(
+    server: RedisServer, backend: RedisBackend, prefix: str
+) -> None:
+    succeed(backend, "r")
+    server.client.set(f"{prefix}:due", "mine")
+    server.client.set(f"{prefix}:unheard-of", "mine")
+    server.client.set(f"{prefix}x", "beside it")
+    for fix in (False, True):
+        found = finding(backend, "key types", fix=fix)
+        assert not found.ok
+        assert f"{prefix}:due holds a string, expected a zset" in found.text
+        assert f"{prefix}:unheard-of holds a string, expected no such key" in found.text
+        assert f"{prefix}x" not in found.text
+    assert server.client.get(f"{prefix}:due") == b"mine"
+
+
+def test_a_store_whose_first_key_holds_something_else_says_which(server: RedisServer) -> None:
+    server.client.set("gf:{taken}:meta", "mine")
+    with pytest.raises(BackendError, match=r"gf:\{taken\}:meta holds a string, expected a hash"):
+        RedisBackend.open(server.url, Config(redis=Redis(url=server.url, namespace="taken")))
+
+
+@pytest.mark.parametrize("ending", ["succeeded", "failed", "stopped"])
+def test_keys_of_an_ended_run_that_would_stay_for_ever_get_their_expiry(
+    server: RedisServer, backend: RedisBackend, prefix: str, ending: str
+) -> None:
+    a_life(backend, "r", ending)
+    drain(backend)
+    run = backend.run("r")
+    for key in (f"{prefix}:r:r:d", f"{prefix}:r:r"):
+        assert server.client.persist(key)
+    repaired(backend, "leaks", "2 entries")
+    kept = backend.dead if ending == "failed" else backend.retention
+    assert kept - 60_000 < server.client.pttl(f"{prefix}:r:r:d") <= kept
+    assert backend.run("r") == run
+    assert leaks(server, backend) == []
+
+
+def test_keys_of_a_run_that_has_gone_are_removed(
+    server: RedisServer, backend: RedisBackend, prefix: str
+) -> None:
+    a_life(backend, "r", "failed")
+    drain(backend)
+    for key in server.client.keys("*r:r*"):
+        server.client.persist(key)
+    server.client.delete(f"{prefix}:r:r")
+    assert not finding(backend, "leaks").ok
+    backend.diagnose(True)
+    assert [key for key in server.client.keys("*:r:r*") if server.client.pttl(key) == -1] == []
+    assert leaks(server, backend) == []
+
+
+def test_a_run_on_its_way_that_would_expire_is_kept(
+    server: RedisServer, backend: RedisBackend, prefix: str
+) -> None:
+    backend.submit(request("r"))
+    server.client.expire(f"{prefix}:r:r", 100)
+    server.client.expire(f"{prefix}:r:r:d", 100)
+    repaired(backend, "endangered", "2 entries", "on their way")
+    assert server.client.pttl(f"{prefix}:r:r") == -1
+    w = Worker(backend)
+    assert w.succeed(w.one("a"), b"A", ends=True)
+
+
+def test_a_run_that_no_list_shows_is_listed_again(
+    server: RedisServer, backend: RedisBackend, prefix: str
+) -> None:
+    succeed(backend, "first")
+    succeed(backend, "second")
+    server.client.zrem(f"{prefix}:runs", "first")
+    repaired(backend, "run list", "1 entry")
+    assert {run.id for run in backend.runs()} == {"first", "second"}
+    assert [run.created for run in backend.runs()] == sorted(
+        (run.created for run in backend.runs()), reverse=True
+    )
+
+
+def test_dates_of_runs_that_have_gone_are_removed_and_those_of_others_kept(
+    server: RedisServer, backend: RedisBackend, prefix: str
+) -> None:
+    w = Worker(backend)
+    backend.submit(request("r", timeout=1000.0))
+    assert w.retry(w.one("a"), at=time.time() + 1000)
+    server.client.zadd(f"{prefix}:due", {"t:gone": 1e15, "n:gone:each[1]/x": 1e15})
+    repaired(backend, "orphans", "2 entries", "have gone")
+    assert set(server.client.zrange(f"{prefix}:due", 0, -1)) == {b"t:r", b"n:r:a"}
+
+
+def test_a_passing_key_without_an_expiry_gets_one(
+    server: RedisServer, backend: RedisBackend, prefix: str
+) -> None:
+    w = Worker(backend)
+    backend.submit(request("r", "each"))
+    each = w.one("each")
+    backend.stage(each.task, scopes("each", "12"))
+    (staged,) = server.client.keys("*:r:r:t:*")
+    assert server.client.persist(staged)
+    repaired(backend, "passing keys", staged.decode())
+    assert server.client.pttl(staged) > 0
+    assert w.open(each, scopes("each", "3"), expects=3), "what was staged is still there"
+    for claim in w.claim():
+        assert w.succeed(claim, b"", closes("each", claim.task.path[5]))
+    assert w.succeed(w.one("each"), b"all", ends=True)
+
+
+def test_a_queue_that_no_worker_would_look_at_is_found_again(
+    server: RedisServer, backend: RedisBackend, prefix: str
+) -> None:
+    backend.submit(request("r"))
+    server.client.delete(f"{prefix}:classes")
+    repaired(backend, "queues", ":".join(FLOW))
+    with open_store(server.url, backend.keys.namespace) as other:
+        w = Worker(other)
+        assert w.succeed(w.one("a"), b"A", ends=True)
+
+
+def test_tasks_of_vanished_workers_are_a_problem_while_nobody_can_take_them(
+    backend: RedisBackend,
+) -> None:
+    w = Worker(backend)
+    backend.submit(request("r"))
+    w.one("a")
+    assert finding(backend, "workers").text == "1 alive"
+    expire_leases(backend, w.id)
+    found = finding(backend, "workers")
+    assert not found.ok
+    assert "1 task held" in found.text
+    assert "start a worker" in found.text
+    other = Worker(backend)
+    assert finding(backend, "workers").ok
+    backend.tick(other.id)
+    assert other.paths() == ["a"]
+    assert backend.run("r").state is RunState.RUNNING
