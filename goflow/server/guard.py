@@ -6,14 +6,14 @@ import logging
 import time
 from typing import Any, Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from goflow.errors import GoflowError
 from goflow.runid import RUN_ID
 from goflow.server.errors import HttpError, answer, of_goflow
 from goflow.server.limits import TooSlow, bounded_send, limited_body
-from goflow.server.security import OPEN_BELOW, Hosts, check_caller, check_origin
+from goflow.server.security import Hosts, check_caller, check_origin
 from goflow.server.service import Service
 
 #: nothing but our own files runs, is loaded or is talked to; no page of others may frame ours
@@ -30,6 +30,7 @@ _HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_RAW: Final = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
 #: what only reads; starting by GET is the one exception, and its route knows
 _READING: Final = ("GET", "HEAD", "OPTIONS")
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
@@ -115,15 +116,17 @@ async def _refuse(error: HttpError, scope: Scope, receive: Receive, send: Send) 
 
 
 def _dress(scope: Scope, message: Message) -> None:
-    headers = MutableHeaders(scope=message)
-    for name, value in _HEADERS.items():
-        headers[name] = value
-    if "x-request-id" not in headers:
-        given = Headers(scope=scope).get("x-request-id", "")
-        if RUN_ID.fullmatch(given):
-            headers["X-Request-Id"] = given
-    if not scope["path"].startswith(OPEN_BELOW):
-        headers.setdefault("Cache-Control", "no-store")
+    """Add what every answer carries. On raw headers: this is done for each request."""
+    headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
+    message["headers"] = headers
+    names = {name.lower() for name, _ in headers}
+    headers += _RAW
+    if b"x-request-id" not in names:
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        if given and RUN_ID.fullmatch(given.decode("latin-1")):
+            headers.append((b"x-request-id", given))
+    if b"cache-control" not in names:
+        headers.append((b"cache-control", b"no-store"))
 
 
 def _route(scope: Scope) -> str:

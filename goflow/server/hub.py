@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 #: seconds between two looks at a store that refuses
 _PATIENCE: Final = 0.5
+#: seconds before each of the first looks at a run whose end is waited for. To listen costs a store as much
+#: as several looks, so only a run that takes longer than all of these is listened to
+_LOOKS: Final = (0.003, 0.006, 0.012, 0.024, 0.048)
 
 #: a run, and a waker that was opened before the run was looked at
 Followed = tuple[Run, Waker]
 
 
-def follow(backend: Backend, run_id: str) -> Followed:
+def _follow(backend: Backend, run_id: str) -> Followed:
     """A waker and a look, in this order. Raises UnknownRun."""
     waker = backend.watch(run_id)
     try:
@@ -142,13 +145,19 @@ class Hub:
         """A watch on a run for as long as the block lasts. Raises UnknownRun."""
         watch = self._watches.get(run_id)
         if watch is None:
-            watch = await self.adopt(
-                await self.lanes.quickly(lambda backend: follow(backend, run_id))
+            watch = await self._adopt(
+                await self.lanes.quickly(lambda backend: _follow(backend, run_id))
             )
-        async with self.using(watch):
+        watch.users += 1
+        try:
             yield watch
+        finally:
+            watch.users -= 1
+            if not watch.users:
+                self.forget(watch)
+                watch.let_go()
 
-    async def adopt(self, followed: Followed) -> Watch:
+    async def _adopt(self, followed: Followed) -> Watch:
         """The watch of a run that is followed already; its waker is closed where there is another."""
         run, waker = followed
         known = self._watches.get(run.id)
@@ -158,27 +167,28 @@ class Hub:
         self._watches[run.id] = watch = Watch(self, followed)
         return watch
 
-    @asynccontextmanager
-    async def using(self, watch: Watch) -> AsyncIterator[None]:
-        """Keep a watch for as long as the block lasts."""
-        watch.users += 1
-        try:
-            yield
-        finally:
-            watch.users -= 1
-            if not watch.users:
-                self.forget(watch)
-                watch.let_go()
-
-    async def end(self, watch: Watch, seconds: float) -> Run:
+    async def end(self, run: Run, seconds: float) -> Run:
         """The run when it has ended, or as it is after so many seconds, or when the server closes."""
-        async with self.using(watch):
+        loop, name = asyncio.get_running_loop(), run.id
+        until = loop.time() + seconds
+
+        def look(backend: Backend) -> Run:
+            return backend.run(name)
+
+        for pause in _LOOKS:
+            if run.state.terminal or self.closing or loop.time() + pause > until:
+                break
+            await asyncio.sleep(pause)
+            run = await self.lanes.quickly(look)
+        if run.state.terminal or self.closing:
+            return run
+        async with self.watching(name) as watch:
             run = watch.run
             with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout_at(until):
                     while not run.state.terminal and not self.closing:
                         run = await watch.change(run.revision)
-        return watch.run
+            return watch.run
 
     def forget(self, watch: Watch) -> None:
         """Have the next who asks open a new one."""

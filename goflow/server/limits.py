@@ -65,6 +65,9 @@ def bounded_send(send: Send) -> Send:
     """`send` that raises TooSlow where the client does not take its answer."""
 
     async def send_within(message: Message) -> None:
+        if message["type"] == "http.response.start":  # a few bytes, kept until the body comes
+            await send(message)
+            return
         try:
             for piece in _pieces(message):
                 async with asyncio.timeout(IDLE):

@@ -126,9 +126,8 @@ async def result(request: Request) -> Response:
     given = only(request, ("wait",))
     wait = seconds(given["wait"]) if "wait" in given else 0.0
     found = await serving.lanes.quickly(lambda backend: serving.run(backend, flow, name))
-    if wait and not found.state.terminal:
-        async with serving.hub.watching(name) as watch:
-            found = await serving.hub.end(watch, min(wait, serving.config.serve.max_wait))
+    if wait:
+        found = await serving.hub.end(found, min(wait, serving.config.serve.max_wait))
     return await ended(serving, found) if found.state.terminal else accepted(found)
 
 

@@ -16,7 +16,6 @@ from goflow.payload import JSON, OCTETS, TEXT, Payload
 from goflow.runid import RUN_ID, new_run_id
 from goflow.server.answers import accepted, ended
 from goflow.server.errors import HttpError, bad
-from goflow.server.hub import Followed, follow
 from goflow.server.parameters import query, seconds
 from goflow.server.service import Service, flow_name, service
 
@@ -51,30 +50,23 @@ async def start(request: Request) -> Response:
     """Start a run: 200 with its result, or 202 with where to look for it."""
     serving = service(request)
     order = await _read(request)
-    run, waits, followed = await serving.lanes.quickly(
-        lambda backend: _begin(serving, backend, order)
-    )
+    run, waits = await serving.lanes.quickly(lambda backend: _begin(serving, backend, order))
     serving.metrics.started(run.flow)
-    if followed is not None:
-        watch = await serving.hub.adopt(followed)
-        run = await serving.hub.end(watch, _patience(serving, order))
+    if waits:
+        run = await serving.hub.end(run, _patience(serving, order))
     applied = {"Preference-Applied": "wait"} if order.preferred else {}
     if waits and run.state.terminal:
         return await ended(serving, run, applied)
     return accepted(run, applied)
 
 
-def _begin(serving: Service, backend: Backend, order: _Order) -> tuple[Run, bool, Followed | None]:
-    """Submit; whether the end is waited for; and follow the run in that case. One call of a lane."""
+def _begin(serving: Service, backend: Backend, order: _Order) -> tuple[Run, bool]:
+    """Submit, and whether the end is waited for. One call of a lane."""
     plan = serving.plan(backend, order.flow)
     _refuse_more(serving, backend, order)
     name = new_run_id() if order.run_id is None else order.run_id
     run = backend.submit(run_request(plan, name, order.payload, order.query, headers=order.headers))
-    waits = plan.single if order.wait is None else order.wait > 0
-    if waits and not run.state.terminal:
-        followed = follow(backend, run.id)
-        return followed[0], True, followed
-    return run, waits, None
+    return run, plan.single if order.wait is None else order.wait > 0
 
 
 def _patience(serving: Service, order: _Order) -> float:

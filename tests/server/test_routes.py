@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -363,16 +364,22 @@ def test_a_stream_that_resumes_after_the_end_is_told_not_to_come_again(http: htt
     assert events(http, path, last="1")[-1][1] == last
 
 
+def first_id(http: httpx.Client, path: str) -> str:
+    """The id of a stream's first event."""
+    with http.stream("GET", f"{path}/events") as stream:
+        return next(
+            line.removeprefix("id: ") for line in stream.iter_lines() if line.startswith("id: ")
+        )
+
+
 def test_a_stream_that_resumes_where_nothing_happened_waits_for_what_comes(
     http: httpx.Client, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     path = start_gated(http, gate)
-    with http.stream("GET", f"{path}/events") as stream:
-        for line in stream.iter_lines():
-            if line.startswith("id: "):
-                last = line.removeprefix("id: ")
-                break
+    last = ""
+    while last != (last := first_id(http, path)):
+        time.sleep(0.2)  # until the worker has said all it has to say about the node that waits
     kinds = []
     with http.stream("GET", f"{path}/events", headers={"last-event-id": last}) as stream:
         for line in stream.iter_lines():
