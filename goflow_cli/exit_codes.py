@@ -6,7 +6,7 @@ from typing import Final
 
 #: done: the run succeeded, the question is answered
 DONE: Final = 0
-#: the run failed, or `check` found problems
+#: the run failed, or `check` or `doctor` found problems
 FAILED: Final = 1
 #: wrong usage or configuration, a bad flow file, an unknown name, a conflict
 USAGE: Final = 2
