@@ -17,7 +17,7 @@ from goflow.backend import Action, Backend, Retry, Run, Waker, load_backend
 from goflow.engine import request
 from goflow.errors import UnknownFlow
 from goflow.message import Rewind
-from goflow.payload import Payload, of_input
+from goflow.payload import Payload, of_input, within
 from goflow.plan import Plan
 from goflow.rewind import find, rewind_from
 from goflow.runid import checked, new_run_id
@@ -49,6 +49,7 @@ class Client:
                 config = load_config()
             backend = load_backend(backend, config)
         self.backend: Backend = backend
+        self._limit = config.payload.max_size if config is not None else None
 
     def submit(
         self,
@@ -63,11 +64,15 @@ class Client:
 
         `data` is bytes, text, None, a Payload or anything JSON can carry. The same `run_id` with the same
         flow, data and query returns the existing run, with others it raises Conflict. `plan` replaces the
-        definition that was registered last. Raises UnknownFlow, StoreFull, BackendError.
+        definition that was registered last. Raises UnknownFlow, PayloadError (more than payload.max_size
+        where the configuration is known), StoreFull, BackendError.
         """
         plan = plan or self.plan(flow)
         name = new_run_id() if run_id is None else checked(run_id)
-        return self.backend.submit(request(plan, name, of_input(data), query))
+        payload = of_input(data)
+        if self._limit is not None:
+            within(payload, self._limit, "the payload")
+        return self.backend.submit(request(plan, name, payload, query))
 
     def plan(self, flow: str, fingerprint: str | None = None) -> Plan:
         """The flow's definition as registered last (or the one with that fingerprint)."""

@@ -131,6 +131,7 @@ def _worker(
         lease=config.worker.lease,
         grace=config.worker.grace,
         log_limit=config.logs.max_per_attempt,
+        payload_limit=config.payload.max_size,
         observer=observer,
         patient=patient,
     )

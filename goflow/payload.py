@@ -51,6 +51,16 @@ class Payload(msgspec.Struct, frozen=True, array_like=True):
 EMPTY: Final = Payload()
 
 
+def within(payload: Payload, limit: int, what: str) -> Payload:
+    """The payload, if it has at most `limit` bytes. Raises PayloadError naming `what` it is."""
+    if len(payload.data) > limit:
+        raise PayloadError(
+            f"{what} has {len(payload.data)} bytes, payload.max_size allows {limit}:"
+            " hand on a reference (a path, a URL, a key) instead, or raise the limit"
+        )
+    return payload
+
+
 def of_input(data: object) -> Payload:
     """The payload of what a caller hands in: bytes, text, None, a Payload or a JSON-able value.
 

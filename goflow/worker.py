@@ -23,10 +23,11 @@ from msgspec.structs import replace
 from goflow.backend import Ask, Backend, FlowKey, Waker
 from goflow.child import FromChild, Get, Result, Results, Staged
 from goflow.engine import after_failure, refusal
-from goflow.errors import BackendError
+from goflow.errors import BackendError, PayloadError
 from goflow.message import DIED, TIMED_OUT, Claim, Failure, Input, Outcome, Task
 from goflow.observer import Observer, Quiet
 from goflow.pace import Pace
+from goflow.payload import within
 from goflow.pool import Child, Pool
 from goflow.workflow import Flow
 
@@ -57,6 +58,7 @@ class Worker:
         grace: float = 30.0,
         patient: bool = False,
         log_limit: int = 1_000_000,
+        payload_limit: int = 64_000_000,
         start_method: str | None = None,
     ) -> None:
         self._backend = backend
@@ -67,6 +69,7 @@ class Worker:
         self._lease = lease
         self._grace = grace
         self._patient = patient
+        self._payload_limit = payload_limit
         self._pool = Pool(
             list(self._flows.values()),
             concurrency,
@@ -296,8 +299,9 @@ class Worker:
         task = claim.task
         self._doomed.pop(task.token, None)
         self._pace.learn(task, result.finished - result.started)
-        if result.failure is not None:
-            self._fail(task, result.failure, result.started, result.finished, log, result.digest)
+        failure = result.failure or self._oversize(task, result)
+        if failure is not None:
+            self._fail(task, failure, result.started, result.finished, log, result.digest)
             return
         self._outcomes.append(
             Outcome(
@@ -309,6 +313,22 @@ class Worker:
                 digest=result.digest,
             )
         )
+
+    def _oversize(self, task: Task, result: Result) -> Failure | None:
+        """The failure of a task that made more than one payload may hold."""
+        step = result.step
+        if step is None:
+            return None
+        made = [arrival.payload for arrival in step.arrivals] + [step.output]
+        if step.opened is not None:
+            made += [item.payload for item in step.opened.items]
+        try:
+            for payload in made:
+                if payload is not None:
+                    within(payload, self._payload_limit, "what it made")
+        except PayloadError as error:
+            return Failure("PayloadError", str(error), task.path)
+        return None
 
     def _on_death(self, child: Child) -> None:
         """A child is gone: settle what it had answered, blame the task at hand, hand on the rest."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import click
 
 from goflow.backend import Run
-from goflow.payload import Payload
+from goflow.payload import Payload, within
 from goflow.runid import checked, new_run_id
 from goflow.workflow import Flow
 from goflow_cli.data import read_data, read_query
@@ -49,6 +49,8 @@ def run(
     if detach and ephemeral:
         raise click.UsageError("--detach and --ephemeral exclude each other: nothing would be left")
     session = Session(file, backend, ephemeral=ephemeral)
+
+    within(payload, session.config.payload.max_size, "the payload")
 
     def execute(accepted: Accepted) -> int:
         store = session.backend  # opened before user code changes sys.path

@@ -355,3 +355,13 @@ def test_a_drained_worker_hands_back_what_it_held(bench: Bench, tmp_path: Path) 
     [ended] = bench.work([flow], run)
     assert bench.result(ended).json() == [1] * 20
     assert {a.attempt for a in bench.store.attempts(run.id)} == {1}
+
+
+def test_a_result_larger_than_a_payload_may_be_is_a_failure_that_says_so(bench: Bench) -> None:
+    def define(workflow: Any, context: Any) -> None:
+        small = workflow.dag.node("small", lambda data: b"x" * 100)
+        small >> workflow.dag.node("large", lambda data: data * 11)
+
+    run = bench.execute(define, payload_limit=1000)
+    assert run.error is not None
+    assert "what it made has 1100 bytes, payload.max_size allows 1000" in run.error
