@@ -196,7 +196,7 @@ def test_a_node_is_not_run_twice_because_it_is_long() -> None:
     with worker(), worker():
         run_id = goflow("submit", "gate", "--data", "x").text.strip()
         until(lambda: "gate" in trace())
-        time.sleep(3)
+        time.sleep(2.5)
         Path("open").touch()
         assert goflow("result", run_id, "--wait").out == b"x!?"
     assert trace() == ["before", "gate", "after", "finally succeeded"]

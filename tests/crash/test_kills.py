@@ -38,7 +38,7 @@ def test_a_killed_run_is_finished_by_retry(hammer: Hammer) -> None:
 
 
 def test_runs_survive_their_workers(hammer: Hammer) -> None:
-    _kill_workers(hammer, seconds=4.0)
+    _kill_workers(hammer, seconds=3.0)
 
 
 @pytest.mark.chaos
