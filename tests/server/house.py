@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -36,6 +37,8 @@ class House:
             "GOFLOW_WORKER_CONCURRENCY": "2",
         }
         self.url = ""
+        #: what server and worker say
+        self.log = folder / "stderr.txt"
 
     def setting(self, name: str, value: str) -> House:
         """With this environment variable."""
@@ -43,21 +46,19 @@ class House:
         return self
 
     def __enter__(self) -> House:
-        self.process = subprocess.Popen(
-            self._command,
-            cwd=self.folder,
-            env=self._environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stderr is not None
-        said = []
-        for line in self.process.stderr:
-            said.append(line)
-            if "http://" in line:
-                self.url = line.split()[2]
-                return self
-        raise AssertionError(f"goflow serve ended: {''.join(said)}")
+        with self.log.open("w") as log:  # a file: a pipe that nobody reads would stop who writes
+            self.process = subprocess.Popen(
+                self._command, cwd=self.folder, env=self._environment, stderr=log
+            )
+        until = time.monotonic() + 20
+        while time.monotonic() < until and self.process.poll() is None:
+            for line in self.log.read_text().splitlines():
+                if "http://" in line:
+                    self.url = line.split()[2]
+                    return self
+            time.sleep(0.02)
+        self.process.kill()
+        raise AssertionError(f"goflow serve does not serve: {self.log.read_text()}")
 
     def __exit__(
         self,
@@ -68,7 +69,7 @@ class House:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.communicate(timeout=30)
+            self.process.wait(30)
         finally:
             if self.process.poll() is None:
                 self.process.kill()

@@ -68,7 +68,7 @@ def test_sigterm_under_load_loses_no_accepted_run(tmp_path: Path) -> None:
         house.process.send_signal(signal.SIGTERM)
         for caller in callers:
             caller.join()
-        house.process.communicate(timeout=30)
+        house.process.wait(30)
         assert (house.process.returncode, alive(pid)) == (0, False)
     with House(tmp_path / "house") as again, again.client() as http:
         for path in accepted:
@@ -95,7 +95,7 @@ def test_a_waiting_request_is_answered_when_the_server_drains(tmp_path: Path) ->
         house.process.send_signal(signal.SIGTERM)
         said, _ = asking.communicate(timeout=30)
         assert said.startswith("202 ")
-        house.process.communicate(timeout=30)
+        house.process.wait(30)
         assert house.process.returncode == 0
 
 
