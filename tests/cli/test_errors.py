@@ -204,7 +204,9 @@ def test_the_nearest_run_and_node_are_named(capsys: Captured) -> None:
         err = refused(capsys, command[0], "nightly-7", *command[1:], "bb")
         assert "no node 'bb'" in err
         assert "'b'" in err
-    assert "no node 'c' yet: it has not been reached" in refused(capsys, "retry", "nightly-7", "--from", "c")
+    assert "no node 'c' yet: it has not been reached" in refused(
+        capsys, "retry", "nightly-7", "--from", "c"
+    )
 
 
 def test_an_empty_folder_has_nothing_to_work_on(
