@@ -115,7 +115,7 @@ def runs_table(runs: Iterable[Run], *, with_flow: bool) -> Markup:
 
 def payload(told: dict[str, Any], download: str) -> Markup:
     """An excerpt of a payload, and where all of it is."""
-    size = f"{told['size']:,} bytes"
+    size = "1 byte" if told["size"] == 1 else f"{told['size']:,} bytes"
     kind = "binary, as hex" if told["binary"] else told["media_type"] or "carries nothing"
     note = "" if told["whole"] else ", the beginning is shown"
     return tag(

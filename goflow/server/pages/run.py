@@ -335,7 +335,7 @@ def _node(run: Run, told: dict[str, Any] | None, trouble: str) -> Markup:
         tag("h3", "Input"),
         inputs or tag("p", "Nothing has arrived yet.", class_="empty"),
         tag("h3", "Output"),
-        payload(output, _download(at, path)) if output else tag("p", "None yet.", class_="empty"),
+        payload(output, _download(at, path)) if output else tag("p", "None.", class_="empty"),
         id="node",
         class_="card",
         data_live=True,
