@@ -66,7 +66,7 @@ end
 local function hold(run, node, worker)
   node[STATE], node[WORKER], node[FINISHED] = 'R', worker, false
   node[LAST] = run.round
-  if not has_flag(node, 'c') then node[STARTED] = NOW - run.created end
+  if not (has_flag(node, 'c') and node[STARTED]) then node[STARTED] = NOW - run.created end
   run.held = run.held + 1
   if run.state == 'queued' then run.state = 'running' end
   if run.started == 0 then

@@ -132,7 +132,7 @@ local function record(run, node, head)
   if kind ~= 'release' then
     run.acts = run.acts + 1
     node[ACT] = run.acts
-    if not has_flag(node, 'c') then node[STARTED] = head[BEGAN] - run.created end
+    if not (has_flag(node, 'c') and node[STARTED]) then node[STARTED] = head[BEGAN] - run.created end
   end
   change(run, node)
   local log, attempt = head[HAS_LOG] and arg(), head[HAS_ATTEMPT] and arg()

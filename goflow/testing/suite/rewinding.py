@@ -146,6 +146,10 @@ class Rewinding(Suite):
         assert w.data(end) == {"each": b"all"}
         assert w.succeed(end, b"new", ends=True)
         assert store.backend.result("r").data == b"new"
+        told = [(a.path, a.round) for a in store.backend.attempts("r")]
+        for path in ("each", "each[a]/y", "end"):
+            assert {(path, 1), (path, 2)} <= set(told), "both rounds stay visible"
+        assert ("each[b]/y", 2) not in told
 
     def test_removing_the_join_of_a_scope_leaves_the_scopes_other_nodes(self, store: Store) -> None:
         w = store.worker()
