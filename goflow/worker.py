@@ -14,20 +14,18 @@ import os
 import selectors
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from msgspec.structs import replace
-
 from goflow.backend import Ask, Backend, FlowKey, Waker
 from goflow.child import FromChild, Get, Result, Results, Staged
-from goflow.engine import after_failure, refusal
-from goflow.errors import BackendError, PayloadError
-from goflow.message import DIED, TIMED_OUT, Claim, Failure, Input, Outcome, Task
+from goflow.engine import refusal
+from goflow.errors import BackendError
+from goflow.ledger import Ledger
+from goflow.message import DIED, TIMED_OUT, Claim, Failure, Input, Task
 from goflow.observer import Observer, Quiet
 from goflow.pace import Pace
-from goflow.payload import within
 from goflow.pool import Child, Pool
 from goflow.workflow import Flow
 
@@ -69,7 +67,6 @@ class Worker:
         self._lease = lease
         self._grace = grace
         self._patient = patient
-        self._payload_limit = payload_limit
         self._pool = Pool(
             list(self._flows.values()),
             concurrency,
@@ -84,9 +81,8 @@ class Worker:
         self._waker: Waker | None = None
         self._backlog: deque[Claim] = deque()
         self._hoarding = 0.0
-        self._outcomes: list[Outcome] = []
+        self._ledger = Ledger(self._flows, payload_limit)
         self._pace = Pace(self._flows)
-        self._doomed: dict[str, str] = {}
         self._deaf = 0
         self._draining: float | None = None
         self._look = True
@@ -151,13 +147,13 @@ class Worker:
 
     def _exchange(self) -> None:
         """One call to the store: outcomes in, claims out."""
-        outcomes, limit = self._outcomes, self._limit()
+        outcomes, limit = self._ledger.outcomes, self._limit()
         ask = None
         if limit > 0 and (self._look or outcomes):
             ask = Ask(worker=self._id, limit=limit, flows=tuple(self._flows), run_id=self._run_id)
         if outcomes:
             accepted, claims = self._backend.commit(outcomes, ask)
-            self._outcomes = []
+            self._ledger.outcomes = []
             for outcome, fine in zip(outcomes, accepted, strict=True):
                 self._observer.finished(outcome, fine)
                 if outcome.retry_at is not None:
@@ -185,13 +181,13 @@ class Worker:
             refused = refusal(self._flows[_key(claim.task)].plan, claim.task)
             if refused is not None:
                 self._backlog.popleft()
-                self._fail(claim.task, refused, time.time(), time.time())
+                self._ledger.failed(claim.task, refused, time.time(), time.time())
                 continue
             idle = self._pool.idle
             child = idle[0] if idle else self._watch(self._pool.start())
             self._feed(child)
         if self._backlog and time.monotonic() > self._hoarding:
-            self._release(list(self._backlog))
+            self._ledger.released(self._backlog)
             self._backlog.clear()
 
     def _feed(self, child: Child) -> None:
@@ -227,7 +223,7 @@ class Worker:
 
     def _timeout(self) -> float | None:
         """Seconds until the next thing on any clock."""
-        if self._outcomes or (self._look and self._limit() > 0 and not self._deaf):
+        if self._ledger.outcomes or (self._look and self._limit() > 0 and not self._deaf):
             return 0.0
         now = time.time()
         due = [self._tick_at - now, self._renew_at - now]
@@ -296,39 +292,8 @@ class Worker:
 
     def _settle(self, child: Child, result: Result) -> None:
         claim, log = child.settle(result, self._echo)
-        task = claim.task
-        self._doomed.pop(task.token, None)
-        self._pace.learn(task, result.finished - result.started)
-        failure = result.failure or self._oversize(task, result)
-        if failure is not None:
-            self._fail(task, failure, result.started, result.finished, log, result.digest)
-            return
-        self._outcomes.append(
-            Outcome(
-                task=task,
-                started=result.started,
-                finished=result.finished,
-                step=result.step,
-                log=log,
-                digest=result.digest,
-            )
-        )
-
-    def _oversize(self, task: Task, result: Result) -> Failure | None:
-        """The failure of a task that made more than one payload may hold."""
-        step = result.step
-        if step is None:
-            return None
-        made = [arrival.payload for arrival in step.arrivals] + [step.output]
-        if step.opened is not None:
-            made += [item.payload for item in step.opened.items]
-        try:
-            for payload in made:
-                if payload is not None:
-                    within(payload, self._payload_limit, "what it made")
-        except PayloadError as error:
-            return Failure("PayloadError", str(error), task.path)
-        return None
+        self._pace.learn(claim.task, result.finished - result.started)
+        self._ledger.answered(claim.task, result, log)
 
     def _on_death(self, child: Child) -> None:
         """A child is gone: settle what it had answered, blame the task at hand, hand on the rest."""
@@ -344,59 +309,30 @@ class Worker:
             claims = list(child.claims)
             child.claims.clear()
             culprit = claims[min(ended, len(claims) - 1)]
-            innocent = child.killed == _DOOMED and culprit.task.token not in self._doomed
+            innocent = child.killed == _DOOMED and culprit.task.token not in self._ledger.sentences
             if not (
                 innocent or (child.deaf and child.ready)
             ):  # not ready: it cannot load its flows
                 claims.remove(culprit)
-                self._bury(child, culprit.task)
-            left = [claim for claim in claims if not self._sentenced(claim.task, child.since)]
+                self._bury(child, culprit)
+            left = [c for c in claims if not self._ledger.executed(c.task, child.since)]
             self._backlog.extendleft(reversed(left))
             self._hoarding = time.monotonic() + HOARD
         self._pool.remove(child)
 
-    def _sentenced(self, task: Task, since: float, log: bytes = b"") -> bool:
-        """Whether a task was doomed: then there is nothing left to do but to say so."""
-        verdict = self._doomed.pop(task.token, "")
-        if verdict == "stop":  # else it is lost: somebody else has it already
-            self._outcomes.append(Outcome(task, since, time.time(), stopped=True, log=log))
-        return bool(verdict)
-
-    def _bury(self, child: Child, task: Task) -> None:
+    def _bury(self, child: Child, claim: Claim) -> None:
         """What becomes of the task a dead child was executing."""
-        log, now = child.log.take(), time.time()
-        if self._sentenced(task, child.since, log):
+        task, log = claim.task, child.log.take()
+        if self._ledger.executed(task, child.since, log):
             return
         if child.killed == _RELEASE:
-            self._outcomes.append(Outcome(task, child.since, now, released=True))
+            self._ledger.released([claim])
         else:
             kind = TIMED_OUT if child.killed else DIED
             reason = child.killed or child.epitaph()
-            self._fail(task, Failure(kind, reason, task.path), child.since, now, log)
-
-    def _fail(
-        self,
-        task: Task,
-        failure: Failure,
-        started: float,
-        finished: float,
-        log: bytes = b"",
-        digest: str = "",
-    ) -> None:
-        failure = replace(failure, attempt=task.attempt)
-        delay, rescue = after_failure(self._flows[_key(task)].plan, task, failure)
-        self._outcomes.append(
-            Outcome(
-                task=task,
-                started=started,
-                finished=finished,
-                failure=failure,
-                retry_at=None if delay is None else finished + delay,
-                rescue=rescue,
-                log=log,
-                digest=digest,
+            self._ledger.failed(
+                task, Failure(kind, reason, task.path), child.since, time.time(), log
             )
-        )
 
     # -- clocks -----------------------------------------------------------------------------------
 
@@ -408,7 +344,7 @@ class Worker:
             if not child.claims or child.killed:
                 continue
             timeout = self._task_timeout(child)
-            if child.claims[0].task.token in self._doomed:
+            if child.claims[0].task.token in self._ledger.sentences:
                 child.kill(_DOOMED)
             elif timeout is not None and now >= child.clock + timeout:
                 child.kill(f"timed out after {timeout:g} s")
@@ -433,9 +369,8 @@ class Worker:
         self._renew_at = now + self._lease / 3
         if not held:
             return
-        verdicts = self._backend.renew(self._id, held)
-        self._doomed |= {task.token: verdict for task, verdict in verdicts}
-        for claim in [c for c in self._backlog if self._sentenced(c.task, now)]:
+        self._ledger.sentence(self._backend.renew(self._id, held))
+        for claim in [c for c in self._backlog if self._ledger.executed(c.task, now)]:
             self._backlog.remove(claim)
         self._enforce()
 
@@ -458,25 +393,21 @@ class Worker:
         if self._draining is None:
             return False
         if self._backlog:
-            self._release(list(self._backlog))
+            self._ledger.released(self._backlog)
             self._backlog.clear()
-        return not (self._outcomes or any(child.claims for child in self._pool.children))
+        return not (self._ledger.outcomes or any(child.claims for child in self._pool.children))
 
     def _resting(self) -> bool:
-        busy = self._outcomes or self._backlog or self._look
+        busy = self._ledger.outcomes or self._backlog or self._look
         return not (busy or any(child.claims for child in self._pool.children))
-
-    def _release(self, claims: Sequence[Claim]) -> None:
-        now = time.time()
-        self._outcomes += [Outcome(claim.task, now, now, released=True) for claim in claims]
 
     def _hand_back(self) -> None:
         """The loop has ended: what is still held goes back without a penalty."""
-        self._release([c for child in self._pool.children for c in child.claims])
-        self._release(list(self._backlog))
-        if self._outcomes:
+        self._ledger.released(c for child in self._pool.children for c in child.claims)
+        self._ledger.released(self._backlog)
+        if self._ledger.outcomes:
             try:
-                self._backend.commit(self._outcomes, None)
+                self._backend.commit(self._ledger.outcomes, None)
             except BackendError as error:
                 self._observer.troubled(error)  # its leases run out, others take over
 

@@ -1,0 +1,113 @@
+"""What a worker has to tell the store: every task it held is settled here, in one place.
+
+A task ends in one of six ways (see `Outcome`); what follows a failure is the engine's to say
+(`after_failure`). Sentences are kept here too: tasks that a renewal answered "lost" (somebody else
+has them, nothing is to be told) or "stop" (their run is stopping) and whose children must die.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from msgspec.structs import replace
+
+from goflow.backend import FlowKey
+from goflow.child import Result
+from goflow.engine import after_failure
+from goflow.errors import PayloadError
+from goflow.message import Claim, Failure, Outcome, Task
+from goflow.payload import within
+from goflow.workflow import Flow
+
+Sentence = Literal["lost", "stop"]
+
+
+class Ledger:
+    """The outcomes that wait for the next commit, and the tasks that are sentenced.
+
+    `payload_limit` is in bytes: what makes more than that has failed.
+    """
+
+    def __init__(self, flows: Mapping[FlowKey, Flow], payload_limit: int) -> None:
+        self._flows = flows
+        self._limit = payload_limit
+        self.outcomes: list[Outcome] = []
+        self.sentences: dict[str, Sentence] = {}
+
+    def answered(self, task: Task, result: Result, log: bytes) -> None:
+        """A child executed it: it succeeded, or failed with an exception."""
+        self.sentences.pop(task.token, None)
+        failure = result.failure or self._oversize(task, result)
+        if failure is not None:
+            self.failed(task, failure, result.started, result.finished, log, result.digest)
+            return
+        self.outcomes.append(
+            Outcome(
+                task=task,
+                started=result.started,
+                finished=result.finished,
+                step=result.step,
+                log=log,
+                digest=result.digest,
+            )
+        )
+
+    def failed(
+        self,
+        task: Task,
+        failure: Failure,
+        started: float,
+        finished: float,
+        log: bytes = b"",
+        digest: str = "",
+    ) -> None:
+        """An attempt failed: it comes again, its own handler comes next, or that was all."""
+        failure = replace(failure, attempt=task.attempt)
+        plan = self._flows[task.flow, task.fingerprint].plan
+        delay, rescue = after_failure(plan, task, failure)
+        self.outcomes.append(
+            Outcome(
+                task=task,
+                started=started,
+                finished=finished,
+                failure=failure,
+                retry_at=None if delay is None else finished + delay,
+                rescue=rescue,
+                log=log,
+                digest=digest,
+            )
+        )
+
+    def executed(self, task: Task, since: float, log: bytes = b"") -> bool:
+        """Carry out a task's sentence, if it has one: then there is nothing more to say about it."""
+        sentence = self.sentences.pop(task.token, None)
+        if sentence == "stop":
+            self.outcomes.append(Outcome(task, since, time.time(), stopped=True, log=log))
+        return sentence is not None
+
+    def released(self, claims: Iterable[Claim]) -> None:
+        """Handed back as they came, without a penalty."""
+        now = time.time()
+        self.outcomes += [Outcome(claim.task, now, now, released=True) for claim in claims]
+
+    def sentence(self, verdicts: Sequence[tuple[Task, Sentence]]) -> None:
+        """What a renewal answered."""
+        self.sentences |= {task.token: verdict for task, verdict in verdicts}
+
+    def _oversize(self, task: Task, result: Result) -> Failure | None:
+        """The failure of a task that made more than one payload may hold."""
+        step = result.step
+        if step is None:
+            return None
+        made = [arrival.payload for arrival in step.arrivals] + [step.output]
+        if step.opened is not None:
+            made += [item.payload for item in step.opened.items]
+        try:
+            for payload in made:
+                if payload is not None:
+                    within(payload, self._limit, "what it made")
+        except PayloadError as error:
+            return Failure("PayloadError", str(error), task.path)
+        return None
