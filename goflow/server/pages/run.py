@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,6 +17,7 @@ from goflow.server.errors import HttpError, bad
 from goflow.server.pages.frame import page
 from goflow.server.pages.graph import graph
 from goflow.server.pages.markup import Child, Markup, join, tag
+from goflow.server.pages.opened import opened
 from goflow.server.pages.parts import (
     duration,
     flow_link,
@@ -29,14 +29,14 @@ from goflow.server.pages.parts import (
     told_wrong,
     took,
 )
+from goflow.server.pages.prints import prints
 from goflow.server.pages.timeline import timeline
 from goflow.server.parameters import only
 from goflow.server.service import Service, run_id, service
 from goflow.state import NodeState
 
-#: instances that a page lists, and characters of log that it shows
+#: instances that a page lists
 MOST_ROWS: Final = 200
-MOST_LOG: Final = 20_000
 
 
 class _Asked(NamedTuple):
@@ -83,7 +83,7 @@ async def page_of_run(request: Request) -> Response:
         tag("section", _summary(seen), id="summary", data_live=True),
         _actions(run),
         tag("section", tag("h2", "Graph"), seen.drawing, id="graph", data_live=True),
-        _node(run, seen.node, seen.trouble),
+        opened(run, seen.node, seen.trouble),
         tag(
             "section",
             tag("h2", "Nodes"),
@@ -98,7 +98,7 @@ async def page_of_run(request: Request) -> Response:
         ),
         tag("section", tag("h2", "Timeline"), seen.timeline, id="timeline", data_live=True),
         tag("section", tag("h2", "Payloads"), _payloads(seen), id="payloads", data_live=True),
-        tag("section", _logs_title(seen), _logs(run, seen.logs), id="logs", data_live=True),
+        tag("section", _logs_title(seen), prints(run, seen.logs), id="logs", data_live=True),
         place="Runs",
         leave=bool(serving.secret),
         events=live,
@@ -113,13 +113,13 @@ def _read(serving: Service, backend: Backend, name: str, asked: _Asked) -> _Seen
     recorded = backend.nodes(name)
     view = overview(plan, run, recorded)
     listed = [row for row in rows(plan, run, recorded) if _fits(plan, row, asked)]
-    opened, trouble = None, ""
+    node, trouble = None, ""
     if asked.node:
         try:
-            opened = detail(backend, plan, run, asked.node)
+            node = detail(backend, plan, run, asked.node)
         except GoflowError as error:
             trouble = str(error)
-    path = opened["path"] if opened else None
+    path = node["path"] if node else None
     result = excerpt(backend.result(name)) if run.state == "succeeded" else None
     return _Seen(
         run=run,
@@ -128,7 +128,7 @@ def _read(serving: Service, backend: Backend, name: str, asked: _Asked) -> _Seen
         total=len(listed),
         input=excerpt(backend.request(name).payload),
         result=result,
-        node=opened,
+        node=node,
         trouble=trouble,
         logs=backend.logs(name, path),
         drawing=graph(plan, view, f"/ui/run/{name}"),
@@ -300,74 +300,9 @@ def _open(seen: _Seen) -> Markup:
     )
 
 
-def _node(run: Run, told: dict[str, Any] | None, trouble: str) -> Markup:
-    """The node that is opened; always there, so that it can come and go."""
-    if told is None:
-        body: Child = tag("p", trouble, class_="error") if trouble else None
-        return tag("section", body, id="node", data_live=True)
-    at, path = run_path(run), told["path"]
-    inputs = [
-        tag(
-            "div",
-            tag("h4", each["source"] or "run's input"),
-            payload(each, _download(at, path, each)),
-        )
-        for each in told["inputs"]
-    ]
-    if told["inputs_total"] > len(inputs):
-        inputs.append(tag("p", f"{told['inputs_total'] - len(inputs):,} more inputs", class_="dim"))
-    output = told["output"]
-    again = tag(
-        "button",
-        "Retry from here",
-        type="button",
-        data_post=f"{at}/retry?{urlencode({'from': path})}",
-    )
-    return tag(
-        "section",
-        tag("h2", "Node ", tag("span", path, class_="mono")),
-        tag("p", state(told["state"]), " ", tag("a", "Close", href=f"/ui/run/{run.id}")),
-        tag("p", told["error"], class_="error") if told["error"] else None,
-        _traceback(told["detail"]),
-        again if run.state.terminal else None,
-        tag("h3", "Attempts"),
-        _attempts(told["attempts"]),
-        tag("h3", "Input"),
-        inputs or tag("p", "Nothing has arrived yet.", class_="empty"),
-        tag("h3", "Output"),
-        payload(output, _download(at, path)) if output else tag("p", "None.", class_="empty"),
-        id="node",
-        class_="card",
-        data_live=True,
-    )
-
-
-def _traceback(text: str) -> Markup | None:
-    if not text:
-        return None
-    return tag("details", tag("summary", "Traceback"), tag("pre", text, tabindex="0"))
-
-
-def _download(at: str, path: str, told: dict[str, Any] | None = None) -> str:
-    given = {"path": path} | ({"source": told["source"]} if told is not None else {})
-    return f"{at}/payload?{urlencode(given)}"
-
-
-def _attempts(attempts: list[dict[str, Any]]) -> Markup:
-    lines: list[list[Child]] = [
-        [
-            each["attempt"] if each["round"] == 1 else f"{each['attempt']} (round {each['round']})",
-            each["state"],
-            moment(each["started"]),
-            took(each["started"], each["finished"]),
-            tag("span", each["worker"], class_="mono"),
-            tag("span", each["digest"], class_="mono"),
-            each["error"],
-        ]
-        for each in attempts[-50:]
-    ]
-    head = ["Attempt", "State", "Started", "Took", "Worker", "Code", "Error"]
-    return table(head, lines, "None yet.", "Attempts")
+def _logs_title(seen: _Seen) -> Markup:
+    where = seen.node["path"] if seen.node else None
+    return tag("h2", "Logs", [" of ", tag("span", where, class_="mono")] if where else None)
 
 
 def _payloads(seen: _Seen) -> Markup:
@@ -378,31 +313,3 @@ def _payloads(seen: _Seen) -> Markup:
     return join(
         tag("h3", "Input"), payload(seen.input, f"{at}/payload"), tag("h3", "Result"), result
     )
-
-
-def _logs_title(seen: _Seen) -> Markup:
-    where = seen.node["path"] if seen.node else None
-    return tag("h2", "Logs", [" of ", tag("span", where, class_="mono")] if where else None)
-
-
-def _logs(run: Run, lines: list[LogLine]) -> Markup:
-    if not lines:
-        return tag("p", "Nothing was printed.", class_="empty")
-    pieces: list[tuple[LogLine, str]] = []
-    left = MOST_LOG
-    for line in reversed(lines):  # the newest are the ones one looks for
-        if left <= 0:
-            break
-        pieces.append((line, line.data.decode(errors="replace")[-left:]))
-        left -= len(pieces[-1][1])
-    body: list[Child] = []
-    speaker = None
-    for line, text in reversed(pieces):
-        now = (line.path, line.round, line.attempt)
-        if now != speaker:
-            attempt = f" (attempt {line.attempt})" if line.attempt > 1 else ""
-            body.append(tag("b", f"{line.path}{attempt}\n"))
-            speaker = now
-        body.append(text if text.endswith("\n") else text + "\n")
-    whole = tag("a", "All of it", href=f"{run_path(run)}/logs?format=text")
-    return join(tag("pre", body, tabindex="0", class_="log", aria_label="Logs"), tag("p", whole))
