@@ -277,6 +277,7 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
             self.history.adopt(model)
         model.retry(rewind, owner)
         assert (run.state, run.round) == (model.state, model.round)
+        self.history.tick()  # scopes that opened too late for the round before may start now
 
     # -- what must hold after every step ----------------------------------------------------------
 
