@@ -140,6 +140,19 @@ class Rounds(Suite):
         assert (closing.task.closing, closing.task.keys) == (True, keys)
         assert w.data(closing) == {"a": b"A", "b": b"B", "c": b"C", "d": b"D"}
 
+    def test_a_branch_that_opened_during_a_stop_goes_on_in_a_new_round(self, store: Store) -> None:
+        w = store.worker()
+        store.submit("r", "each")
+        branch = w.one("each")
+        store.backend.control("r", "stop")
+        assert w.open(branch, scopes("each", "ab"), window=1, keys=("a", "b"))
+        assert w.claim() == []
+        assert store.state() is RunState.STOPPED
+        self.again(store)
+        assert w.succeed(w.one("each[a]/x"), b"A", closes("each", "a"))
+        assert w.succeed(w.one("each[b]/x"), b"B", closes("each", "b"))
+        assert w.data(w.one("each")) == {"a": b"A", "b": b"B"}
+
     def test_a_branch_that_failed_to_close_closes_in_the_new_round(self, store: Store) -> None:
         w = store.worker()
         store.submit("r", "each")
