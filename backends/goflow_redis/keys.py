@@ -19,7 +19,7 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `P:q:<class>` | stream, group `g` | while it is used | ready tasks: `r` run, `n` node path |
 | `P:p:<class>` | zset | while not empty | `run:branch` with scopes, `run:` with parked nodes to release on demand |
 | `P:due` | zset | for ever | `n:run:path` retries, `t:run` run timeouts, by time (ms) |
-| `P:runs` | zset | entries: as their runs | run ids by creation (ms) |
+| `P:runs` | zset | entries: as their runs | run ids by creation (us: runs of one millisecond keep their order) |
 | `P:news` | stream | 100 entries | `class` a new queue, `stop` a run to be killed |
 | `P:w:<worker>` | string | 1 h | the tasks of its last claim, for when the reply is lost |
 | `P:r:<run>` | hash | R | `:s` `:i` the run (see `_records.lua`), `:h` head, `:d` digest, `:x` nonce of the last retry, `:w` until when (ms) somebody watches; node path -> its record |

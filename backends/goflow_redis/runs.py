@@ -26,35 +26,38 @@ class Runs(Store):
         self, flow: str | None = None, state: RunState | None = None, limit: int = 100
     ) -> list[Run]:
         """The newest first."""
-        found: list[Run] = []
+        found: list[tuple[float, Run]] = []
         for partition in self.keys.partitions:
             found += self._runs_of(partition, flow, state, limit)
-        found.sort(key=lambda run: run.created, reverse=True)
-        return found[:limit]
+        found.sort(key=lambda pair: pair[0], reverse=True)
+        return [run for _, run in found[:limit]]
 
     def _runs_of(
         self, partition: str, flow: str | None, state: RunState | None, limit: int
-    ) -> list[Run]:
-        found: list[Run] = []
+    ) -> list[tuple[float, Run]]:
+        """The newest of one partition, each after the time it is listed by."""
+        found: list[tuple[float, Run]] = []
         step = limit if flow is None and state is None else max(limit, 200)
         position = 0
         while len(found) < limit:
             key = f"{partition}:runs"
-            ids = self.link.ask(key, "ZREVRANGE", key, position, position + step - 1)
-            if not ids:
+            last = position + step - 1
+            listed = self.link.ask(key, "ZREVRANGE", key, position, last, "WITHSCORES")
+            if not listed:
                 break
+            ids, times = listed[::2], listed[1::2]
             position += len(ids)
             keys = [f"{partition}:r:{run_id.decode()}" for run_id in ids]
             lines = self.link.ask_all(partition, [("HMGET", key, ":s", ":i") for key in keys])
             failures = self.link.ask_all(partition, [("HGET", f"{key}:d", "f:") for key in keys])
-            for run_id, pair, failure in zip(ids, lines, failures, strict=True):
+            for run_id, time, pair, failure in zip(ids, times, lines, failures, strict=True):
                 if pair[0] is None:
                     continue  # past its retention, not swept yet
                 run = words.as_run(
                     run_id.decode(), words.read_run(*pair), words.read_failure(failure)
                 )
                 if flow in (None, run.flow) and state in (None, run.state):
-                    found.append(run)
+                    found.append((float(time), run))
         return found[:limit]
 
     def result(self, run_id: str) -> Payload:

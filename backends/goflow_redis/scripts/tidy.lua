@@ -27,7 +27,7 @@ local function check_list(id, run)
   local listed = call('ZSCORE', P .. ':runs', id)
   if run and not listed then
     unlisted = unlisted + 1
-    if fix then call('ZADD', P .. ':runs', run.created, id) end
+    if fix then call('ZADD', P .. ':runs', string.format('%.0f', run.created * 1000), id) end
   elseif listed and not run then
     gone = gone + 1
     if fix then call('ZREM', P .. ':runs', id) end

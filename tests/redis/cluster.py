@@ -1,0 +1,102 @@
+"""A private Redis Cluster of three masters on free loopback ports."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from tests.redis.server import binary
+
+SLOTS = 16384
+
+
+class RedisCluster:
+    """Three masters, each with a third of the slots. `url` names one of them."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="goflow-cluster-"))
+        self.ports = _free_ports(3)
+        self._processes = [self._start(port) for port in self.ports]
+        self.clients: list[Any] = [redis.Redis(port=port) for port in self.ports]
+        self._join()
+        self.url = f"redis+cluster://127.0.0.1:{self.ports[0]}"
+
+    def _start(self, port: int) -> subprocess.Popen[bytes]:
+        folder = self.folder / str(port)
+        folder.mkdir()
+        command = [
+            binary(),
+            *("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)),
+            *("--cluster-enabled", "yes", "--cluster-node-timeout", "5000"),
+            *("--save", "", "--appendonly", "no", "--loglevel", "warning"),
+        ]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    def _join(self) -> None:
+        for client in self.clients:
+            _wait(client.ping)
+        for number, client in enumerate(self.clients):
+            first, last = number * SLOTS // 3, (number + 1) * SLOTS // 3 - 1
+            client.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
+            client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+            for port in self.ports:
+                client.execute_command("CLUSTER MEET", "127.0.0.1", port)
+        for client in self.clients:
+            _wait(partial(_is_up, client))
+
+    def close(self) -> None:
+        """End all three and remove their folders."""
+        for client in self.clients:
+            client.close()
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _is_up(client: Any) -> bool:
+    """Whether a server sees all slots served by servers it knows."""
+    info = client.cluster("INFO")
+    return bool(info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3")
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody uses, nor the cluster buses 10,000 above them."""
+    found: list[int] = []
+    while len(found) < count:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if 1024 < port <= 55000 and port not in found and _is_free(port + 10000):
+            found.append(port)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _wait(question: Any) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            if question():
+                return
+        except redis.RedisError:
+            pass
+        assert time.monotonic() < deadline, "the cluster does not come up"
+        time.sleep(0.05)
