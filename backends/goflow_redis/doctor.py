@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from goflow.backend import Finding
 from goflow.errors import BackendError
 from goflow_redis.census import keys_of_store
@@ -25,23 +27,33 @@ _SECTIONS: Final = ("server", "memory", "persistence", "replication")
 
 def diagnose(backend: RedisBackend, fix: bool) -> list[Finding]:
     """Every check, in the order people read them. Raises BackendError."""
-    told = _told(backend)
-    return [
-        _server(told),
-        _eviction(told),
-        _persistence(backend, told),
-        _memory(told),
-        *keys_of_store(backend, fix),
-        _workers(backend),
-    ]
+    servers = _servers(backend)
+    findings = []
+    for key, told in servers:
+        of_server = [
+            _server(told),
+            _eviction(told),
+            _persistence(backend, key, told),
+            _memory(told),
+        ]
+        if len(servers) > 1:
+            place = f"port {told.get('tcp_port')}: "
+            of_server = [replace(found, text=place + found.text) for found in of_server]
+        findings += of_server
+    return [*findings, *keys_of_store(backend, fix), _workers(backend)]
 
 
-def _told(backend: RedisBackend) -> dict[str, str]:
-    """INFO of the server with the directory; of a cluster the others are taken to be like it."""
-    key = backend.keys.directory
-    parts = backend.link.ask_all(key, [("INFO", section) for section in _SECTIONS])
-    lines = (line.strip().decode().partition(":") for part in parts for line in part.splitlines())
-    return {name: value for name, mark, value in lines if mark}
+def _servers(backend: RedisBackend) -> list[tuple[str, dict[str, str]]]:
+    """INFO of each server that has keys of ours, with a key that leads to it."""
+    servers: dict[str, tuple[str, dict[str, str]]] = {}
+    for key in (backend.keys.directory, *backend.keys.partitions):
+        parts = backend.link.ask_all(key, [("INFO", section) for section in _SECTIONS])
+        lines = (
+            line.strip().decode().partition(":") for part in parts for line in part.splitlines()
+        )
+        told = {name: value for name, mark, value in lines if mark}
+        servers.setdefault(told["run_id"], (key, told))
+    return list(servers.values())
 
 
 def _server(told: dict[str, str]) -> Finding:
@@ -66,7 +78,7 @@ def _eviction(told: dict[str, str]) -> Finding:
     return Finding(name="eviction", ok=True, text=policy)
 
 
-def _persistence(backend: RedisBackend, told: dict[str, str]) -> Finding:
+def _persistence(backend: RedisBackend, key: str, told: dict[str, str]) -> Finding:
     """What a crash of the server may lose."""
     name = "persistence"
     for field, what in (
@@ -77,14 +89,14 @@ def _persistence(backend: RedisBackend, told: dict[str, str]) -> Finding:
             text = f"the server could not write {what}: see its log (disk full, no permission?)"
             return Finding(name=name, ok=False, text=text)
     if told.get("aof_enabled") == "1":
-        fsync = _setting(backend, "appendfsync") or "everysec"
+        fsync = _setting(backend, key, "appendfsync") or "everysec"
         lost = {
             "always": "nothing it has answered",
             "everysec": "about the last second",
         }.get(fsync, "what the system had not written yet, some 30 s")
         text = f"append-only file, appendfsync {fsync}: a crash may lose {lost}"
         return Finding(name=name, ok=True, text=text)
-    save = _setting(backend, "save")
+    save = _setting(backend, key, "save")
     if save == "":
         text = "off: a restart of the server loses every run; set appendonly yes"
         return Finding(name=name, ok=False, text=text)
@@ -95,10 +107,10 @@ def _persistence(backend: RedisBackend, told: dict[str, str]) -> Finding:
     return Finding(name=name, ok=True, text=text)
 
 
-def _setting(backend: RedisBackend, name: str) -> str | None:
+def _setting(backend: RedisBackend, key: str, name: str) -> str | None:
     """A server's setting; None where this user may not ask."""
     try:
-        found = backend.link.ask(backend.keys.directory, "CONFIG", "GET", name)
+        found = backend.link.ask(key, "CONFIG", "GET", name)
     except BackendError:
         return None
     return found[1].decode() if found else None
