@@ -6,10 +6,13 @@ the client's connection. It runs in a thread of the test.
 
 from __future__ import annotations
 
+import itertools
 import selectors
 import socket
 import threading
 from pathlib import Path
+
+_numbers = itertools.count()
 
 
 class Proxy:
@@ -17,7 +20,7 @@ class Proxy:
 
     def __init__(self, target: Path) -> None:
         self._target = target
-        self.path = target.with_name(f"proxy-{id(self)}.sock")
+        self.path = target.with_name(f"proxy-{next(_numbers)}.sock")
         self.url = f"unix://{self.path}"
         self._mode = ""
         self._countdown = 0
@@ -40,6 +43,7 @@ class Proxy:
         self._thread.join()
         for each in (self._listener, self._stop, self._stopped):
             each.close()
+        self.path.unlink()
 
     def _serve(self) -> None:
         selector = selectors.DefaultSelector()

@@ -24,7 +24,7 @@ from goflow.testing.store import (
     success,
 )
 from goflow_redis import RedisBackend
-from tests.redis.hooks import expire_leases, open_store
+from tests.redis.hooks import expire_leases, open_store, teach
 from tests.redis.proxy import Proxy
 from tests.redis.server import RedisServer
 
@@ -40,9 +40,10 @@ def proxy(server: RedisServer) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def backend(proxy: Proxy) -> Iterator[RedisBackend]:
+def backend(server: RedisServer, proxy: Proxy) -> Iterator[RedisBackend]:
     """A connection through the proxy."""
     with open_store(proxy.url, "faults") as opened:
+        teach(opened, server)
         yield opened
 
 

@@ -1,0 +1,457 @@
+"""A test of the tests: each fence or check taken out of a script must make one of them fail.
+
+A mutant is a script's part with a piece of text replaced; the checks named with it, which hold for the real
+scripts, are run over it.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from goflow.backend import Backend, Retry
+from goflow.errors import GoflowError
+from goflow.testing.conformance import BackendConformance
+from goflow.testing.store import FLOW, Store, Worker, edge, scopes
+from goflow_redis import RedisBackend, scripts
+from tests.redis import test_faults
+from tests.redis.hooks import RedisHooks, expire_leases, open_store, shared_server, teach
+from tests.redis.proxy import Proxy
+
+Check = str | Callable[[Store], None]
+
+
+class Mutant(NamedTuple):
+    """What is taken out of which file, and the checks of which one must notice."""
+
+    name: str
+    file: str
+    text: str
+    instead: str
+    checks: tuple[Check, ...]
+
+
+# -- checks beside those of the suite -------------------------------------------------------------
+
+
+def the_queue_is_empty_in_the_end(store: Store) -> None:
+    """After a vanished worker and a finished run nothing waits, is held or is due."""
+    gone, w = store.worker(own=True), store.worker()
+    store.submit("r", "a", "b")
+    gone.each("a", "b")
+    store.vanish(gone)
+    store.tick()
+    for claim in w.each("a", "b"):
+        assert w.succeed(claim, b"", ends=claim.task.path == "a")
+    backend = redis_of(store)
+    queue = backend.keys.queue(backend.keys.partitions[0], *FLOW)
+    assert backend.link.ask(queue, "XLEN", queue) == 0
+    assert backend.link.ask(queue, "XPENDING", queue, "g")[0] == 0
+
+
+def many_parked_tasks_come_back(store: Store) -> None:
+    """More parked tasks than one script resumes are all ready again."""
+    w, names = store.worker(), [f"n{number}" for number in range(700)]
+    store.submit("r", *names)
+    store.backend.control("r", "pause")
+    assert w.claim(1000) == []
+    store.backend.control("r", "resume")
+    assert sorted(claim.task.path for claim in w.claim(1000)) == sorted(names)
+
+
+def an_old_retry_does_not_disturb_a_new_round(store: Store) -> None:
+    """A retry that was due before the run was stopped does not start a held node again."""
+    w = store.worker()
+    store.submit("r")
+    assert w.retry(w.one("a"), at=0)
+    store.backend.control("r", "stop")
+    store.backend.retry("r", Retry())
+    held = w.one("a")
+    store.tick()
+    assert w.claim() == []
+    assert w.succeed(held, b"A", ends=True)
+
+
+def a_renewed_lease_holds(store: Store) -> None:
+    """What was renewed a moment ago is not taken back."""
+    w = store.worker()
+    store.submit("r")
+    held = w.one("a")
+    expire_leases(redis_of(store), w.id)
+    assert w.lost(held) == []
+    store.tick()
+    assert store.worker().claim() == []
+
+
+def staged_scopes_that_expired_are_not_opened_without(store: Store) -> None:
+    """A branch whose staged scopes are gone opens afresh."""
+    w = store.worker()
+    store.submit("r", "each")
+    branch = w.one("each")
+    store.backend.stage(branch.task, scopes("each", "ab"))
+    backend = redis_of(store)
+    entry = branch.task.token.rpartition(":")[2]
+    backend.link.ask("", "UNLINK", f"{backend.keys.run('r')}:t:{entry}")
+    assert not w.open(branch, scopes("each", "c"), expects=3, keys=tuple("abc"))
+    assert w.one("each").task.token != branch.task.token
+
+
+def a_finished_run_expires(store: Store) -> None:
+    """Every key of a finished run has a lifetime."""
+    w = store.worker()
+    store.submit("r")
+    assert w.succeed(w.one("a"), b"A", ends=True, log=b"printed")
+    backend = redis_of(store)
+    for key in (backend.keys.run("r"), *(f"{backend.keys.run('r')}:{x}" for x in "dl")):
+        assert backend.link.ask(key, "PTTL", key) > 0
+
+
+def an_arrival_counts_once(store: Store) -> None:
+    """Two nodes that send under the same source do not complete a join of two."""
+    w = store.worker()
+    store.submit("r", "a", "b")
+    a, b = w.each("a", "b")
+    assert w.succeed(a, b"A", edge("same", "join", 2))
+    assert w.succeed(b, b"B", edge("same", "join", 2))
+    assert w.claim() == []
+    assert [source for source, _ in store.backend.arrivals("r", "join")] == ["same"]
+
+
+def no_task_waits_in_a_failed_run(store: Store) -> None:
+    """What becomes complete in a failed run does not wait for a worker."""
+    w = store.worker()
+    store.submit("r", "a", "b")
+    a, b = w.each("a", "b")
+    assert w.fail(a)
+    assert w.succeed(b, b"B", edge("b", "c"))
+    backend = redis_of(store)
+    queue = backend.keys.queue(backend.keys.partitions[0], *FLOW)
+    assert backend.link.ask(queue, "XLEN", queue) == 0
+
+
+def no_queued_task_starts_in_a_failed_run(store: Store) -> None:
+    """A task that was queued when its run failed is not given to anybody."""
+    w = store.worker()
+    store.submit("r", "a", "b")
+    assert w.fail(w.one("a"))
+    assert w.claim() == []
+
+
+def a_handler_handed_back_comes_before_the_next(store: Store) -> None:
+    """`~finally` waits for an `~on_failure` that was handed back."""
+    w = store.worker()
+    store.submit("r", handlers=("~on_failure", "~finally"))
+    assert w.fail(w.one("a"))
+    assert w.release(w.one("~on_failure"))
+    assert w.paths() == ["~on_failure"]
+
+
+def a_change_of_a_run_is_heard(store: Store) -> None:
+    """Whoever watches a run wakes when it is paused."""
+    store.submit("r")
+    waker = store.backend.watch("r")
+    try:
+        store.backend.control("r", "pause")
+        assert select.select([waker], [], [], 0.5)[0]
+    finally:
+        waker.close()
+
+
+def redis_of(store: Store) -> RedisBackend:
+    """The store's first connection."""
+    assert isinstance(store.backend, RedisBackend)
+    return store.backend
+
+
+def cut(check: Callable[..., None]) -> Callable[[Store], None]:
+    """A check of the faults, with its answer lost."""
+
+    def run(store: Store) -> None:
+        proxy = Proxy(shared_server().socket)
+        backend = open_store(proxy.url, redis_of(store).keys.namespace)
+        backend.link._scripts = redis_of(store).link._scripts
+        teach(backend, shared_server())
+        try:
+            check(proxy, backend, Worker(backend), "after")
+        finally:
+            backend.close()
+            proxy.close()
+
+    return run
+
+
+MUTANTS = [
+    Mutant(
+        "a commit is not fenced",
+        "commit",
+        "if node and node[ENTRY] == head[HELD] then",
+        "if node then",
+        ("test_a_late_commit_changes_nothing",),
+    ),
+    Mutant(
+        "a commit counts whatever the state",
+        "commit",
+        "    if node[STATE] == 'R' then\n      answer",
+        "    if true then\n      answer",
+        ("test_the_same_commit_twice_changes_nothing",),
+    ),
+    Mutant(
+        "a repeated commit is refused",
+        "commit",
+        "      answer = 1   -- the same once more\n",
+        "      answer = 0\n",
+        (cut(test_faults.test_a_cut_commit_counts_once_and_brings_the_next_tasks),),
+    ),
+    Mutant(
+        "a claim is not remembered",
+        "commit",
+        "    call('SET', memory, number_of_call",
+        "    call('SET', memory .. ':', number_of_call",
+        (cut(test_faults.test_a_cut_claim_loses_no_task),),
+    ),
+    Mutant(
+        "expired scopes are not missed",
+        "commit",
+        "if head[STAGED] >= 0 and staged ~= head[STAGED] then",
+        "if false then",
+        (staged_scopes_that_expired_are_not_opened_without,),
+    ),
+    Mutant(
+        "a wide branch starts its first scopes only",
+        "commit",
+        "if room(node) > 0 then call('ZADD', pump_key",
+        "if false then call('ZADD', pump_key",
+        ("test_a_wide_fan_out_opens_in_chunks_and_closes_with_every_result",),
+    ),
+    Mutant(
+        "a failure does not end the run",
+        "commit",
+        "if not is_handler(node) then set_ending(run, 'failed', failure) end",
+        "",
+        ("test_a_node_that_failed_for_good_fails_the_run",),
+    ),
+    Mutant(
+        "a submit is not recognised",
+        "submit",
+        "if known[1] then",
+        "if false then",
+        ("test_submitting_again_changes_nothing_of_a_run_that_is_on_its_way",),
+    ),
+    Mutant(
+        "a digest is not compared",
+        "submit",
+        "known[1] == digest and 'same' or 'conflict'",
+        "'same'",
+        ("test_the_same_id_with_another_digest_is_a_conflict",),
+    ),
+    Mutant(
+        "the reaper keeps the old entry",
+        "reap",
+        "    acknowledge(class, entry)\n",
+        "",
+        (the_queue_is_empty_in_the_end,),
+    ),
+    Mutant(
+        "a lost worker is not counted",
+        "reap",
+        "node[LOST] = node[LOST] + 1",
+        "node[LOST] = node[LOST]",
+        ("test_every_vanished_worker_counts",),
+    ),
+    Mutant(
+        "the reaper leaves the node as it is",
+        "reap",
+        "        requeue(run, node)\n",
+        "",
+        ("test_a_vanished_workers_tasks_are_ready_again",),
+    ),
+    Mutant(
+        "a lease is not renewed",
+        "renew",
+        "  for first = 1, #entries, 1000 do",
+        "  for first = 1, 0 do",
+        (a_renewed_lease_holds,),
+    ),
+    Mutant(
+        "a renewal does not look at the entry",
+        "renew",
+        "node[STATE] == 'R' and node[ENTRY] == entry",
+        "node[STATE] == 'R'",
+        ("test_a_task_that_is_no_longer_held_cannot_be_renewed",),
+    ),
+    Mutant(
+        "a stop kills nothing",
+        "control",
+        "  run.kill = 1\n",
+        "",
+        ("test_stopping_kills_what_runs_and_starts_nothing",),
+    ),
+    Mutant(
+        "resume forgets parked nodes",
+        "control",
+        "if call('EXISTS', run.key .. ':k') == 1 then waiting = {''} end",
+        "",
+        (many_parked_tasks_come_back,),
+    ),
+    Mutant(
+        "resume wakes nobody",
+        "control",
+        "'*', 'resume', id)",
+        "'1-1', 'resume', id)",
+        ("test_everyone_who_listens_wakes",),
+    ),
+    Mutant(
+        "a retry is opened again by its repeat",
+        "retry",
+        "if call('HGET', run.key, ':x') == nonce then",
+        "if false then",
+        (cut(test_faults.test_a_cut_control_and_a_cut_retry_happen_once),),
+    ),
+    Mutant(
+        "a chunk of scopes is staged again by its repeat",
+        "stage",
+        "if call('GET', marked) ~= mark then",
+        "if true then",
+        (cut(test_faults.test_a_cut_fan_out_opens_every_scope_once),),
+    ),
+    Mutant(
+        "a due retry does not look at the node",
+        "due",
+        "if node and node[STATE] == 'T' and node[DUE] <= NOW then",
+        "if node then",
+        (an_old_retry_does_not_disturb_a_new_round,),
+    ),
+    Mutant(
+        "paused runs go on",
+        "_take",
+        "if run.state ~= 'paused' and (run.ending == '-' or handler) then",
+        "if run.ending == '-' or handler then",
+        ("test_a_paused_run_starts_nothing_until_it_is_resumed",),
+    ),
+    Mutant(
+        "ending runs go on",
+        "_take",
+        "if run.state ~= 'paused' and (run.ending == '-' or handler) then",
+        "if run.state ~= 'paused' then",
+        (no_queued_task_starts_in_a_failed_run,),
+    ),
+    Mutant(
+        "an ending run makes nodes ready",
+        "_ready",
+        "if run.ending ~= '-' and not is_handler(node) then",
+        "if false then",
+        (no_task_waits_in_a_failed_run,),
+    ),
+    Mutant(
+        "an arrival counts twice",
+        "_ready",
+        "if string.find(node[INBOX], mark, 1, true) then return false end",
+        "",
+        (an_arrival_counts_once,),
+    ),
+    Mutant(
+        "a branch never closes",
+        "_ready",
+        "elseif node[CLOSED] >= node[CLOSINGS] then",
+        "elseif node[CLOSED] > node[CLOSINGS] then",
+        ("test_a_branch_closes_when_all_its_scopes_have_arrived",),
+    ),
+    Mutant(
+        "a window is not kept",
+        "_ready",
+        "if node[WINDOW] == 0 then return left end",
+        "do return left end",
+        ("test_no_more_scopes_than_the_window_are_on_their_way",),
+    ),
+    Mutant(
+        "a run ends while nodes run",
+        "_ending",
+        "or run.terminal or run.held > 0 then",
+        "or run.terminal then",
+        ("test_siblings_of_a_failed_node_finish_and_are_recorded",),
+    ),
+    Mutant(
+        "handlers do not wait for each other",
+        "_ending",
+        "if not string.find('DFC', node[STATE], 1, true) then return end",
+        "",
+        (a_handler_handed_back_comes_before_the_next,),
+    ),
+    Mutant(
+        "a finished run stays for ever",
+        "_records",
+        "    if run.ended then expire_run(run) end\n",
+        "",
+        (a_finished_run_expires,),
+    ),
+    Mutant(
+        "watchers hear nothing",
+        "_records",
+        "if run.watched then call(",
+        "if false then call(",
+        (a_change_of_a_run_is_heard,),
+    ),
+]
+
+
+class Mutated(RedisHooks, BackendConformance):
+    """The suite over a backend whose scripts are given."""
+
+    __test__ = False
+    wide = 3000
+
+    def __init__(self, changed: dict[str, scripts.Script]) -> None:
+        self._changed = changed
+
+    def open_backend(self, folder: Path, *, ephemeral: bool = False) -> Backend:
+        backend = super().open_backend(folder, ephemeral=ephemeral)
+        assert isinstance(backend, RedisBackend)
+        backend.link._scripts = self._changed
+        return backend
+
+
+def run_checks(mutant: Mutant, folder: Path, changed: dict[str, scripts.Script]) -> None:
+    """Run the checks of a mutant over these scripts."""
+    for number, check in enumerate(mutant.checks):
+        suite = Mutated(changed)
+        place = folder / str(number)
+        place.mkdir()
+        store = Store(suite, place)
+        try:
+            if isinstance(check, str):
+                getattr(suite, check)(store)
+            else:
+                check(store)
+        finally:
+            store.close()
+
+
+def assembled() -> dict[str, scripts.Script]:
+    """All scripts, for the server of the tests."""
+    modern = int(shared_server().client.info("server")["redis_version"].split(".")[0]) >= 7
+    return {name: scripts.assemble(name, modern) for name in scripts.NAMES}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
+def test_what_a_script_checks_is_missed_when_it_is_gone(
+    mutant: Mutant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "real").mkdir()
+    run_checks(mutant, tmp_path / "real", assembled())
+    read = scripts._read
+
+    def mutated(name: str) -> str:
+        text = read(name)
+        if name == mutant.file:
+            assert text.count(mutant.text) == 1, "the script has changed: bring the mutant along"
+            text = text.replace(mutant.text, mutant.instead)
+        return text
+
+    monkeypatch.setattr(scripts, "_read", mutated)
+    (tmp_path / "mutant").mkdir()
+    with pytest.raises((AssertionError, GoflowError, pytest.fail.Exception)):
+        run_checks(mutant, tmp_path / "mutant", assembled())
