@@ -289,7 +289,7 @@ class _mapped:
         if not isinstance(error, ours):
             return
         text = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-        if isinstance(error, known.OutOfMemoryError) or text.startswith("OOM"):
+        if isinstance(error, known.OutOfMemoryError) or "OOM command not allowed" in str(error):
             raise StoreFull(
                 f"{self._name} is full (maxmemory reached): it takes no new run until others are"
                 " finished and expired"
