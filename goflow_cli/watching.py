@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import time
@@ -66,7 +67,12 @@ class Watched(Echo):
 
 @contextmanager
 def watcher(backend: Backend, plan: Plan, run_id: str) -> Iterator[Observer]:
-    """The observer for a run that executes in this process."""
+    """The observer for a run that executes in this process: a live picture, or plain lines."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        from goflow_cli.lines import Lines
+
+        yield Lines(plan)
+        return
     with _view(backend, plan, run_id) as view:
         yield Watched(view)
 

@@ -91,7 +91,17 @@ def test_what_a_crash_may_lose_is_told(own: RedisServer) -> None:
 
 
 def test_a_user_who_may_not_ask_for_settings_is_told_the_rest(server: RedisServer) -> None:
-    rules = ["~gf:*", "-@all", "+@read", "+@write", "+@scripting", "+@connection", "-@dangerous", "+info", "+time"]
+    rules = [
+        "~gf:*",
+        "-@all",
+        "+@read",
+        "+@write",
+        "+@scripting",
+        "+@connection",
+        "-@dangerous",
+        "+info",
+        "+time",
+    ]
     server.client.execute_command("ACL", "SETUSER", "goflow", "on", ">secret", *rules)
     try:
         url = f"unix://goflow:secret@{server.socket}"
