@@ -130,7 +130,7 @@ def _peak(count: int) -> float:
     with private_store() as env:
         code = (
             "import resource, subprocess, sys;"
-            "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
+            "subprocess.run(sys.argv[1:], check=True, stdout=-3, stderr=-3);"
             "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
         )
         command = [*GOFLOW, "run", str(FLOWS), "--flow", "discard", "--data", str(count)]

@@ -49,7 +49,11 @@ def wall(command: Sequence[str], **environment: str) -> float:
     """Seconds a whole process takes. Raises CalledProcessError where it fails."""
     begun = time.perf_counter()
     subprocess.run(
-        command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **environment}
+        command,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **environment},
     )
     return time.perf_counter() - begun
 

@@ -129,8 +129,9 @@ class Storm:
         _, flow, _, options = self._request()
         process = self.hammer.start("submit", flow, *options)
         self.hammer.nap(0.3)
+        kills = self.hammer.kills
         self.hammer.kill(process)
-        self.hammer.kills -= 1  # it executes nothing
+        self.hammer.kills = kills  # it executes nothing
 
     def kill_a_run(self) -> None:
         run_id, flow, _, options = self._request()
