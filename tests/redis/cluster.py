@@ -26,7 +26,11 @@ class RedisCluster:
         self.ports = _free_ports(3)
         self._processes = [self._start(port) for port in self.ports]
         self.clients: list[Any] = [redis.Redis(port=port) for port in self.ports]
-        self._join()
+        try:
+            self._join()
+        except BaseException:
+            self.close()
+            raise
         self.url = f"redis+cluster://127.0.0.1:{self.ports[0]}"
 
     def _start(self, port: int) -> subprocess.Popen[bytes]:
@@ -44,8 +48,8 @@ class RedisCluster:
         for client in self.clients:
             _wait(client.ping)
         for number, client in enumerate(self.clients):
-            first, last = number * SLOTS // 3, (number + 1) * SLOTS // 3 - 1
-            client.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
+            mine = range(number * SLOTS // 3, (number + 1) * SLOTS // 3)
+            client.execute_command("CLUSTER ADDSLOTS", *mine)  # ADDSLOTSRANGE came with 7.0
             client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
             for port in self.ports:
                 client.execute_command("CLUSTER MEET", "127.0.0.1", port)
