@@ -1,6 +1,8 @@
 # Two commands on a fresh machine: `make run` and `make test`. Bare `make` prints this help.
 PYTHON ?= python3
 BIN := .venv/bin
+# how many tests run side by side: most of them wait for processes more than they compute
+TESTS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help run test format lint types unit bench chaos clean
@@ -30,7 +32,7 @@ types: .venv/ready
 	$(BIN)/mypy
 
 unit: .venv/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TESTS) --dist worksteal
 
 bench: .venv/ready ## measure the figures in docs/performance.md again
 	$(BIN)/python -m benchmarks

@@ -27,6 +27,7 @@ from goflow.state import NodeState, RunState
 from goflow.testing import Simulation, run
 from goflow.testing.driver import as_flow
 from goflow.workflow import build
+from tests.naming import named
 
 Work = Callable[..., Any]
 
@@ -409,7 +410,7 @@ def test_an_execution_only_foreach_yields_an_empty_payload(items: object) -> Non
         ({"\ud800": 1}, "expected text of 1 to 256 bytes in UTF-8"),
         ([1, object()], "cannot encode object as JSON"),
     ],
-    ids=ascii,
+    ids=named,
 )
 def test_foreach_refuses_what_has_no_keys_and_keys_that_clash(items: object, part: str) -> None:
     assert part in failure(foreach(items))

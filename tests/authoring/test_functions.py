@@ -18,6 +18,7 @@ from goflow import Context, Dag, DefinitionError, Payload, PayloadError, RunFail
 from goflow.function import Function
 from goflow.payload import JSON, OCTETS, TEXT, decode, dumps, encode
 from goflow.testing import run
+from tests.naming import named
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -607,7 +608,7 @@ def test_an_aggregator_annotated_as_no_dict_is_a_definition_error(annotation: st
         ([Model(name="x")], Payload(b'[{"name":"x","limit":3}]', JSON)),
         (frozenset({1}), Payload(b"[1]", JSON)),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_a_returned_value_becomes_a_payload(value: object, payload: Payload) -> None:
     assert given_to(lambda data: value) == payload
@@ -632,7 +633,7 @@ _loop.append(_loop)
         (["\ud800"], "cannot encode text as UTF-8"),
         ((n for n in [1]), "cannot encode generator as JSON"),
     ],
-    ids=ascii,
+    ids=named,
 )
 def test_what_json_cannot_carry_fails_and_says_so(value: object, part: str) -> None:
     assert part in failing(lambda data: value)

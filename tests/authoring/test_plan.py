@@ -15,6 +15,7 @@ from goflow import Dag, Workflow
 from goflow.errors import UnknownNode
 from goflow.plan import Plan, decode_key, encode_key
 from goflow.workflow import build
+from tests.naming import named
 
 
 def same(data: bytes) -> bytes:
@@ -98,7 +99,7 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=repr)
+@pytest.mark.parametrize("change", CHANGES, ids=named)
 def test_a_changed_definition_has_another_fingerprint(change: dict[str, Any]) -> None:
     assert print_of(**change) != print_of()
 
