@@ -386,6 +386,11 @@ def load_backend(url: str, config: Config, *, ephemeral: bool = False) -> Backen
         from importlib.metadata import entry_points  # 30 ms, so only for plug-ins
 
         found = {point.name: point for point in entry_points(group="goflow.backends")}
+        if name in ("http", "https") and name not in found:
+            raise ConfigError(
+                f"{url} is a server, not a backend: use `goflow submit --server {url}`, or in Python"
+                f" goflow.Client({url!r})"
+            )
         if name not in found:
             known = [*BUILT_IN, *found]
             raise ConfigError(

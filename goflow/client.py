@@ -10,7 +10,7 @@ import select
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from goflow.adoption import adoption
 from goflow.backend import Action, Backend, Retry, Run, Waker, load_backend
@@ -29,9 +29,15 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 Query = Mapping[str, Sequence[str]]
 
+#: what a server's URL begins with
+SERVERS: Final = ("http://", "https://")
+#: seconds for which a waiting AsyncClient occupies a thread at a time
+_SLICE: Final = 2.0
+
 
 class Client:
-    """Submits, waits and steers. `backend` is a name, a URL or an open Backend.
+    """Submits, waits and steers. `backend` is a name, a URL or an open Backend; or the URL of a goflow server
+    (`http://host:8080`), to which requests are then signed where GOFLOW_SERVE_SECRET is set.
 
     >>> with Client("local") as client:  # doctest: +SKIP
     ...     run = client.submit("thumbnails", b"...")
@@ -39,6 +45,14 @@ class Client:
 
     Opening by name or URL reads goflow.toml from the current folder upwards, unless `config` is given.
     """
+
+    def __new__(cls, backend: str | Backend, *, config: Config | None = None) -> Client:
+        """A Client, or for a server's URL the HttpClient that goflow/remote.py has."""
+        if cls is Client and isinstance(backend, str) and backend.startswith(SERVERS):
+            from goflow.remote import HttpClient
+
+            return super().__new__(HttpClient)
+        return super().__new__(cls)
 
     def __init__(self, backend: str | Backend, *, config: Config | None = None) -> None:
         self._owned = isinstance(backend, str)
@@ -203,6 +217,7 @@ class AsyncClient:
     def __init__(self, backend: str | Backend, *, config: Config | None = None) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
+        self._far = isinstance(backend, str) and backend.startswith(SERVERS)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="goflow-client")
         self._client = self._thread.submit(lambda: Client(backend, config=config)).result()
 
@@ -235,6 +250,8 @@ class AsyncClient:
         """See Client.wait."""
         import asyncio
 
+        if self._far:
+            return await self._poll(run_id, timeout)
         waker = await self._call(lambda: self._client.backend.watch(run_id))
         woken = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -266,6 +283,23 @@ class AsyncClient:
     async def retry(self, run_id: str, *, from_node: str | None = None) -> Run:
         """See Client.retry."""
         return await self._call(lambda: self._client.retry(run_id, from_node=from_node))
+
+    async def _poll(self, run_id: str, timeout: float | None) -> Payload:
+        """Wait for a server's answers, on threads of their own."""
+        import asyncio
+
+        from goflow.remote import HttpClient
+
+        assert isinstance(self._client, HttpClient)
+        poll = self._client.poll
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = _SLICE if deadline is None else max(0.0, deadline - time.monotonic())
+            found = await asyncio.to_thread(poll, run_id, min(left, _SLICE))
+            if found is not None:
+                return found
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(_not_ended(await self.run(run_id), timeout))
 
     async def close(self) -> None:
         """Let go of the backend and the thread."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
-from goflow.backend import Backend, Run
+from goflow.backend import Run
 from goflow.payload import Payload
+
+
+class Results(Protocol):
+    """Whoever knows what a succeeded run made: a Backend, a Client."""
+
+    def result(self, run_id: str) -> Payload: ...
 
 
 def run_json(run: Run) -> dict[str, Any]:
@@ -23,7 +29,7 @@ def run_json(run: Run) -> dict[str, Any]:
     }
 
 
-def run_with_result(backend: Backend, run: Run) -> dict[str, Any]:
+def run_with_result(backend: Results, run: Run) -> dict[str, Any]:
     """A run, and its result where it has succeeded."""
     told = run_json(run)
     if run.state == "succeeded":

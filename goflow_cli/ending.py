@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from goflow.backend import Backend, Run
+from goflow.backend import Run
 from goflow.errors import Conflict
+from goflow.told import Results
 from goflow_cli import exit_codes
 from goflow_cli.session import note, put_result
 
 
 def print_end(
-    backend: Backend,
+    backend: Results,
     run: Run,
     interrupted: bool = False,
     *,

@@ -56,7 +56,11 @@ async def ended(serving: Service, run: Run, headers: dict[str, str] | None = Non
         message = f"run {run.id} was stopped"
         return answer(HttpError(409, "run_stopped", message, named, run_id=run.id))
     failure = run.failure
-    details: dict[str, Any] = {"run_id": run.id, "node": failure.node if failure else None}
+    details: dict[str, Any] = {
+        "run_id": run.id,
+        "node": failure.node if failure else None,
+        "reason": run.error,
+    }
     if failure is not None:
         details["type"] = failure.type
     message = f"run {run.id} failed: {run.error or 'no reason was recorded'}"

@@ -64,6 +64,8 @@ def _routes() -> list[BaseRoute]:
         _get("/openapi.json", openapi.document),
         _get("/flows", reading.flows),
         _get("/workers", reading.workers),
+        _get("/runs", reading.all_runs),
+        _get("/runs/{id}", reading.whereabouts),
         _start(),
         _get("/flow/{flow}/definition", reading.definition),
         _get("/flow/{flow}/request", reading.runs),

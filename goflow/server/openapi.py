@@ -45,6 +45,18 @@ def description() -> dict[str, Any]:
             "/openapi.json": {"get": _get("openapi", "This document", _any())},
             "/flows": {"get": _get("flows", "Every known flow", _list("flows", "Flow"))},
             "/workers": {"get": _get("workers", "Who takes tasks", _any())},
+            "/runs": {
+                "get": _get(
+                    "allRuns",
+                    "The runs of all flows, the newest first",
+                    _list("runs", "Run"),
+                    parameters=[_query("flow", {"type": "string"}), *_listed()],
+                )
+            },
+            "/runs/{id}": {
+                "parameters": [_id()],
+                "get": _get("whereabouts", "A run by its id alone", _json(_ref("Run")), 404),
+            },
             "/flow/{flow}": {
                 "parameters": [_flow()],
                 "post": _start("startRun", body=True),
@@ -61,10 +73,7 @@ def description() -> dict[str, Any]:
                     "A flow's runs, the newest first",
                     _list("runs", "Run"),
                     404,
-                    parameters=[
-                        _query("state", {"enum": [str(each) for each in RunState]}),
-                        _query("limit", {"type": "integer", "minimum": 1, "maximum": 10_000}),
-                    ],
+                    parameters=_listed(),
                 ),
             },
             run: _on_run(
@@ -122,13 +131,20 @@ def control(action: str) -> dict[str, Any]:
 
 def _on_run(operation: dict[str, Any]) -> dict[str, Any]:
     reads = not operation["operationId"].endswith("Run")
-    identity = {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string", "pattern": f"^{_ID}$"},
-    }
-    return {"parameters": [_flow(), identity], "get" if reads else "post": operation}
+    return {"parameters": [_flow(), _id()], "get" if reads else "post": operation}
+
+
+def _id() -> dict[str, Any]:
+    schema = {"type": "string", "pattern": f"^{_ID}$"}
+    return {"name": "id", "in": "path", "required": True, "schema": schema}
+
+
+def _listed() -> list[dict[str, Any]]:
+    """What narrows a list of runs."""
+    return [
+        _query("state", {"enum": [str(each) for each in RunState]}),
+        _query("limit", {"type": "integer", "minimum": 1, "maximum": 10_000}),
+    ]
 
 
 def _flow() -> dict[str, Any]:
@@ -310,6 +326,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
                     "message": {"type": "string"},
                     "run_id": {"type": "string"},
                     "node": _TEXT,
+                    "reason": _TEXT,
                     "type": {"type": "string"},
                 },
             }

@@ -90,6 +90,26 @@ async def runs(request: Request) -> Response:
     return json_response({"runs": await serving.lanes.slowly(read)})
 
 
+async def all_runs(request: Request) -> Response:
+    """The runs of all flows, the newest first."""
+    given = only(request, ("flow", "state", "limit"))
+    limit = whole(given.get("limit"), "limit", SOME_RUNS, 1, MOST_RUNS)
+    flow, wanted = given.get("flow") or None, state(given.get("state"))
+
+    def read(backend: Backend) -> list[dict[str, Any]]:
+        return [told(run) for run in backend.runs(flow, wanted, limit)]
+
+    return json_response({"runs": await service(request).lanes.slowly(read)})
+
+
+async def whereabouts(request: Request) -> Response:
+    """A run by its id alone: its state, and the links to the rest, which its flow is a part of."""
+    only(request, ())
+    name = run_id(request)
+    found = await service(request).lanes.quickly(lambda backend: told(backend.run(name)))
+    return json_response(found, headers={"X-Request-Id": name})
+
+
 def state(text: str | None) -> RunState | None:
     """A run state by name."""
     if not text:

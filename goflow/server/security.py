@@ -21,7 +21,8 @@ from goflow.backend import Backend
 from goflow.server import login
 from goflow.server.errors import HttpError
 from goflow.server.service import Service
-from goflow.server.signature import MEMORY, SIGNATURE, Signed, refused
+from goflow.server.signature import MEMORY, Signed, refused
+from goflow.signature import SIGNATURE
 
 #: what needs no secret: whether the server is well, files that are the same for everybody, and the
 #: form that takes the secret

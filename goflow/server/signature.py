@@ -1,32 +1,14 @@
-"""Signed requests: a secret proves who asks without travelling.
-
-    X-Goflow-Timestamp: seconds since the epoch
-    X-Goflow-Nonce: 8 to 128 characters, never the same twice
-    X-Goflow-Signature: v1=<hex HMAC-SHA-256>
-
-The HMAC is over timestamp, nonce, METHOD, raw path, raw query and the hex SHA-256 of the body, joined by
-newlines. With openssl:
-
-    body=$(printf hallo | openssl dgst -sha256 -r | cut -d' ' -f1)
-    printf '%s\\n%s\\nPOST\\n/flow/greet\\n\\n%s' "$TS" "$NONCE" "$body" |
-        openssl dgst -sha256 -hmac "$SECRET" -r | cut -d' ' -f1
-"""
+"""The signature of a request, checked: goflow/signature.py says what is signed and how."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import os
 import re
-import time
 from collections.abc import Mapping
 from typing import Final
 
 from goflow.server.errors import HttpError
-
-TIMESTAMP: Final = "x-goflow-timestamp"
-NONCE: Final = "x-goflow-nonce"
-SIGNATURE: Final = "x-goflow-signature"
+from goflow.signature import NONCE, SIGNATURE, TIMESTAMP, signature
 
 #: seconds that a timestamp may be off
 TOLERANCE: Final = 300
@@ -38,35 +20,11 @@ _TIMESTAMP: Final = re.compile(r"[0-9]{1,12}")
 _SIGNATURE: Final = re.compile(r"v1=[0-9a-f]{64}")
 
 
-def signature(
-    secret: str, timestamp: str, nonce: str, method: str, path: str, query: str, body: bytes
-) -> str:
-    """`v1=...` for a request. `path` and `query` are raw, as they stand in the request line."""
-    digest = hashlib.sha256(body).hexdigest()
-    text = "\n".join((timestamp, nonce, method.upper(), path, query, digest))
-    mac = hmac.new(secret.encode(), text.encode("latin-1"), hashlib.sha256)
-    return f"v1={mac.hexdigest()}"
-
-
-def sign(secret: str, method: str, path: str, query: str = "", body: bytes = b"") -> dict[str, str]:
-    """The three headers for a request that is sent now.
-
-    >>> sorted(sign("secret", "GET", "/flows"))
-    ['X-Goflow-Nonce', 'X-Goflow-Signature', 'X-Goflow-Timestamp']
-    """
-    timestamp, nonce = str(int(time.time())), os.urandom(16).hex()
-    return {
-        "X-Goflow-Timestamp": timestamp,
-        "X-Goflow-Nonce": nonce,
-        "X-Goflow-Signature": signature(secret, timestamp, nonce, method, path, query, body),
-    }
-
-
 class Signed:
     """The signature headers of a request, checked as far as that goes without its body."""
 
     def __init__(self, headers: Mapping[str, str], now: float) -> None:
-        """Raises HttpError 401 for what is malformed or out of time."""
+        """Raises HttpError 401 for what is malformed or out of time. Header names in any case."""
         self.timestamp = headers.get(TIMESTAMP, "")
         self.nonce = headers.get(NONCE, "")
         self._given = headers.get(SIGNATURE, "")

@@ -25,6 +25,7 @@ HINT = (
 @click.option("--query", metavar="K=V", multiple=True, help="A query parameter; may be repeated.")
 @click.option("--request-id", metavar="ID", help="The run id; the same id again is the same run.")
 @click.option("--wait", type=Seconds(), metavar="[SECONDS]", help="Wait and print the result.")
+@click.option("--server", metavar="URL", help="A goflow server instead of a backend; see below.")
 @backend_option
 @json_option
 def submit(
@@ -33,15 +34,34 @@ def submit(
     query: tuple[str, ...],
     request_id: str | None,
     wait: float | None,
+    server: str | None,
     backend: str | None,
     as_json: bool,
 ) -> int:
     """Hand a run of FLOW to the backend's workers and print its run id.
 
     With --wait the result goes to stdout and the run id to stderr.
+
+    With --server it is handed to `goflow serve` over HTTP, signed where GOFLOW_SERVE_SECRET (or
+    serve.secret) is that server's secret.
     """
     payload, options = read_data(data), read_query(query)
     session = Session(None, backend)
+    if server is not None:
+        from goflow_cli.afar import submit_afar
+
+        if backend is not None:
+            raise click.UsageError("--server and --backend: expected one of them")
+        return submit_afar(
+            server,
+            session.config,
+            flow,
+            payload,
+            query=options,
+            run_id=request_id,
+            wait=wait,
+            as_json=as_json,
+        )
     client = Client(session.backend, config=session.config)
     run = client.submit(
         flow, payload, run_id=request_id, query=options, plan=_plan(session, client, flow)

@@ -11,6 +11,9 @@ import pytest
 from tests.redis.server import RedisServer
 from tests.server.house import House
 
+#: the secret of the server that has one
+SECRET = "correct horse battery staple"
+
 
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
@@ -29,6 +32,15 @@ def redis_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         with house, house.client() as http:
             registered(http)
             yield house
+
+
+@pytest.fixture(scope="session")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A server with a secret."""
+    house = House(tmp_path_factory.mktemp("locked")).setting("GOFLOW_SERVE_SECRET", SECRET)
+    with house, house.client(authorization=f"Bearer {SECRET}") as http:
+        registered(http)
+        yield house
 
 
 @pytest.fixture

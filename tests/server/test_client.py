@@ -1,0 +1,208 @@
+"""Client, AsyncClient and `goflow submit` over HTTP: signed, and otherwise as over a backend."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+import goflow
+from goflow import errors
+from goflow.config import Config, Serve
+from goflow.payload import JSON, Payload
+from tests.server.conftest import SECRET
+from tests.server.house import House
+
+
+@pytest.fixture
+def client(locked: House) -> Iterator[goflow.Client]:
+    """A client that signs."""
+    with goflow.Client(locked.url, config=Config(serve=Serve(secret=SECRET))) as client:
+        yield client
+
+
+def test_a_run_is_submitted_waited_for_and_listed(client: goflow.Client) -> None:
+    run = client.submit("each", b"3")
+    assert (run.flow, run.state.terminal) == ("each", False)
+    assert client.wait(run.id, timeout=20).json() == [0, 1, 4]
+    assert client.run(run.id).state == "succeeded"
+    assert client.result(run.id) == Payload(b"[0,1,4]", JSON)
+    assert run.id in [each.id for each in client.runs("each", "succeeded", limit=5)]
+
+
+def test_payload_query_and_run_id_arrive_as_they_were_given(client: goflow.Client) -> None:
+    query = {"a": ["1", "2 & 3"], "ü/?": [""]}
+    run = client.submit("asked", {"x": "ä"}, run_id="named-by-me", query=query)
+    assert run.id == "named-by-me"
+    assert client.wait(run.id, timeout=20).json()["options"] == query
+    assert client.submit("asked", {"x": "ä"}, run_id="named-by-me", query=query).id == run.id
+    with pytest.raises(errors.Conflict, match="named-by-me"):
+        client.submit("asked", "other", run_id="named-by-me")
+
+
+def test_a_run_is_paused_resumed_stopped_and_retried(client: goflow.Client, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    run = client.submit("gated", str(gate))
+    assert client.pause(run.id).state == "paused"
+    assert client.resume(run.id).state in ("queued", "running")
+    assert client.stop(run.id).state in ("stopping", "stopped")
+    with pytest.raises(errors.RunStopped):
+        client.wait(run.id, timeout=20)
+    gate.touch()
+    assert client.retry(run.id).round == 2
+    assert client.wait(run.id, timeout=20).text() == str(gate)
+    assert client.retry(run.id, from_node="after").round == 3
+    assert client.wait(run.id, timeout=20).text() == str(gate)
+
+
+def test_what_goes_wrong_is_raised_as_over_a_backend(client: goflow.Client, tmp_path: Path) -> None:
+    failed = client.submit("failing")
+    with pytest.raises(errors.RunFailed, match="second: ValueError: no <b>good</b>") as caught:
+        client.wait(failed.id, timeout=20)
+    assert caught.value.run_id == failed.id
+    with pytest.raises(errors.UnknownFlow, match="did you mean 'echo'"):
+        client.submit("ecco")
+    with pytest.raises(errors.UnknownRun, match="no run 'nowhere'"):
+        client.wait("nowhere")
+    with pytest.raises(errors.UnknownNode, match="no node 'x'"):
+        client.retry(failed.id, from_node="x")
+    with pytest.raises(errors.ConfigError, match="'wait' is HTTP's own"):
+        client.submit("echo", query={"wait": ["1"]})
+    with pytest.raises(errors.ConfigError, match="is a server, not a backend"):
+        client.plan("echo")
+    slow = client.submit("gated", str(tmp_path / "never"))
+    with pytest.raises(errors.Conflict, match="has not ended"):
+        client.result(slow.id)
+    with pytest.raises(TimeoutError, match=r"has not ended after 0\.1 s: it is running"):
+        client.wait(slow.id, timeout=0.1)
+    client.stop(slow.id)
+
+
+def test_a_wrong_secret_is_told(locked: House) -> None:
+    for secret in ("", "wrong"):
+        client = goflow.Client(locked.url, config=Config(serve=Serve(secret=secret)))
+        with client, pytest.raises(errors.BackendError, match=r"does not let us in.*GOFLOW_SERVE"):
+            client.runs()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http://user:pass@localhost:1", "http://localhost:1/x", "http://localhost:x"]
+)
+def test_a_url_that_is_no_servers_is_refused(url: str) -> None:
+    with pytest.raises(errors.ConfigError) as caught:
+        goflow.Client(url, config=Config())
+    assert "pass" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_or_is_another_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+        def greet() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        client = goflow.Client(url, config=Config())
+        with client, pytest.raises(errors.BackendError, match="as no goflow server does"):
+            client.runs()
+        thread.join()
+    client = goflow.Client(url, config=Config())
+    with client, pytest.raises(errors.BackendError, match=f"{url}: Connection refused"):
+        client.runs()
+
+
+def test_a_connection_that_the_server_closed_is_not_the_callers_trouble(
+    client: goflow.Client,
+) -> None:
+    client.runs(limit=1)
+    kept = client._server._idle  # type: ignore[attr-defined]
+    assert len(kept) == 1
+    kept[0][0].sock.shutdown(socket.SHUT_RDWR)
+    assert client.submit("echo").flow == "echo"
+
+
+def test_the_asynchronous_twin_waits_for_many_at_once(locked: House) -> None:
+    async def main() -> list[str]:
+        config = Config(serve=Serve(secret=SECRET))
+        async with goflow.AsyncClient(locked.url, config=config) as client:
+            runs = [await client.submit("echo", str(i)) for i in range(8)]
+            payloads = await asyncio.gather(*(client.wait(run.id, 20) for run in runs))
+            return [payload.text() for payload in payloads]
+
+    assert asyncio.run(main()) == [str(i) for i in range(8)]
+
+
+def submit(house: House, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "goflow_cli.main", "submit", "--server", house.url, *arguments]
+    environment = os.environ | {"GOFLOW_SERVE_SECRET": SECRET}
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_submit_signs_and_ends_as_the_run_does(locked: House, tmp_path: Path) -> None:
+    done = submit(locked, tmp_path, "echo", "--data", "hi", "--wait", "--request-id", "cli-1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hi", "cli-1\n")
+    done = submit(locked, tmp_path, "each", "--data", "2", "--wait", "20", "--json")
+    assert json.loads(done.stdout)["result"] == [0, 1]
+    done = submit(locked, tmp_path, "failing", "--wait")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "failed: second: ValueError" in done.stderr
+    done = submit(locked, tmp_path, "ecco")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "did you mean 'echo'" in done.stderr
+    done = submit(locked, tmp_path, "echo", "--backend", "local")
+    assert done.returncode == 2
+
+
+def test_the_clients_requests_are_signed_and_do_not_carry_the_secret(
+    locked: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import http.client
+
+    sent: list[bytes] = []
+    send = http.client.HTTPConnection.send
+
+    def spy(self: http.client.HTTPConnection, data: bytes) -> None:
+        sent.append(bytes(data))
+        send(self, data)
+
+    monkeypatch.setattr(http.client.HTTPConnection, "send", spy)
+    with goflow.Client(locked.url, config=Config(serve=Serve(secret=SECRET))) as client:
+        client.runs()
+    assert b"X-Goflow-Signature: v1=" in sent[0]
+    assert SECRET.encode() not in b"".join(sent)
+
+
+def test_a_backend_of_that_name_is_told_what_it_is() -> None:
+    from goflow.backend import load_backend
+
+    with pytest.raises(errors.ConfigError, match="goflow submit --server http://x:1"):
+        load_backend("http://x:1", Config())
+
+
+def test_a_run_is_found_by_its_id_alone(http: httpx.Client) -> None:
+    name = http.post("/flow/echo").headers["x-request-id"]
+    told = http.get(f"/runs/{name}").json()
+    assert told["links"]["self"] == f"/flow/echo/request/{name}"
+    assert http.get("/runs/none").status_code == 404
+    assert http.get("/runs?flow=echo&limit=1").json()["runs"][0]["flow"] == "echo"
