@@ -94,7 +94,11 @@ class NodeRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One recorded attempt at a node instance, for people: `state` says how it ended."""
+    """One recorded attempt at a node instance, for people: `state` says how it ended.
+
+    `ready` is since when it waited to be claimed, and `token` the one it was held under; None and "" where
+    the store does not know. The closing of a branch counts from its opening.
+    """
 
     path: str
     round: int
@@ -105,6 +109,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     worker: str = ""
     digest: str = ""
+    ready: float | None = None
+    token: str = ""
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True):

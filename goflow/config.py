@@ -127,6 +127,14 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
     traces: Literal["off", "console", "otlp"] = "off"
     endpoint: str = ""
 
+    @property
+    def on(self) -> bool:
+        """Whether traces are told. OpenTelemetry's own switches beat `traces`."""
+        if self.traces == "off":
+            return False
+        disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+        return not disabled and os.environ.get("OTEL_TRACES_EXPORTER", "").strip() != "none"
+
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
     """[retention]: seconds that finished runs and dead letters are kept."""

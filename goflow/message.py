@@ -115,7 +115,8 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     `round` is the one that gave the instance its `idempotency_key`. `failure` is set when the task is
     to run a handler: the node's `on_failure`, or `~on_failure`. `closing` says that the instance is a
     branch or sub-DAG whose scopes have all arrived: `keys` and `width` are what it opened. `outcome` is
-    how the run is about to end, for `~finally`.
+    how the run is about to end, for `~finally`. `ready` is since when (epoch seconds, by the store's clock) it
+    waited to be claimed.
     """
 
     run_id: str
@@ -133,6 +134,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     keys: tuple[str, ...] | None = None
     width: int = 0
     outcome: str = ""
+    ready: float = 0.0
 
 
 class Claim(msgspec.Struct, frozen=True, array_like=True):
@@ -171,7 +173,8 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     `digest` covers flow, payload and query: the same id with the same digest is the same run, with
     another a conflict. `starts` are the root's start nodes, `handlers` those of `~on_failure` and
     `~finally` the flow has. `owner` is the worker that alone may execute it (0: anyone).
-    `timeout` is in seconds from its first task.
+    `timeout` is in seconds from its first task. `made` is when (epoch seconds) the caller began to hand
+    it over.
     """
 
     run_id: str
@@ -185,6 +188,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     timeout: float | None = None
     owner: int = 0
+    made: float = 0.0
 
 
 class Rewind(msgspec.Struct, frozen=True, array_like=True):

@@ -22,6 +22,7 @@ from goflow.backend import Ask, Backend, FlowKey, Waker
 from goflow.child import FromChild, Get, Result, Results, Staged
 from goflow.engine import refusal
 from goflow.errors import BackendError
+from goflow.figures import Accountable, Meter
 from goflow.ledger import Ledger
 from goflow.message import DIED, TIMED_OUT, Claim, Failure, Input, Task
 from goflow.observer import Observer, Quiet
@@ -82,6 +83,7 @@ class Worker:
         self._backlog: deque[Claim] = deque()
         self._hoarding = 0.0
         self._ledger = Ledger(self._flows, payload_limit)
+        self._meter = Meter()
         self._pace = Pace(self._flows)
         self._deaf = 0
         self._draining: float | None = None
@@ -156,6 +158,8 @@ class Worker:
             self._ledger.outcomes = []
             for outcome, fine in zip(outcomes, accepted, strict=True):
                 self._observer.finished(outcome, fine)
+                if fine and not outcome.released:
+                    self._meter.add(outcome)
                 if outcome.retry_at is not None:
                     self._tick_at = min(self._tick_at, outcome.retry_at)
         elif ask is not None:
@@ -358,9 +362,17 @@ class Worker:
 
     def _tick(self, now: float) -> None:
         due = self._backend.tick(self._id)
+        self._count()
         rhythm = now + min(1.0, self._lease / 6)
         self._tick_at = rhythm if due is None else min(rhythm, max(due, now + 0.001))
         self._look = True
+
+    def _count(self) -> None:
+        """Hand over what was counted since the last time."""
+        numbers = self._meter.numbers()
+        if numbers and isinstance(self._backend, Accountable):
+            self._backend.count(self._id, numbers)  # where it fails, the next time has them all
+        self._meter.clear()
 
     def _renew(self, now: float) -> None:
         """Keep the leases of all that is held, and learn what must die."""
@@ -405,11 +417,12 @@ class Worker:
         """The loop has ended: what is still held goes back without a penalty."""
         self._ledger.released(c for child in self._pool.children for c in child.claims)
         self._ledger.released(self._backlog)
-        if self._ledger.outcomes:
-            try:
+        try:
+            if self._ledger.outcomes:
                 self._backend.commit(self._ledger.outcomes, None)
-            except BackendError as error:
-                self._observer.troubled(error)  # its leases run out, others take over
+            self._count()
+        except BackendError as error:
+            self._observer.troubled(error)  # its leases run out, others take over
 
 
 _RELEASE: Final = "the worker ends"

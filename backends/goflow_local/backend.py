@@ -9,7 +9,7 @@ verb of the seam is one function of the module that its role is in.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from goflow.backend import (
@@ -39,6 +39,8 @@ from goflow_local.submit import submit
 
 if TYPE_CHECKING:
     from goflow.config import Config
+    from goflow.figures import Figures, Name
+    from goflow.untold import Ended
     from goflow_local.wake import SocketWaker
 
 T = TypeVar("T")
@@ -63,7 +65,14 @@ class LocalBackend:
         folder = _folder(url, config)
         path = ":memory:" if ephemeral else os.path.join(folder, "goflow.db")
         kept = config.retention
-        store = Store(path, config.local.sync, config.worker.lease, kept.finished_runs, kept.dead)
+        store = Store(
+            path,
+            config.local.sync,
+            config.worker.lease,
+            kept.finished_runs,
+            kept.dead,
+            traced=config.telemetry.on,
+        )
         return cls(store, "memory" if ephemeral else folder)
 
     def close(self) -> None:
@@ -335,6 +344,59 @@ class LocalBackend:
         from goflow_local import directory
 
         return self._store.write(lambda c: directory.remember(c, name, seconds))
+
+    # -- what is told of runs ---------------------------------------------------------------------
+
+    @property
+    def address(self) -> str:
+        """Where another process opens the same store; "" where none can."""
+        path = self._store.path
+        if path == ":memory:":
+            return ""
+        from urllib.parse import quote
+
+        return f"file://{quote(os.path.dirname(path))}"
+
+    @property
+    def traced(self) -> bool:
+        """Whether runs are to be told as traces."""
+        return self._store.traced
+
+    @traced.setter
+    def traced(self, on: bool) -> None:
+        self._store.traced = on
+
+    def untold(self, limit: int, lease: float) -> list[Ended]:
+        """Ended runs whose traces nobody has told or is telling."""
+        from goflow_local import untold
+
+        if not self._store.read(untold.any_untold):
+            return []
+        return self._store.write(lambda c: untold.untold(c, limit, lease))
+
+    def telling(self, ended: Sequence[Ended], lease: float) -> None:
+        """Nobody else gets these for a while."""
+        from goflow_local import untold
+
+        self._store.write(lambda c: untold.telling(c, ended, lease))
+
+    def told(self, ended: Sequence[Ended]) -> None:
+        """They are told."""
+        from goflow_local import untold
+
+        self._store.write(lambda c: untold.told(c, ended))
+
+    def count(self, worker: int, numbers: Mapping[Name, int]) -> None:
+        """Add what a worker has counted."""
+        from goflow_local import untold
+
+        self._store.write(lambda c: untold.count(c, numbers))
+
+    def figures(self) -> Figures:
+        """What was counted."""
+        from goflow_local import untold
+
+        return self._store.read(untold.figures)
 
     # -- doctor -----------------------------------------------------------------------------------
 

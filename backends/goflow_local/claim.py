@@ -22,6 +22,7 @@ from goflow_local.rows import (
 )
 from goflow_local.sql import Connection
 from goflow_local.store import Store
+from goflow_local.untold import to_be_told
 
 #: more inputs than this, or more bytes of them, do not travel with the claim
 MANY: Final = 1000
@@ -43,7 +44,7 @@ _READ_FRESH = f"SELECT ?, n.id, {_COLUMNS} FROM node n {_ITEM} WHERE n.id = ?"
 _DEQUEUE = "DELETE FROM queue WHERE lane = ? AND at = ? AND node = ?"
 _HOLD = (
     "UPDATE node SET state = 2, token = ?, worker = ?, attempt = ?, ran = ?, doomed = 0,"
-    " started = CASE WHEN width IS NULL THEN ? ELSE started END WHERE id = ?"
+    " queued = ?, started = CASE WHEN width IS NULL THEN ? ELSE started END WHERE id = ?"
 )
 _ARRIVALS = (
     "SELECT a.source, a.carries, a.media, a.data, o.media, o.data FROM arrival a"
@@ -83,7 +84,8 @@ def claim(change: Change, ask: Ask) -> list[Claim]:
     for run, row in taken.values():
         _begin(change, run)
         token, attempt = run.next(), row[5] or 1
-        held.append((token, ask.worker, attempt, run.round, change.now, row[1]))
+        queued = row[0] / 1e6
+        held.append((token, ask.worker, attempt, run.round, queued, change.now, row[1]))
         claims.append(_claim(change, run, row, token, attempt))
     if held:
         change.connection.executemany(_HOLD, held)
@@ -148,13 +150,15 @@ def _begin(change: Change, run: RunRow) -> None:
         run.state = RunState.RUNNING
         run.started = run.started or change.now
         run.altered = True
+        if change.store.traced:
+            to_be_told(change, run, change.now)
     if run.timeout is not None and run.deadline is None and run.ending is None:
         run.deadline = change.now + run.timeout
         run.altered = True
 
 
 def _claim(change: Change, run: RunRow, row: Any, token: int, attempt: int) -> Claim:
-    _, node, _, path, _, _, lost, round, arrived, scope, failure, width, media, data = row
+    at, node, _, path, _, _, lost, round, arrived, scope, failure, width, media, data = row
     said = _request_of(change, run.key)
     closing = width is not None
     keys = None
@@ -180,6 +184,7 @@ def _claim(change: Change, run: RunRow, row: Any, token: int, attempt: int) -> C
         keys,
         width or 0,
         (run.ending or "") if path == FINALLY else "",
+        at / 1e6,
     )
     if handler:
         return Claim(task, ())

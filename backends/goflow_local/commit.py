@@ -24,7 +24,10 @@ from goflow_local.rows import (
     fence,
 )
 
-_READ = "SELECT id, run, path, state, token, attempt, lost, worker, staged, items FROM node WHERE id = ?"
+_READ = (
+    "SELECT id, run, path, state, token, attempt, lost, worker, staged, items, queued FROM node"
+    " WHERE id = ?"
+)
 _SUCCEED = (
     "UPDATE node SET state = ?, finished = ?, digest = ?, failure = NULL, doomed = 0,"
     " rescue = 0,"
@@ -42,7 +45,7 @@ _RELEASE = (
 )
 _OUTPUT = "INSERT OR REPLACE INTO output VALUES (?, ?, ?)"
 _LOG = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?)"
-_ATTEMPT = "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ATTEMPT = "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ITEM = "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?)"
 _SET = "INSERT OR REPLACE INTO context VALUES (?, ?, ?, ?)"
 _UNSET = "DELETE FROM context WHERE run = ? AND key = ?"
@@ -61,6 +64,7 @@ class Held(NamedTuple):
     worker: int
     staged: int | None
     items: int | None
+    queued: float | None
 
 
 def commit(change: Change, outcomes: Sequence[Outcome]) -> list[bool]:
@@ -182,13 +186,18 @@ def record_attempt(
     run: RunRow,
     node: tuple[str, int, int],
     state: str,
-    times: tuple[float, float],
+    times: tuple[float | None, float, float],
     error: str | None,
+    *,
+    token: str,
     digest: str = "",
 ) -> None:
-    """Keep an attempt that is not the one which made the node's result. `node`: path, attempt, worker."""
+    """Keep an attempt that is not the one which made the node's result. `node`: path, attempt, worker;
+    `times`: queued, started, finished."""
     path, attempt, worker = node
-    row = (run.key, run.next(), path, run.round, attempt, state, *times, error, worker, digest)
+    queued, started, finished = times
+    place = (run.key, run.next(), path, run.round, attempt, state)
+    row = (*place, started, finished, error, worker, digest, queued, token)
     change.execute(_ATTEMPT, row)
 
 
@@ -240,7 +249,8 @@ def _keep_attempt(change: Change, run: RunRow, held: Held, outcome: Outcome) -> 
         run,
         (held.path, held.attempt, held.worker),
         "stopped" if failure is None else "failed",
-        (outcome.started, outcome.finished),
+        (held.queued, outcome.started, outcome.finished),
         None if failure is None else error_text(failure),
-        outcome.digest,
+        token=outcome.task.token,
+        digest=outcome.digest,
     )

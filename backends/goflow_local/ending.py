@@ -8,6 +8,7 @@ from goflow.message import FINALLY, ON_FAILURE, Failure, pack
 from goflow.state import RunState
 from goflow_local.change import Change
 from goflow_local.rows import FAILED, HANDLERS, STOPPED, SUCCEEDED, RunRow
+from goflow_local.untold import ended
 
 #: bits of run.handlers
 _BITS: Final = ((ON_FAILURE, 1), (FINALLY, 2))
@@ -87,3 +88,4 @@ def proceed(change: Change, run: RunRow) -> None:
     run.state = run.ending
     run.finished = change.now
     run.altered = True
+    ended(change, run)

@@ -198,13 +198,13 @@ def attempts(connection: Connection, run_id: str) -> list[Attempt]:
     row = find(connection, run_id)
     workers = functools.cache(lambda worker: _worker_name(connection, worker))
     history = connection.execute(
-        "SELECT path, round, attempt, state, started, finished, error, worker, digest"
+        "SELECT path, round, attempt, state, started, finished, error, worker, digest, queued, token"
         " FROM attempt WHERE run = ?",
         (row.key,),
     ).fetchall()
     present = connection.execute(
-        "SELECT path, ran, attempt, 'succeeded', started, finished, NULL, worker, digest"
-        " FROM node WHERE id BETWEEN ? AND ? AND state = 5",
+        "SELECT path, ran, attempt, 'succeeded', started, finished, NULL, worker, digest, queued,"
+        " id || '.' || token FROM node WHERE id BETWEEN ? AND ? AND state = 5",
         row.ids,
     ).fetchall()
     return [
@@ -218,8 +218,10 @@ def attempts(connection: Connection, run_id: str) -> list[Attempt]:
             error=error,
             worker=workers(worker),
             digest=digest or "",
+            ready=queued,
+            token=token,
         )
-        for path, round, attempt, state, started, finished, error, worker, digest in sorted(
+        for path, round, attempt, state, started, finished, error, worker, digest, queued, token in sorted(
             [*history, *present], key=lambda each: (each[4], each[5])
         )
     ]

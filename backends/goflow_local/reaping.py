@@ -50,18 +50,20 @@ def take_back(change: Change, worker: int, *, dead: bool) -> None:
 def take_back_where(change: Change, condition: str, value: int, *, owned: bool = True) -> None:
     """Take back held tasks: all that match, or only those of runs without an owner."""
     held = change.execute(
-        "SELECT id, run, path, attempt, worker, started, doomed, staged = token FROM node"
+        "SELECT id, run, path, attempt, worker, started, doomed, staged = token, queued,"
+        " id || '.' || token FROM node"
         f" INDEXED BY node_held WHERE state = 2 AND {condition}",
         (value,),
     ).fetchall()
     touched: dict[int, RunRow] = {}
-    for node, key, path, attempt, worker, started, doomed, staged in held:
+    for node, key, path, attempt, worker, started, doomed, staged, queued, token in held:
         run = change.run(key)
         if run.owner and not owned:
             continue
         touched[key] = run
-        times = (started or change.now, change.now)
-        record_attempt(change, run, (path, attempt, worker), "lost", times, "its worker vanished")
+        times = (queued, started or change.now, change.now)
+        gone = "its worker vanished"
+        record_attempt(change, run, (path, attempt, worker), "lost", times, gone, token=token)
         if staged:
             drop_items(change, node)
         over = doomed or (run.ending == RunState.STOPPED and path not in HANDLERS)

@@ -89,6 +89,7 @@ def _throw_away(change: Change, key: int, definition: int) -> None:
     )
     execute("DELETE FROM run WHERE id = ?", (key,))
     execute("DELETE FROM request WHERE run = ?", (key,))
+    execute("DELETE FROM untold WHERE run = ?", (key,))
     change.store.requests.pop(key, None)
 
 

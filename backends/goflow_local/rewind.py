@@ -73,16 +73,29 @@ def _inside(change: Change, run: RunRow, path: str) -> list[tuple[int, str]]:
 def _keep_successes(change: Change, run: RunRow, nodes: Iterable[int]) -> None:
     """What had succeeded becomes history, with the round it ran in."""
     query = (
-        "SELECT path, attempt, worker, started, finished, ran, digest, state FROM node WHERE id = ?"
+        "SELECT path, attempt, worker, queued, started, finished, ran, digest, state,"
+        " id || '.' || token FROM node WHERE id = ?"
     )
     made: Any = change.connection.executemany(query, [(node,) for node in nodes])
     present = run.round
-    for path, attempt, worker, started, finished, ran, digest, state in made.fetchall():
+    for (
+        path,
+        attempt,
+        worker,
+        queued,
+        started,
+        finished,
+        ran,
+        digest,
+        state,
+        token,
+    ) in made.fetchall():
         if state == SUCCEEDED:
             run.round = ran
-            times = (started or 0.0, finished or 0.0)
+            times = (queued, started or 0.0, finished or 0.0)
+            node = (path, attempt, worker)
             record_attempt(
-                change, run, (path, attempt, worker), "succeeded", times, None, digest or ""
+                change, run, node, "succeeded", times, None, token=token, digest=digest or ""
             )
     run.round = present
 

@@ -18,7 +18,7 @@ from goflow.errors import BackendError
 
 #: in the file's header: what it is, and the shape of its tables
 APPLICATION: Final = 0x676F666C  # "gofl"
-VERSION: Final = 1
+VERSION: Final = 2
 
 #: older ones can corrupt a WAL database that several connections write
 OLDEST_SQLITE: Final = (3, 51, 3)
@@ -40,6 +40,7 @@ CREATE TABLE run (
 CREATE INDEX run_deadline ON run (deadline) WHERE deadline IS NOT NULL;
 CREATE INDEX run_ended ON run (state, finished) WHERE finished IS NOT NULL;
 CREATE INDEX run_owner ON run (owner) WHERE owner > 0;
+CREATE INDEX run_active ON run (flow) WHERE finished IS NULL;
 
 CREATE TABLE request (run INTEGER PRIMARY KEY, words BLOB NOT NULL, media, data BLOB NOT NULL);
 
@@ -50,7 +51,7 @@ CREATE TABLE node (
     ran INTEGER NOT NULL DEFAULT 0, token INTEGER NOT NULL DEFAULT 0,
     worker INTEGER NOT NULL DEFAULT 0, doomed INTEGER NOT NULL DEFAULT 0,
     rescue INTEGER NOT NULL DEFAULT 0,
-    ready REAL, started REAL, finished REAL, due REAL,
+    ready REAL, queued REAL, started REAL, finished REAL, due REAL,
     width INTEGER, window INTEGER, items INTEGER, released INTEGER, done INTEGER, staged INTEGER,
     digest TEXT, failure BLOB);
 CREATE UNIQUE INDEX node_path ON node (run, path);
@@ -78,7 +79,8 @@ CREATE TABLE log (
 CREATE TABLE attempt (
     run INTEGER, id INTEGER, path TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
     state TEXT NOT NULL, started REAL NOT NULL, finished REAL NOT NULL, error TEXT,
-    worker INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (run, id)) WITHOUT ROWID;
+    worker INTEGER NOT NULL, digest TEXT NOT NULL, queued REAL, token TEXT NOT NULL,
+    PRIMARY KEY (run, id)) WITHOUT ROWID;
 
 CREATE TABLE definition (
     id INTEGER PRIMARY KEY, flow TEXT NOT NULL, fingerprint TEXT NOT NULL, plan BLOB,
@@ -92,6 +94,10 @@ CREATE TABLE listener (id INTEGER PRIMARY KEY AUTOINCREMENT, port INTEGER NOT NU
 CREATE TABLE nonce (name TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX nonce_until ON nonce (until);
 CREATE TABLE trash (run INTEGER PRIMARY KEY);
+CREATE TABLE untold (
+    run INTEGER, round INTEGER, state TEXT, started REAL, finished REAL, until REAL NOT NULL DEFAULT 0,
+    PRIMARY KEY (run, round)) WITHOUT ROWID;
+CREATE TABLE figure (flow TEXT, name TEXT, value INTEGER NOT NULL, PRIMARY KEY (flow, name)) WITHOUT ROWID;
 """
 
 

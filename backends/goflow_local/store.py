@@ -33,8 +33,19 @@ class Store:
     (the retention of failed runs) are in seconds.
     """
 
-    def __init__(self, path: str, sync: str, lease: float, retention: float, dead: float) -> None:
+    def __init__(
+        self,
+        path: str,
+        sync: str,
+        lease: float,
+        retention: float,
+        dead: float,
+        *,
+        traced: bool = False,
+    ) -> None:
         self.path = path
+        #: whether runs are to be told as traces
+        self.traced = traced
         self.lease = lease
         self.retention = retention
         self.dead = dead

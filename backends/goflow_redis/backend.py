@@ -15,6 +15,7 @@ from goflow_redis.keys import CLUSTER_PARTITIONS, SCHEMA, STANDALONE_PARTITIONS,
 from goflow_redis.link import Link
 from goflow_redis.runs import Runs
 from goflow_redis.ticks import Ticks
+from goflow_redis.told import Told
 
 if TYPE_CHECKING:
     from goflow.config import Config
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
 OLDEST = (6, 2)
 
 
-class RedisBackend(Directory, Runs, Ticks):
+class RedisBackend(Directory, Runs, Ticks, Told):
     """A store that many machines share. Any worker may take any run (`exclusive` is False)."""
 
     exclusive = False
+    #: where another process opens the same store; it may hold credentials
+    address = ""
     _ephemeral = False
 
     @classmethod
@@ -49,9 +52,15 @@ class RedisBackend(Directory, Runs, Ticks):
             raise
         kept = config.retention
         backend = cls(
-            link, keys, lease=config.worker.lease, retention=kept.finished_runs, dead=kept.dead
+            link,
+            keys,
+            lease=config.worker.lease,
+            retention=kept.finished_runs,
+            dead=kept.dead,
+            traced=config.telemetry.on,
         )
         backend._ephemeral = ephemeral
+        backend.address = "" if ephemeral else url
         return backend
 
     def close(self) -> None:

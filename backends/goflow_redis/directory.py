@@ -134,7 +134,7 @@ class Directory(Queue):
         for partition in self.keys.partitions:
             names = self.classes(partition)
             answers = self.link.run("waiting", partition, [self.lives, _EXACT, len(names), *names])
-            for name, count in zip(names, answers, strict=True):
+            for name, count in zip(names, answers[::2], strict=True):
                 flow, _, fingerprint = name.partition(":")
                 if count:
                     key = (flow, fingerprint)

@@ -15,12 +15,16 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `D:flows` | hash | for ever | flow -> its present fingerprint |
 | `D:definitions` | hash | entries: while present, in use or young | `flow:fingerprint` -> Definition |
 | `D:seen:<name>` | string | its lifetime | a nonce that was used |
+| `D:figures` | hash | for ever | `flow figure` -> how many, as workers counted (goflow/figures.py) |
+| `D:counted:<worker>` | string | 1 h | the last call of a worker that was added to them |
 | `P:classes` | set | as its queues | `flow:fingerprint` of every queue there is |
 | `P:q:<class>` | stream, group `g` | while it is used | ready tasks: `r` run, `n` node path |
 | `P:p:<class>` | zset | while not empty | `run:branch` with scopes, `run:` with parked nodes to release on demand |
 | `P:due` | zset | for ever | `n:run:path` retries, `t:run` run timeouts, by time (ms) |
 | `P:runs` | zset | entries: as their runs | run ids by creation (us: runs of one millisecond keep their order) |
 | `P:news` | stream | 100 entries | `class` a new queue, `stop` a run to be killed |
+| `P:figures` | hash | for ever | `flow state place`, `flow run:ms` of runs that ended; `flow begun` rounds |
+| `P:untold` | stream, group `t` | for ever | ended runs that are to be told: `r` run, `n` round, `s` state, `b` `f` when it began and ended (ms) |
 | `P:w:<worker>` | string | 1 h | the tasks of its last claim, for when the reply is lost |
 | `P:r:<run>` | hash | R | `:s` `:i` the run (see `_records.lua`), `:h` head, `:d` digest, `:x` nonce of the last retry, `:w` until when (ms) somebody watches; node path -> its record |
 | `P:r:<run>:d` | hash | R | `q` input, `e` end node, `z` timeout failure, `f:` failure, and by node path `o:` result, `f:` failure, `k:` keys, `p:` payload of an arrival, `i:N:` `c:N:` a chunk of a wide inbox; `v:` context value |
@@ -56,11 +60,11 @@ WATCH_LIFE: Final = 1_800_000
 #: which belongs to a run, by what comes after its id. A `!` has an expiry of its own from the start.
 OF_DIRECTORY: Final = {
     "meta": "hash", "ids": "string", "workers": "hash", "alive": "zset", "flows": "hash",
-    "definitions": "hash", "seen": "string!",
+    "definitions": "hash", "seen": "string!", "figures": "hash", "counted": "string!",
 }  # fmt: skip
 OF_PARTITION: Final = {
     "classes": "set", "q": "stream", "p": "zset", "due": "zset", "runs": "zset", "news": "stream",
-    "w": "string!",
+    "figures": "hash", "untold": "stream", "w": "string!",
 }  # fmt: skip
 OF_RUN: Final = {
     "": "hash", "d": "hash", "a": "list", "l": "list", "k": "list", "x": "set", "s": "list",
@@ -101,9 +105,10 @@ class Keys:
     def of_partition(self, partition: str, classes: Iterable[str]) -> list[str]:
         """Every lasting key of a partition apart from its runs' and their list."""
         queues = [f"{partition}:{letter}:{name}" for name in classes for letter in "qp"]
-        return [f"{partition}:{name}" for name in ("due", "news", "classes")] + queues
+        lasting = ("due", "news", "classes", "figures", "untold")
+        return [f"{partition}:{name}" for name in lasting] + queues
 
     def of_directory(self) -> list[str]:
         """Every lasting key of the directory."""
-        names = ("meta", "ids", "workers", "alive", "flows", "definitions")
+        names = ("meta", "ids", "workers", "alive", "flows", "definitions", "figures")
         return [f"{self.directory}:{name}" for name in names]

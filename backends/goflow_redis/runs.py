@@ -127,8 +127,10 @@ class Runs(Store):
     def attempts(self, run_id: str) -> list[Attempt]:
         """Every recorded attempt of every round, oldest first."""
         key = self.keys.run(run_id)
+        fixed = self.read(run_id)[0].id
         found = self.last_attempts(run_id)
-        found += map(words.read_attempt, self.link.ask(key, "LRANGE", f"{key}:a", 0, -1))
+        for stored in self.link.ask(key, "LRANGE", f"{key}:a", 0, -1):
+            found.append(words.read_attempt(stored, fixed.flow, fixed.fingerprint))
         return [attempt for _, attempt in sorted(found, key=lambda pair: pair[0])]
 
     def last_attempts(

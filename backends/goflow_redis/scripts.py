@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 NAMES: Final = (
     "submit", "commit", "stage", "renew", "reap", "due", "control", "retry", "forget", "sweep",
     "held", "positions", "waiting", "tidy",
-    "watch", "alive",
+    "watch", "alive", "count",
 )  # fmt: skip
 
 

@@ -29,7 +29,14 @@ class Store:
     """State and reading shared by `Queue`, `Runs` and `Directory`. `lease` is in seconds."""
 
     def __init__(
-        self, link: Link, keys: Keys, *, lease: float, retention: float, dead: float
+        self,
+        link: Link,
+        keys: Keys,
+        *,
+        lease: float,
+        retention: float,
+        dead: float,
+        traced: bool = False,
     ) -> None:
         self.link = link
         #: what error messages call it, without credentials
@@ -39,6 +46,8 @@ class Store:
         #: ms that finished runs are kept, and failed ones
         self.retention = max(MS, int(retention * MS))
         self.dead = max(MS, int(dead * MS))
+        #: whether runs are to be told as traces
+        self.traced = traced
         self.who = f"{socket.gethostname()}:{os.getpid()}"
         #: definitions anybody asked for through this connection
         self.asked: set[FlowKey] = set()
@@ -53,8 +62,8 @@ class Store:
 
     @property
     def lives(self) -> str:
-        """How long ended runs are kept, as every script is told."""
-        return f"{self.retention}:{self.dead}"
+        """How long ended runs are kept, and whether they are to be told, as every script is."""
+        return f"{self.retention}:{self.dead}{':t' if self.traced else ''}"
 
     # -- workers' leases --------------------------------------------------------------------------
 

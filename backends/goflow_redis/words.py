@@ -231,6 +231,11 @@ def entry_of(task: Task) -> str:
     return task.token.rpartition(":")[2]
 
 
+def queued_at(entry: str) -> float:
+    """When an entry was made, which is since when its task was ready; a stream entry's id says so."""
+    return int(entry.partition("-")[0]) / 1000
+
+
 def _kind(outcome: Outcome) -> str:
     if outcome.step is not None:
         return "ok" if outcome.step.opened is None else "open"
@@ -267,6 +272,7 @@ def _attempt(outcome: Outcome, who: str) -> bytes:
             error,
             who,
             outcome.digest,
+            task.token,
         )
     )
 
@@ -314,6 +320,7 @@ def read_claim(told: Sequence[bytes]) -> Claim:
         _keys.decode(keys) if keys else None,
         width if closing else 0,
         outcome,
+        queued_at(entry),
     )
     inputs = tuple(
         Input(unescape(source), disclose(value) if value else None)
@@ -476,6 +483,8 @@ def last_attempt(
         error=str(failure) if failure is not None and record.state == "F" else None,
         worker=str(record.worker),
         digest=record.digest,
+        ready=queued_at(record.entry),
+        token=token(run.id.flow, run.id.fingerprint, record.entry),
     )
 
 
@@ -514,10 +523,13 @@ def write_inbox(arrivals: Iterable[tuple[str, str]]) -> str:
     return "".join(f"\0{source}\1{ref}" for source, ref in arrivals)
 
 
-def read_attempt(stored: bytes) -> tuple[int, Attempt]:
+def read_attempt(stored: bytes, flow: str, fingerprint: str) -> tuple[int, Attempt]:
     """An attempt from its list, and its number in the run: the round, the number, the packed rest."""
     round_, act, packed = stored.split(b" ", 2)
-    path, attempt, state, started, finished, error, worker, digest = msgspec.msgpack.decode(packed)
+    path, attempt, state, started, finished, error, worker, digest, held = msgspec.msgpack.decode(
+        packed
+    )
+    mark, _, entry = held.rpartition(":")
     return int(act), Attempt(
         path=path,
         round=int(round_),
@@ -528,6 +540,8 @@ def read_attempt(stored: bytes) -> tuple[int, Attempt]:
         error=error,
         worker=worker,
         digest=digest,
+        ready=queued_at(entry),
+        token=held if mark else token(flow, fingerprint, entry),
     )
 
 
@@ -543,6 +557,7 @@ def write_attempt(act: int, attempt: Attempt) -> bytes:
             attempt.error,
             attempt.worker,
             attempt.digest,
+            attempt.token,
         )
     )
 

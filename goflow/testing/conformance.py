@@ -28,6 +28,7 @@ from goflow.testing.suite.reading import Reading
 from goflow.testing.suite.rewinding import Rewinding
 from goflow.testing.suite.rounds import Rounds
 from goflow.testing.suite.submitting import Submitting
+from goflow.testing.suite.telling import Counting, Telling
 from goflow.testing.suite.watching import Watching
 
 __all__ = ["BackendConformance", "BackendHooks"]
@@ -48,5 +49,7 @@ class BackendConformance(
     Reading,
     Watching,
     Listing,
+    Telling,
+    Counting,
 ):
     """Every rule of the seam as a test; see `BackendHooks` for what a backend supplies."""

@@ -6,10 +6,28 @@ local function applies(run, phase)
   return string.find(run.handlers, 'f', 1, true)
 end
 
+-- Durations are counted by powers of two (goflow/figures.py): place e has those below 2^e ms.
+local function count_end(run)
+  local took = math.max(0, NOW - run.created)
+  local figures, _, place = P .. ':figures', math.frexp(took)
+  call('HINCRBY', figures, run.flow .. ' ' .. run.state .. ' ' .. math.min(place, 25), 1)
+  call('HINCRBY', figures, run.flow .. ' run:ms', took)
+end
+
+-- A run that is to be told: it stays in the stream until a teller acknowledges it.
+local function tell_end(run)
+  if TRACED or string.find(run.uses, 't', 1, true) then
+    call('XADD', P .. ':untold', 'MAXLEN', '~', 100000, '*', 'r', run.id, 'n', run.round, 's', run.state,
+      'b', run.started, 'f', NOW)
+  end
+end
+
 local function finish(run)
   run.state, run.finished, run.terminal, run.ended = run.ending, NOW, true, true
   touch(run)
   if run.timeout > 0 then call('ZREM', P .. ':due', 't:' .. run.id) end
+  count_end(run)
+  tell_end(run)
 end
 
 -- Moves an ending run on when nothing of it runs: `~on_failure`, `~finally`, the end.

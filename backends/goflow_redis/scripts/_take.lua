@@ -71,6 +71,7 @@ local function hold(run, node, worker)
   if run.state == 'queued' then run.state = 'running' end
   if run.started == 0 then
     run.started = NOW
+    if TRACED then use(run, 't') end
     if run.timeout > 0 then call('ZADD', P .. ':due', NOW + run.timeout, 't:' .. run.id) end
   end
   change(run, node)

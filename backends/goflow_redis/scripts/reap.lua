@@ -12,6 +12,15 @@ if answer.err then
   if string.find(answer.err, 'NOGROUP', 1, true) then return {'0-0', 0} end
   return answer
 end
+
+-- What is known of an attempt whose worker vanished, as a worker would have recorded it.
+local function record_lost(run, node)
+  run.acts = run.acts + 1
+  local started = (run.created + (node[STARTED] or NOW - run.created)) / 1000
+  push(run, 'a', run.round .. ' ' .. run.acts .. ' ' .. pack({node[PATH], node[ATTEMPT], 'lost', started,
+    NOW / 1000, 'its worker vanished', tostring(node[WORKER]), '', node[ENTRY]}))
+end
+
 local settled = {}
 for _, each in ipairs(answer[2]) do
   if each and each[2] then
@@ -21,6 +30,7 @@ for _, each in ipairs(answer[2]) do
     if node and node[ENTRY] == entry then
       if node[STATE] == 'R' then
         node[LOST] = node[LOST] + 1
+        record_lost(run, node)
         requeue(run, node)
         settled[run] = true
       elseif node[STATE] == 'Q' then

@@ -39,6 +39,7 @@ for _, path in ipairs(HANDLERS) do run.nodes[path] = nil end
 run.state, run.ending, run.phase, run.kill, run.held = 'queued', '-', 0, 0, 0
 run.round, run.started, run.finished, run.terminal = run.round + 1, 0, 0, false
 touch(run)
+call('HINCRBY', P .. ':figures', run.flow .. ' begun', 1)
 if fingerprint ~= '' then
   run.fingerprint = fingerprint
   run.class = run.flow .. ':' .. fingerprint

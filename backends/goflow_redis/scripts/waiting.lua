@@ -4,7 +4,7 @@
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; how many to look at in each queue, number of classes, classes
--- returns  a number for each
+-- returns  a number for each, and since when (ms) the first of them waits, 0 where there is none
 -- repeat   reads only
 local most, counts = number(), {}
 
@@ -26,12 +26,16 @@ end
 for index = 1, number() do
   local queue = queue_key(arg())
   local entries = call('XRANGE', queue, '(' .. last_delivered(queue), '+', 'COUNT', most)
-  local count = 0
-  for _, entry in ipairs(entries) do count = count + waits(entry) end
+  local count, oldest = 0, '0'
+  for _, entry in ipairs(entries) do
+    local one = waits(entry)
+    if count == 0 and one == 1 then oldest = string.match(entry[1], '^%d+') end
+    count = count + one
+  end
   if #entries == most then
     local pending = redis.pcall('XPENDING', queue, 'g')
     count = call('XLEN', queue) - (pending.err and 0 or pending[1])
   end
-  counts[index] = count
+  counts[2 * index - 1], counts[2 * index] = count, oldest
 end
 return counts
