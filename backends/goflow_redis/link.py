@@ -36,13 +36,19 @@ class Link:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.name = f"Redis at {address.name}"
+        #: what a connection that breaks may mean besides
+        self._hint = ""
+        if address.tls and "ssl_certfile" not in address.options:
+            self._hint = (
+                " Does it want a certificate of ours (?ssl_certfile=FILE&ssl_keyfile=FILE)?"
+            )
         #: redis-py's client of a cluster, and its pool of any other service; both are badly typed
         self.cluster: Any = None
         self._pool: Any = None
         self._scripts: dict[str, scripts.Script] = {}
         #: monotonic time since which the connection has not been cut
         self.steady_since = 0.0
-        with _mapped(self.name):
+        with _mapped(self.name, self._hint):
             self._connect()
         self.steady_since = time.monotonic()
 
@@ -74,7 +80,7 @@ class Link:
     def greet(self) -> dict[str, str]:
         """What the server says of itself, asked once; from then on its version is known. Raises
         BackendError."""
-        with _mapped(self.name):
+        with _mapped(self.name, self._hint):
             lines = self._ask("gf", [("INFO", section) for section in _SECTIONS])
         told = _fields(b"\n".join(lines))
         version = tuple(map(int, told["redis_version"].split(".")[:2]))
@@ -106,7 +112,7 @@ class Link:
             known.ClusterDownError,
             known.RedisClusterException,
         )
-        with _mapped(self.name):
+        with _mapped(self.name, self._hint):
             for attempt, pause in enumerate(PAUSES):
                 try:
                     answer = ask(attempt)
@@ -123,7 +129,7 @@ class Link:
 
     def connection(self, key: str) -> Any:
         """A new connection of its own to the server that has `key`, for waiting on."""
-        with _mapped(self.name):
+        with _mapped(self.name, self._hint):
             connection = self._pool_of(key).make_connection()
             connection.connect()
         return connection
@@ -199,34 +205,33 @@ class Link:
             "max_connections": 2**31,
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
+        } | dict(address.options)
+        watch_as = {
+            name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")
         }
-        login: dict[str, Any] = {"username": address.username, "password": address.password}
+        if address.kind == "single":
+            from redis.connection import ConnectionPool
+
+            if address.url.startswith("unix:"):
+                del options["socket_keepalive"]
+            url, _, _ = address.url.partition("?")
+            self._pool = ConnectionPool.from_url(url, **options)
+            return
+        options |= {"username": address.username, "password": address.password}
         if address.kind == "cluster":
             from redis import cluster
 
             node: Any = cluster.ClusterNode
             nodes = [node(host, port) for host, port in address.hosts]
-            self.cluster = cluster.RedisCluster(
-                startup_nodes=nodes,
-                ssl=address.tls,
-                **login,
-                **options,
-            )
-        elif address.kind == "sentinel":
+            self.cluster = cluster.RedisCluster(startup_nodes=nodes, ssl=address.tls, **options)
+        else:
             from redis import sentinel
 
             service: Any = sentinel.Sentinel
             pool: Any = sentinel.SentinelConnectionPool
-            watchers = service(list(address.hosts), sentinel_kwargs=options)
-            self._pool = pool(
-                address.master, watchers, db=address.db, ssl=address.tls, **login, **options
-            )
-        else:
-            from redis.connection import ConnectionPool
-
-            if address.url.startswith("unix:"):
-                del options["socket_keepalive"]
-            self._pool = ConnectionPool.from_url(address.url, **options)
+            ssl = {"ssl": address.tls}
+            watchers = service(list(address.hosts), sentinel_kwargs=options | watch_as | ssl)
+            self._pool = pool(address.master, watchers, db=address.db, **ssl, **options)
 
 
 def _exchange(pool: Any, commands: Sequence[Command]) -> list[Any]:
@@ -275,8 +280,9 @@ def _hopeless(error: Exception) -> bool:
 class _mapped:
     """Turns redis-py's errors into ours, in one place; credentials never reach a message."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, hint: str) -> None:
         self._name = name
+        self._hint = hint
 
     def __enter__(self) -> None: ...
 
@@ -294,7 +300,20 @@ class _mapped:
                 f"{self._name} is full (maxmemory reached): it takes no new run until others are"
                 " finished and expired"
             ) from None
-        raise BackendError(f"{self._name}: {_advice(error, text, known)}") from None
+        hint = self._hint if isinstance(error, known.ConnectionError | OSError) else ""
+        raise BackendError(f"{self._name}: {_advice(error, text, known)}{hint}") from None
+
+
+def _without_master(text: str) -> str:
+    """Why sentinels name no master; what redis-py tells of them may hold a password."""
+    if "WRONGPASS" in text or "NOAUTH" in text or "Authentication" in text:
+        return "the sentinels want another login: ?sentinel_username=U&sentinel_password=P"
+    if "ConnectionError" in text or "TimeoutError" in text:
+        return "no sentinel can be reached; are they running, and is the URL right?"
+    return (
+        "the sentinels name no master that is up: a failover may be under way; else, is its name (the"
+        " URL's path, mymaster where there is none) right?"
+    )
 
 
 def _advice(error: BaseException, text: str, known: Any) -> str:
@@ -311,7 +330,13 @@ def _advice(error: BaseException, text: str, known: Any) -> str:
     if isinstance(error, known.TimeoutError):
         return f"no answer ({text})"
     if type(error).__name__ == "MasterNotFoundError":
-        return f"the sentinels know no such master ({text})"
+        return _without_master(text)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return (
+            f"its certificate is not trusted ({text}); name the authority with ?ssl_ca_certs=FILE"
+        )
+    if "WRONG_VERSION_NUMBER" in text:
+        return f"it does not speak TLS ({text}): write redis:// or tls=0"
     if isinstance(error, known.ConnectionError | known.RedisClusterException | OSError):
         return f"cannot be reached ({text}); is it running, and is the URL right?"
     if "WRONGTYPE" in text:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from goflow.config import Config, Redis
@@ -14,7 +12,7 @@ from goflow.testing.store import FLOW, Worker, edge, request
 from goflow_redis import RedisBackend
 from goflow_redis.address import parse
 from tests.redis.hooks import open_store
-from tests.redis.server import RedisServer
+from tests.redis.server import RedisServer, free_port
 
 
 def refusal(url: str) -> str:
@@ -23,13 +21,6 @@ def refusal(url: str) -> str:
         RedisBackend.open(url, Config())
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize("scheme", ["redis", "redis+cluster", "redis+sentinel"])
