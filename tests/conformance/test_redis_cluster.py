@@ -11,9 +11,9 @@ from typing import ClassVar
 from goflow.backend import Backend
 from goflow.state import NodeState, RunState
 from goflow.testing.conformance import BackendConformance
-from goflow.testing.store import Store
+from goflow.testing.store import Store, Worker, request
 from tests.redis.cluster import RedisCluster
-from tests.redis.hooks import RedisHooks, open_store
+from tests.redis.hooks import RedisHooks, documented_rule, open_store
 
 
 @functools.cache
@@ -44,3 +44,33 @@ class TestRedisCluster(RedisHooks, BackendConformance):
         assert w.killed(b)
         assert store.state() is RunState.STOPPED
         assert store.node("c").state is NodeState.STOPPED
+
+
+def test_doctor_looks_at_every_server_of_a_cluster_and_repairs() -> None:
+    """As a user who may do no more than docs/operations.md says."""
+    cluster = shared_cluster()
+    for client in cluster.clients:
+        client.execute_command(
+            "ACL", "SETUSER", "goflow", "on", ">pw", *documented_rule(), "+cluster"
+        )
+    url = cluster.url.replace("//", "//goflow:pw@")
+    with open_store(url, "doctor") as backend:
+        w = Worker(backend)
+        for number in range(24):
+            backend.submit(request(f"r{number}"))
+        while claims := w.claim():
+            assert all(w.succeed(claim, b"A", ends=True) for claim in claims)
+        found = backend.diagnose(False)
+        assert [each for each in found if not each.ok] == []
+        told = [each.text for each in found if each.name == "server"]
+        assert sorted(text.split(":")[0] for text in told) == sorted(
+            f"port {port}" for port in cluster.ports
+        )
+        for number in range(24):
+            key = backend.keys.run(f"r{number}")
+            assert backend.link.ask(key, "PERSIST", key) == 1
+        assert [each.name for each in backend.diagnose(False) if not each.ok] == ["leaks"]
+        fixed = [each for each in backend.diagnose(True) if each.fixed]
+        assert [each.name for each in fixed] == ["leaks"]
+        assert "24 entries" in fixed[0].text
+        assert [each for each in backend.diagnose(False) if not each.ok] == []

@@ -37,6 +37,13 @@ def teach(backend: RedisBackend, server: RedisServer) -> None:
         assert server.client.script_load(script.text) == script.sha
 
 
+def documented_rule() -> list[str]:
+    """The ACL rule of docs/operations.md, without the user's name and password."""
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("ACL SETUSER goflow ")]
+    return line.split()[5:]
+
+
 def expire_leases(backend: RedisBackend, worker: int) -> None:
     """Make everything a worker holds look as old as if it had been silent for an hour."""
     top = backend.keys.directory

@@ -23,7 +23,7 @@ from goflow_redis import RedisBackend
 from goflow_redis.address import parse
 from tests.cli.shell import GOFLOW
 from tests.redis.certificates import make_certificates
-from tests.redis.hooks import open_store
+from tests.redis.hooks import documented_rule, open_store
 from tests.redis.sentinel import Watched
 from tests.redis.server import RedisServer, free_port
 
@@ -71,13 +71,6 @@ def a_whole_life(backend: Backend) -> None:
 
 
 # -- users ----------------------------------------------------------------------------------------
-
-
-def documented_rule() -> list[str]:
-    """The ACL rule of docs/operations.md, without the user's name and password."""
-    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
-    (line,) = [line for line in text.splitlines() if line.startswith("ACL SETUSER goflow ")]
-    return line.split()[5:]
 
 
 def test_the_documented_user_may_do_all_that_goflow_does(server: RedisServer) -> None:
