@@ -292,6 +292,10 @@ class Runs(Protocol):
         """A value of the run's shared store, as committed."""
         ...
 
+    def context_keys(self, run_id: str) -> list[str]:
+        """The keys of the run's shared store, sorted."""
+        ...
+
     def watch(self, run_id: str | None = None) -> Waker:
         """Wakes when the run (None: anything claimable) may have changed. Nothing that happens after
         this returns is missed."""

@@ -271,12 +271,17 @@ def shorten(text: str, most: int) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    """The author's part of the traceback: what lies below goflow's own frames."""
+    """The author's part of the traceback: what lies below goflow's own frames and those of asyncio."""
     import traceback
 
     own = os.path.dirname(__file__) + os.sep
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not frame.filename.startswith(own)]
+    ours = [frame.filename.startswith(own) for frame in frames]
+    begin = ours.index(True) if any(ours) else 0  # whoever called goflow is of no interest
+    theirs = [f for f, mine in list(zip(frames, ours, strict=True))[begin:] if not mine]
+    asyncio = f"{os.path.dirname(traceback.__file__)}{os.sep}asyncio{os.sep}"
+    while theirs and theirs[0].filename.startswith(asyncio):  # how a coroutine is run
+        theirs.pop(0)
     if len(theirs) > 30:
         theirs = [*theirs[:15], *theirs[-15:]]
     return shorten("".join(traceback.format_list(theirs)), MAX_DETAIL)

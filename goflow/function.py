@@ -119,6 +119,12 @@ class Function:
         return self._digest
 
     @property
+    def code(self) -> types.CodeType | None:
+        """The compiled code behind decorators and partials; None for what has none."""
+        found = getattr(_plain(self.call), "__code__", None)
+        return found if isinstance(found, types.CodeType) else None
+
+    @property
     def where(self) -> str:
         """`file:line`, as far as known."""
         return where(self.call)

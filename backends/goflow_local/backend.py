@@ -267,6 +267,12 @@ class LocalBackend:
 
         return self._store.read(lambda c: reading.context(c, run_id, key))
 
+    def context_keys(self, run_id: str) -> list[str]:
+        """The keys of the run's shared store, sorted."""
+        from goflow_local import reading
+
+        return self._store.read(lambda c: reading.context_keys(c, run_id))
+
     def control(self, run_id: str, action: Action) -> Run:
         """Pause, resume or stop. Raises Conflict on a run that has ended."""
         from goflow_local.control import control

@@ -193,6 +193,13 @@ def context(connection: Connection, run_id: str, key: str) -> Payload | None:
     return None if found is None else payload_of(*found)
 
 
+def context_keys(connection: Connection, run_id: str) -> list[str]:
+    """The keys of the run's shared store."""
+    query = "SELECT key FROM context WHERE run = ?"
+    found = connection.execute(query, (find(connection, run_id).key,))
+    return sorted(key for (key,) in found)
+
+
 def attempts(connection: Connection, run_id: str) -> list[Attempt]:
     """History, and the attempts that made what is recorded now."""
     row = find(connection, run_id)

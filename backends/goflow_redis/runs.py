@@ -202,6 +202,12 @@ class Runs(Store):
             raise UnknownRun(run_id)
         return None if stored is None else words.disclose(stored)
 
+    def context_keys(self, run_id: str) -> list[str]:
+        """The keys of the run's shared store, sorted."""
+        self.read(run_id)
+        fields = self.scan(f"{self.keys.run(run_id)}:d", match="v:*")
+        return sorted(field.decode()[len("v:") :] for field, _ in fields)
+
     def watch(self, run_id: str | None = None) -> QueueWaker | RunWaker:
         """Wakes when the run (None: anything claimable) may have changed. Nothing that happens after
         this returns is missed."""

@@ -108,12 +108,12 @@ class Store:
             if not path.startswith(b":")
         }
 
-    def scan(self, key: str) -> Iterator[tuple[bytes, bytes]]:
-        """Every field of a hash, each once, without holding up the server."""
+    def scan(self, key: str, match: str = "*") -> Iterator[tuple[bytes, bytes]]:
+        """Every field of a hash that matches, each once, without holding up the server."""
         seen: set[bytes] = set()
         cursor = b"0"
         while True:
-            cursor, flat = self.link.ask(key, "HSCAN", key, cursor, "COUNT", SCAN)
+            cursor, flat = self.link.ask(key, "HSCAN", key, cursor, "MATCH", match, "COUNT", SCAN)
             pairs = iter(flat)
             for field, value in zip(pairs, pairs, strict=True):
                 if field not in seen:

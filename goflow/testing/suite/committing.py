@@ -276,6 +276,7 @@ class Committing(Suite):
         assert w.succeed(claims["r", "b"], b"", writes={"n": Payload(b"2", JSON), "raw": None})
         assert seen.context("r", "n") == Payload(b"2", JSON), "the later commit wins"
         assert seen.context("r", "raw") is None, "None deletes"
+        assert seen.context_keys("r") == ["n"]
         assert w.succeed(w.one("c"), b"", writes={"absent": None})
         assert seen.context("r", "absent") is None
 
@@ -285,6 +286,7 @@ class Committing(Suite):
         store.submit("r")
         assert w.succeed(w.one("a"), b"", writes={key: Payload(b"v")})
         assert store.connect().context("r", key) == Payload(b"v")
+        assert store.connect().context_keys("r") == [key]
 
     def test_each_connection_of_a_worker_may_commit_its_task(self, store: Store) -> None:
         w = store.worker()

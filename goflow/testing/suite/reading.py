@@ -27,6 +27,7 @@ _READS: dict[str, Callable[[Backend], object]] = {
     "stop": lambda b: b.control("nobody", "stop"),
     "retry": lambda b: b.retry("nobody", Retry()),
     "context": lambda b: b.context("nobody", "key"),
+    "context_keys": lambda b: b.context_keys("nobody"),
     "watch": lambda b: b.watch("nobody"),
 }
 

@@ -1,0 +1,130 @@
+"""Writing the file, a line at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import msgspec
+
+from goflow.backend import NodeRun, Run
+from goflow.message import Failure
+from goflow.payload import Payload
+from goflow.plan import Plan
+from goflow.recorded import Recorded
+from goflow.runfile.words import (
+    FORMAT,
+    VERSION,
+    Bytes,
+    ContextLine,
+    DefinitionLine,
+    LogPiece,
+    NodeLine,
+    RequestLine,
+    RunLine,
+    Why,
+)
+
+
+def export(recorded: Recorded) -> Iterator[bytes]:
+    """The lines of the file, each with its newline."""
+    header = {"format": FORMAT, "version": VERSION, "exported": time.time()}
+    yield msgspec.json.encode(header) + b"\n"
+    count = 0
+    for kind, word in _words(recorded):
+        yield msgspec.json.encode({kind: word}) + b"\n"
+        count += 1
+    yield msgspec.json.encode({"end": count}) + b"\n"
+
+
+def _words(recorded: Recorded) -> Iterator[tuple[str, object]]:
+    yield "run", _run_line(recorded.run)
+    asked = recorded.request
+    yield (
+        "request",
+        RequestLine(
+            payload=_told(asked.payload),
+            query=asked.query,
+            headers=asked.headers,
+            timeout=asked.timeout,
+        ),
+    )
+    yield "definition", DefinitionLine(recorded.plan, recorded.file)
+    for key in recorded.context_keys:
+        value = recorded.context(key)
+        if value is not None:
+            yield "context", ContextLine(key, _told(value))
+    for node in recorded.nodes.values():
+        yield "node", _node_line(recorded, node)
+    for attempt in recorded.attempts:
+        yield "attempt", attempt
+    for line in recorded.logs:
+        piece = _piece(line.data)
+        yield "log", LogPiece(line.path, line.round, line.attempt, line.time, piece)
+
+
+def _run_line(run: Run) -> RunLine:
+    return RunLine(
+        id=run.id,
+        flow=run.flow,
+        fingerprint=run.fingerprint,
+        state=run.state,
+        created=run.created,
+        started=run.started,
+        finished=run.finished,
+        error=run.error,
+        failure=_why(run.failure),
+        ending=run.ending,
+        round=run.round,
+    )
+
+
+def _node_line(recorded: Recorded, node: NodeRun) -> NodeLine:
+    output = recorded.output(node.path)
+    inputs = None
+    if _own_inputs(recorded.plan, node.path):
+        arrived = recorded.arrivals(node.path)
+        inputs = {name: None if p is None else _told(p) for name, p in arrived.items()}
+    return NodeLine(
+        path=node.path,
+        state=node.state,
+        attempt=node.attempt,
+        round=node.round,
+        ready=node.ready,
+        started=node.started,
+        finished=node.finished,
+        failure=_why(node.failure),
+        width=node.width,
+        done=node.done,
+        keys=node.keys,
+        digest=node.digest,
+        inputs=inputs,
+        output=None if output is None else _told(output),
+    )
+
+
+def _own_inputs(plan: Plan, path: str) -> bool:
+    """Whether a node gets something that no other record holds: it starts a scope, or an edge of it has
+    a forwarder."""
+    if path.startswith("~") or path.endswith("]"):
+        return False
+    place = plan.locate(path)
+    edges = place.scope.graph.edges_in[place.node.name]
+    return any(edge.forwarder for edge in edges) if edges else bool(place.scope.prefix)
+
+
+def _told(payload: Payload) -> Bytes:
+    return msgspec.structs.replace(_piece(payload.data), media_type=payload.media_type)
+
+
+def _piece(data: bytes) -> Bytes:
+    try:
+        return Bytes(text=data.decode())
+    except UnicodeDecodeError:
+        return Bytes(base64=data)
+
+
+def _why(failure: Failure | None) -> Why | None:
+    if failure is None:
+        return None
+    return Why(failure.type, failure.message, failure.node, failure.detail, failure.attempt)

@@ -1,0 +1,240 @@
+"""A recorded node executed here, in this process, with nothing recorded: `debug`, and `replay --node`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from types import CodeType
+from typing import Any, Final
+
+from goflow.child import describe
+from goflow.drawing.text import duration
+from goflow.engine import step
+from goflow.errors import Conflict, UnknownFlow, UnknownNode
+from goflow.message import FINALLY, ON_FAILURE, Failure, Step
+from goflow.payload import Payload
+from goflow.recorded import Again, Recorded, again, named, rescue
+from goflow.workflow import Flow
+from goflow_cli.exit_codes import DONE, FAILED
+from goflow_cli.session import Session, note, put_result
+from goflow_cli.table import clean
+from goflow_cli.told import print_json, value
+
+#: what a task is called, by the role of the function it runs
+WHAT: Final = {
+    "work": "",
+    "open": " (what opens it)",
+    "close": " (what closes it)",
+    "handler": "",
+}
+#: scopes that are named
+_NAMED: Final = 10
+
+
+def flow_of(session: Session, recorded: Recorded, flow_file: str | None) -> Flow:
+    """The flow as a file has it now: that of `--flow-file`, of goflow.toml, or where it was recorded.
+
+    Says so where it is another definition than the run's.
+    """
+    name = recorded.run.flow
+    if flow_file is not None:
+        flow = session.flow(flow_file, name)
+    else:
+        found = session.flows().get(name) if session.config.flows else None
+        if found is None and not os.path.isfile(recorded.file):  # noqa: PTH113
+            raise UnknownFlow(name, (), "Say which file defines it now: --flow-file FLOW.py")
+        flow = found or session.flow(recorded.file, name)
+    theirs, ours = recorded.run.fingerprint, flow.plan.fingerprint
+    if theirs != ours:
+        note(
+            f"goflow: {flow.file} defines {name!r} otherwise than the run had it"
+            f" ({ours}, the run has {theirs}): nodes or edges differ"
+        )
+    return flow
+
+
+def execute(recorded: Recorded, flow: Flow, name: str, *, pdb: bool, as_json: bool) -> int:
+    """Run a node and tell how it went beside how it was recorded. Raises UnknownNode, Conflict."""
+    path = named(recorded, name)
+    try:
+        tasks = again(recorded, flow.plan, path)
+    except UnknownNode:
+        raise Conflict(f"{flow.file} has no node {path} any more") from None
+    if not as_json:
+        _tell_code(recorded, flow, path)
+    told: list[dict[str, Any]] = []
+    for each in tasks:
+        result, error = _attempt(recorded, flow, each, pdb=pdb)
+        told.append(_json(each, result, error))
+        if not as_json:
+            _tell(each, result, error)
+        if error is None:
+            continue
+        if each.role == "handler" or not flow.plan.locate(path).node.on_failure:
+            break
+        if not as_json:
+            note("goflow: its on_failure comes next")
+        handler = Again("handler", rescue(each.task, error), each.inputs)
+        result, error = _attempt(recorded, flow, handler, pdb=pdb)
+        told.append(_json(handler, result, error))
+        if not as_json:
+            _tell(handler, result, error)
+        break
+    same = _same(recorded, path, result, error)
+    if as_json:
+        print_json(
+            {
+                "run_id": recorded.run.id,
+                "path": path,
+                "attempt": tasks[0].task.attempt,
+                "steps": told,
+                "same": same,
+            }
+        )
+    else:
+        if same is not None:
+            note(f"goflow: {'the same as' if same else 'another end than'} is recorded")
+        if result is not None and result.output is not None:
+            put_result(result.output.data)
+    return DONE if error is None else FAILED
+
+
+def _attempt(
+    recorded: Recorded, flow: Flow, each: Again, *, pdb: bool
+) -> tuple[Step | None, Failure | None]:
+    """One task: what it made, or why it failed."""
+
+    def work() -> Step:
+        return step(flow, each.task, each.inputs, read=recorded.context)
+
+    try:
+        if not pdb:
+            with _prints_to_stderr():
+                return work(), None
+        from goflow_cli.debugger import Debugger
+
+        return Debugger(_functions(flow, each)).run_until(work), None
+    except (Exception, SystemExit) as error:
+        if pdb:
+            from goflow_cli.debugger import Left, post_mortem
+
+            if isinstance(error, Left):
+                raise
+            post_mortem(error)
+        return None, describe(error, each.task.path)
+
+
+def _functions(flow: Flow, each: Again) -> list[CodeType]:
+    """The code of the author's functions that a task calls, as far as there is any."""
+    path = each.task.path
+    if path in (ON_FAILURE, FINALLY):
+        called = [flow.handlers["on_failure" if path == ON_FAILURE else "finally_"]]
+    else:
+        code = flow.code[flow.plan.locate(path).static]
+        gathers = [code.aggregator] if code.aggregator is not None else []
+        if each.task.failure is not None:
+            called = [code.on_failure] if code.on_failure is not None else []
+        elif each.role == "open":
+            called = [code.choose] if code.choose is not None else []
+        else:
+            called = [*gathers, *(code.works if each.role == "work" else ())]
+        called += code.forwarders.values()
+    return [function.code for function in called if function.code is not None]
+
+
+@contextmanager
+def _prints_to_stderr() -> Iterator[None]:
+    """The result alone goes to stdout: what the node and its child processes print does not."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+# -- telling --------------------------------------------------------------------------------------
+
+
+def _tell_code(recorded: Recorded, flow: Flow, path: str) -> None:
+    """Which node, how it was recorded, and whether its code is what ran then."""
+    node = recorded.nodes.get(path)
+    run = recorded.run
+    how = "" if node is None else f", recorded as {node.state} in attempt {max(node.attempt, 1)}"
+    if node is not None and node.started is not None and node.finished is not None:
+        how += f" after {duration(node.finished - node.started)}"
+    note(f"goflow: {path} of run {run.id}{how}")
+    if node is None or not node.digest:
+        return
+    digest = flow.digest(flow.plan.locate(path).static)
+    if digest != node.digest:
+        note(f"goflow: its code has changed since ({node.digest} ran then, this is {digest})")
+
+
+def _tell(each: Again, made: Step | None, error: Failure | None) -> None:
+    where = f"{each.task.path}{WHAT[each.role]}"
+    if error is not None:
+        note(f"goflow: {where} failed:\n{error.detail}{clean(str(error))}")
+        return
+    assert made is not None
+    if made.opened is not None:
+        note(f"goflow: {where} opens {_opened(made)}")
+    for key, payload in made.writes.items():
+        written = "deletes it" if payload is None else _short(payload)
+        note(f"goflow: context {key!r}: {written} (not recorded)")
+    for arrival in made.arrivals:
+        if arrival.payload is not None:
+            note(f"goflow: to {arrival.target}: {_short(arrival.payload)}")
+
+
+def _opened(made: Step) -> str:
+    assert made.opened is not None
+    keys = made.opened.keys
+    count = len(made.opened.items) if keys is None else len(keys)
+    if keys is None:
+        return "1 scope" if count == 1 else f"{count} scopes"
+    more = ", ..." if count > _NAMED else ""
+    return f"{count} of them: {', '.join(keys[:_NAMED])}{more}"
+
+
+def _short(payload: Payload) -> str:
+    text = payload.data[:100].decode(errors="replace")
+    return clean(text) + ("..." if len(payload.data) > len(text) else "")
+
+
+def _json(each: Again, made: Step | None, error: Failure | None) -> dict[str, Any]:
+    told: dict[str, Any] = {"role": each.role, "path": each.task.path}
+    if error is not None:
+        failure = {"type": error.type, "message": error.message, "detail": error.detail}
+        return told | {"state": "failed", "error": failure}
+    assert made is not None
+    told["state"] = "succeeded"
+    if made.output is not None:
+        told |= {"media_type": made.output.media_type, "result": value(made.output)}
+    if made.opened is not None:
+        opened = made.opened
+        told["keys"] = None if opened.keys is None else list(opened.keys)
+        told["scopes"] = len(opened.items)
+    writes = {key: None if p is None else value(p) for key, p in made.writes.items()}
+    return told | ({"context": writes} if writes else {})
+
+
+def _same(recorded: Recorded, path: str, made: Step | None, error: Failure | None) -> bool | None:
+    """Whether it came to what is recorded; None where there is nothing to compare."""
+    node = recorded.nodes.get(path)
+    output = recorded.output(path)
+    if error is not None:
+        if node is None or node.failure is None:
+            return None if node is None or output is None else False
+        return (node.failure.type, node.failure.message) == (error.type, error.message)
+    if made is None or made.output is None:
+        return None
+    if output is None:
+        return None if node is None or node.failure is None else False
+    return made.output == output
