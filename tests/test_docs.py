@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 GUIDE = ROOT / "docs" / "guide.md"
 BACKENDS = ROOT / "docs" / "backends.md"
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
 
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -187,6 +188,12 @@ def test_the_guides_examples_print_what_they_show(shell: Shell) -> None:
     ran = [line.split()[1] for line in shell.run("goflow runs --limit 1000").splitlines()[1:]]
     assert flows
     assert set(flows) <= set(ran), "flows of the guide that none of its examples runs"
+
+
+def test_the_tutorial_can_be_followed_word_by_word(shell: Shell) -> None:
+    follow(TUTORIAL, shell)
+    tested = shell.run(f"{sys.executable} -m pytest -q test_week.py -p no:cacheprovider")
+    assert "1 passed" in tested
 
 
 def test_the_walk_through_a_backend_prints_what_it_shows(shell: Shell) -> None:

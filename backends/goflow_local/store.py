@@ -152,7 +152,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def _locks_beside(path: str) -> Locks:
     folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(folder, mode=0o700, exist_ok=True)  # payloads are nobody else's business
     mark = os.path.join(folder, ".gitignore")
     if not os.path.exists(mark):
         with open(mark, "w") as file:

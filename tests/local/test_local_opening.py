@@ -26,6 +26,11 @@ def test_a_fresh_store_is_a_folder_that_git_ignores(open_store: Open, tmp_path: 
     assert (tmp_path / "store" / "goflow.db").exists()
 
 
+def test_a_fresh_store_is_its_owners_alone(open_store: Open, tmp_path: Path) -> None:
+    open_store()
+    assert (tmp_path / "store").stat().st_mode & 0o077 == 0
+
+
 def test_a_file_url_names_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "with space"
     with LocalBackend.open(f"file://{tmp_path}/with%20space", at(tmp_path)) as backend:
