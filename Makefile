@@ -5,7 +5,7 @@ BIN := .venv/bin
 TESTS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test format lint types unit bench chaos clean
+.PHONY: help run test format lint types unit site dist bench chaos clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ help: ## print this help
 run: .venv/ready ## set up .venv and run the first example
 	$(BIN)/goflow run examples/myflow.py --data hallo
 
-test: lint types unit ## set up .venv and run every check
+test: lint types site unit ## set up .venv and run every check
 
 format: .venv/ready ## rewrite the sources in the house style
 	$(BIN)/ruff format .
@@ -34,6 +34,19 @@ types: .venv/ready
 unit: .venv/ready
 	$(BIN)/python -m pytest -n $(TESTS) --dist worksteal
 
+site: .venv/ready ## build the documentation site into site/
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs -b html . site
+
+dist: .venv/ready ## build wheel and sdist, and run each in a clean environment of its own
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+	for made in dist/*; do \
+	    rm -rf dist/clean && $(PYTHON) -m venv dist/clean && \
+	    dist/clean/bin/pip install --quiet --disable-pip-version-check $$made && \
+	    (cd dist/clean && bin/goflow --version && bin/goflow init here && \
+	     bin/goflow run here/flow.py --data hallo --ephemeral) || exit 1; \
+	done; rm -rf dist/clean
+
 bench: .venv/ready ## measure the figures in docs/performance.md again
 	$(BIN)/python -m benchmarks
 
@@ -41,4 +54,4 @@ chaos: .venv/ready ## kill real processes for a long while (GOFLOW_CHAOS_SECONDS
 	$(BIN)/python -m pytest -m chaos tests --timeout 0
 
 clean: ## remove what the other targets made
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist site

@@ -25,7 +25,7 @@ myst_heading_anchors = 3
 suppress_warnings = ["myst.header", "myst.xref_missing", "misc.highlighting_failure"]
 # docstrings are written for people at a terminal: what stands between backticks is code
 default_role = "code"
-autodoc_typehints = "description"
+autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 html_theme = "furo"
@@ -33,7 +33,7 @@ html_title = f"goflow {release}"
 html_copy_source = False
 html_show_sphinx = False
 
-#: the order of the pages, under these headings
+#: the order of the pages, under these headings; those not named here come last
 CONTENTS = {
     "Use": ["docs/tutorial", "docs/guide", "examples/README", "docs/http", "docs/operations"],
     "Know": [
@@ -57,7 +57,9 @@ def setup(app: Sphinx) -> None:
 def _add_contents(app: Sphinx, page: str, source: list[str]) -> None:
     """Give the front page the table of contents."""
     if page == root_doc:
-        for caption, pages in CONTENTS.items():
+        named = {name for pages in CONTENTS.values() for name in pages}
+        others = sorted(app.env.found_docs - named - {root_doc})
+        for caption, pages in {**CONTENTS, "More": others}.items():
             listed = "\n".join(f"/{name}" for name in pages)
             source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{listed}\n```\n"
 
