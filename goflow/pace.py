@@ -19,6 +19,8 @@ from goflow.workflow import Flow
 #: how much work a batch holds, in seconds, and at most how many tasks
 BATCH_SECONDS: Final = 0.001
 BATCH_TASKS: Final = 32
+#: tasks that take less than this, in seconds, are claimed while all children are still busy
+AHEAD: Final = 0.025
 #: a new measurement's weight in what is expected
 _WEIGHT: Final = 0.3
 
@@ -30,6 +32,10 @@ class Pace:
         self._flows = flows
         self._expected: dict[tuple[FlowKey, str], float] = {}
         self._recent = BATCH_SECONDS
+        self._flowing = False
+        self._careful = any(
+            node.on_worker_lost == "fail" for flow in flows.values() for _, node in flow.plan.walk()
+        )
 
     def learn(self, task: Task, seconds: float) -> None:
         """A task was executed in this time."""
@@ -38,11 +44,25 @@ class Pace:
         before = self._expected.get(key, seconds)
         self._expected[key] = before + (seconds - before) * _WEIGHT
         self._recent += (seconds - self._recent) * _WEIGHT
+        self._flowing = self._recent <= AHEAD
+
+    def stuck(self) -> None:
+        """What was claimed ahead found no child in time."""
+        self._flowing = False
 
     @property
     def size(self) -> int:
         """How many tasks one child can be expected to take at a time, as work goes now."""
         return max(1, min(BATCH_TASKS, int(BATCH_SECONDS / self._recent)))
+
+    @property
+    def ahead(self) -> int:
+        """How many tasks to have at hand for a child that is busy still: it need not wait for the store.
+
+        None where they might wait for long, or where a node's policy is to fail with its worker: that
+        one would have failed without having begun.
+        """
+        return self.size if self._flowing and not self._careful else 0
 
     def batch(self, backlog: deque[Claim], children: int) -> list[Claim]:
         """Take the next batch off the backlog, which `children` free children share."""

@@ -93,8 +93,10 @@ class Child:
         self.deaf = False
         #: whether it has loaded its flows: until then no timeout counts
         self.ready = False
-        #: whether nothing holds the other end of its output any more
-        self.mute = False
+        #: whether nothing holds the other end of its output any more, and whether it is read as it comes
+        self.mute = self.listened = False
+        #: seconds the task at hand may take, None for no limit
+        self.timeout: float | None = None
         #: why we killed it, if we did
         self.killed = ""
         mine = [connection, output, alive]
@@ -236,10 +238,9 @@ class Pool:
         self.size = size
         self.children: list[Child] = []
 
-    @property
-    def idle(self) -> list[Child]:
-        """Children with nothing to do."""
-        return [child for child in self.children if not child.claims]
+    def idle(self) -> Child | None:
+        """A child with nothing to do."""
+        return next((child for child in self.children if not child.claims), None)
 
     @property
     def room(self) -> int:

@@ -201,6 +201,42 @@ def test_what_must_not_run_twice_travels_alone(bench: Bench, tmp_path: Path) -> 
     assert sorted(trace(tmp_path), key=int) == [str(n) for n in range(200)]
 
 
+def test_a_failed_run_starts_nothing_that_was_claimed_ahead(bench: Bench, tmp_path: Path) -> None:
+    def work(data: int) -> None:
+        note(tmp_path, str(data))
+        time.sleep(0.002)  # too long to travel in company, short enough to be claimed ahead
+        if data == 20:
+            raise ValueError(data)
+
+    def define(workflow: Any, context: Any) -> None:
+        workflow.dag.foreach_branch("each", lambda data: range(40)).node("work", work)
+
+    run = bench.execute(define, concurrency=1)
+    assert run.error == "each[20]/work: ValueError: 20"
+    assert trace(tmp_path) == [str(n) for n in range(21)]
+
+
+def test_what_was_claimed_ahead_of_a_long_task_goes_back_without_penalty(bench: Bench) -> None:
+    """A worker that turns slow keeps nothing from others that it cannot begin."""
+    held: list[list[str]] = []
+
+    def look() -> None:
+        nodes = [node for node in bench.store.nodes("run-1") if node.path.endswith("/work")]
+        held.append([node.path for node in nodes if node.state == "running"])
+
+    def work(data: int) -> None:
+        time.sleep(0.4 if data == 20 else 0.002)
+
+    def define(workflow: Any, context: Any) -> None:
+        workflow.dag.foreach_branch("each", lambda data: range(40)).node("work", work)
+
+    run = bench.execute(define, concurrency=1, observer=Acting(look))
+    assert any(len(paths) > 1 for paths in held), "nothing was claimed ahead"
+    assert ["each[20]/work"] in held
+    assert run.state == "succeeded"
+    assert {(a.state, a.attempt) for a in bench.store.attempts(run.id)} == {("succeeded", 1)}
+
+
 def test_the_store_of_a_run_is_seen_by_later_nodes_in_other_processes(bench: Bench) -> None:
     def define(workflow: Any, context: Any) -> None:
         def first(data: bytes) -> None:

@@ -325,7 +325,8 @@ def test_a_node_is_not_blamed_for_a_process_that_died_before_it(bench: Bench) ->
         def started(self, task: Task) -> None:
             assert bench.worker is not None
             if task.path == "next" and "next" not in self.started_paths:
-                [child] = bench.worker._pool.idle
+                child = bench.worker._pool.idle()
+                assert child is not None
                 os.kill(child.pid, signal.SIGKILL)
             super().started(task)
 

@@ -83,6 +83,22 @@ def test_a_flow_that_children_cannot_load_is_a_failure(
     assert b"fading.py" in bench.log(ended)
 
 
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_a_flow_that_hangs_while_a_child_loads_it_is_a_failure_that_says_so(
+    bench: Bench, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stuck.py").write_text(FILE)
+    [flow] = load(tmp_path / "stuck.py").values()
+    (tmp_path / "stuck.py").write_text("import time\ntime.sleep(3600)\n")
+    monkeypatch.setattr("goflow.crew.LOADING", 1.0)
+    run = bench.submit(flow, "x")
+    [ended] = bench.work([flow], run, start_method=method)
+    assert ended.error == (
+        "tell: TimedOut: its process did not load the flow 'stuck' within 1 s;"
+        " what does its file do at import?"
+    )
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_definitions_without_a_file_reach_children(bench: Bench, method: str) -> None:
     """As in a notebook: functions, closures and classes that no module holds."""
@@ -242,8 +258,6 @@ FAN_OUT = textwrap.dedent(
                           flows=(flow.key,))
         me = store.enter(info)
         store.submit(request(flow.plan, run_id, of_input(width)))
-        worker = Worker(store, [flow], me, concurrency=1)
-
         class Observer:
             def started(self, task):
                 if task.path != "each":
@@ -253,7 +267,7 @@ FAN_OUT = textwrap.dedent(
             def troubled(self, *_): pass
             def pulse(self): return None
 
-        worker._observer = Observer()
+        worker = Worker(store, [flow], me, concurrency=1, observer=Observer())
         worker.run()
         store.leave(me)
         [branch] = store.nodes(run_id, ["each"])

@@ -1,0 +1,274 @@
+"""The children at work: fed, listened to, timed, and when they die, their tasks settled.
+
+What a child answers goes into the ledger; what a dead one had not begun goes back to the backlog, from where
+another child takes it. The first unanswered task is the one it was executing: that one is settled by what
+is known of the death.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from selectors import EVENT_READ, BaseSelector
+from typing import Final
+
+from goflow.backend import Backend
+from goflow.child import FromChild, Get, Result, Results, Staged
+from goflow.errors import BackendError
+from goflow.ledger import Ledger
+from goflow.message import DIED, TIMED_OUT, Claim, Failure, Input, Task
+from goflow.observer import Observer
+from goflow.pace import Pace
+from goflow.pool import Child, Pool
+
+#: a claimed task that no child has taken after this many seconds goes back to the store
+HOARD: Final = 0.05
+#: seconds a child has been busy before its output is read as it comes. Until then it is read with the
+#: result, so that a small task that prints wakes the supervisor once and not twice
+LISTEN: Final = 0.02
+#: seconds a new child may take to load its flows; what executes then has its own timeout
+LOADING: Final = 60.0
+
+_RELEASE: Final = "the worker ends"
+_DOOMED: Final = "its run was stopped, or another worker has it"
+
+
+class Backlog(deque[Claim]):
+    """Claimed tasks that wait for a child, until `until` (monotonic): then they go back to the store."""
+
+    until = 0.0
+
+    def patient(self) -> None:
+        """Something has moved: from here on they may wait their time."""
+        self.until = time.monotonic() + HOARD
+
+    def of_run(self, run_id: str) -> list[Claim]:
+        """Take those of one run out."""
+        found = [claim for claim in self if claim.task.run_id == run_id]
+        for claim in found:
+            self.remove(claim)
+        return found
+
+
+class Crew:
+    """The children of one worker. `patient` is the worker's: whether it outlasts a store that is away."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        pool: Pool,
+        ledger: Ledger,
+        pace: Pace,
+        observer: Observer,
+        selector: BaseSelector,
+        *,
+        patient: bool,
+    ) -> None:
+        self.backlog = Backlog()
+        self._backend = backend
+        self._pool = pool
+        self._ledger = ledger
+        self._pace = pace
+        self._observer = observer
+        self._selector = selector
+        self._patient = patient
+
+    @property
+    def busy(self) -> bool:
+        """Whether any child has something to do."""
+        return any(child.claims for child in self._pool.children)
+
+    @property
+    def claims(self) -> list[Claim]:
+        """What the children have been given and have not answered."""
+        return [claim for child in self._pool.children for claim in child.claims]
+
+    def feed(self) -> None:
+        """Give a child that has nothing to do, or a new one, its next batch."""
+        batch = self._pace.batch(self.backlog, self._pool.room)
+        self.backlog.patient()
+        child = self._pool.idle() or self._watch(self._pool.start())
+        for claim in batch:
+            self._observer.started(claim.task)
+        child.timeout = self._pace.timeout(batch[0].task)  # tasks with one travel alone
+        with self._releasing(child):
+            child.send(batch, time.time())
+            if not batch[0].complete:
+                chunks = self._backend.inputs(batch[0].task)
+                child.send_inputs([Input(*pair) for pair in chunk] for chunk in chunks)
+
+    # -- listening --------------------------------------------------------------------------------
+
+    def _watch(self, child: Child) -> Child:
+        """Listen to a new child's results and its end; to what it prints, see `enforce`."""
+        for source, what in (
+            (child.connection, self._on_message),
+            (child.sentinel, self._on_death),
+        ):
+            self._selector.register(source, EVENT_READ, self._called(what, child))
+        return child
+
+    def _called(self, what: Callable[[Child], None], child: Child) -> Callable[[], None]:
+        def call() -> None:
+            if child in self._pool.children:  # what came with the same waking may have buried it
+                what(child)
+
+        return call
+
+    def _listen(self, child: Child) -> None:
+        """Read what it prints as it comes, from now on."""
+        if not (child.listened or child.mute):
+            child.listened = True
+            self._selector.register(child.output, EVENT_READ, self._called(self._on_output, child))
+
+    def _ignore(self, child: Child) -> None:
+        """Read what it prints with its results only."""
+        if child.listened:
+            child.listened = False
+            self._selector.unregister(child.output)
+
+    def _on_message(self, child: Child) -> None:
+        message = child.receive()
+        if message is None:
+            self._on_death(child)
+        else:
+            self._hear(child, message)
+
+    def _hear(self, child: Child, message: FromChild) -> None:
+        if isinstance(message, Results):
+            for result in message.results:
+                self._settle(child, result)
+            return
+        task = child.claims[0].task
+        with self._releasing(child):
+            if isinstance(message, Staged):
+                self._backend.stage(task, message.items)
+            elif isinstance(message, Get):
+                child.answer(self._backend.context(task.run_id, message.key))
+
+    @contextmanager
+    def _releasing(self, child: Child) -> Iterator[None]:
+        """Talk to the store on behalf of a child. Where the store fails, the child's work goes back."""
+        try:
+            yield
+        except OSError:
+            return  # the child is dead: its sentinel will say so
+        except BackendError as error:
+            if not self._patient:
+                raise
+            self._observer.troubled(error)
+            child.kill(_RELEASE)
+
+    def _on_output(self, child: Child) -> None:
+        child.drain(self._echo)
+        if child.mute:
+            self._ignore(child)  # user code let go of it
+
+    def _echo(self, claim: Claim, data: bytes) -> None:
+        self._observer.printed(claim.task, data)
+
+    def _settle(self, child: Child, result: Result) -> None:
+        claim, log = child.settle(result, self._echo)
+        self._ignore(child)
+        self._pace.learn(claim.task, result.finished - result.started)
+        self._ledger.answered(claim.task, result, log)
+        if result.failure is not None:
+            self._hold_back(claim.task)
+
+    def _hold_back(self, task: Task) -> None:
+        """A node has failed: if for good, its run starts no other, not even what was claimed already."""
+        last = self._ledger.outcomes[-1]
+        if last.retry_at is None and not last.rescue:
+            self._ledger.released(self.backlog.of_run(task.run_id))
+
+    # -- deaths -----------------------------------------------------------------------------------
+
+    def _on_death(self, child: Child) -> None:
+        """A child is gone: settle what it had answered, blame the task at hand, hand on the rest."""
+        while child.connection.poll(0) and (message := child.receive()) is not None:
+            self._hear(child, message)
+        ended = child.last_words(self._echo)
+        self._ignore(child)
+        for source in (child.connection, child.sentinel):
+            self._selector.unregister(source)
+        if child.claims:
+            claims = list(child.claims)
+            child.claims.clear()
+            culprit = claims[min(ended, len(claims) - 1)]
+            if not self._innocent(child, culprit):
+                claims.remove(culprit)
+                self._bury(child, culprit)
+            left = [c for c in claims if not self._ledger.executed(c.task, child.since)]
+            self.backlog.extendleft(reversed(left))
+            self.backlog.patient()
+        self._pool.remove(child)
+
+    def _innocent(self, child: Child, culprit: Claim) -> bool:
+        """Whether the task at hand has nothing to do with the death and has not begun either."""
+        if child.killed == _DOOMED and culprit.task.token not in self._ledger.sentences:
+            return True
+        return child.deaf and child.ready  # not ready: it cannot load its flows
+
+    def _bury(self, child: Child, claim: Claim) -> None:
+        """What becomes of the task a dead child was executing."""
+        task, log = claim.task, child.log.take()
+        if self._ledger.executed(task, child.since, log):
+            return
+        if child.killed == _RELEASE:
+            self._ledger.released([claim])
+        else:
+            kind = TIMED_OUT if child.killed else DIED
+            reason = child.killed or child.epitaph()
+            failure = Failure(kind, reason, task.path)
+            self._ledger.failed(task, failure, child.since, time.time(), log)
+            self._hold_back(task)
+
+    # -- clocks -----------------------------------------------------------------------------------
+
+    def due(self) -> float | None:
+        """When (monotonic) `enforce` has something to do, as far as clocks say."""
+        first: float | None = None
+        for child in self._pool.children:
+            if child.claims:
+                for date in (self._deadline(child), self._listening(child)):
+                    if date is not None and (first is None or date < first):
+                        first = date
+        return first
+
+    def enforce(self, over: bool) -> None:
+        """Kill what is out of time, doomed or (`over`) in the way of the end; listen to what takes long."""
+        now = time.monotonic()
+        for child in self._pool.children:
+            if not child.claims:
+                continue
+            listening, deadline = self._listening(child), self._deadline(child)
+            if listening is not None and now >= listening:
+                self._listen(child)
+            if child.killed:
+                continue
+            if child.claims[0].task.token in self._ledger.sentences:
+                child.kill(_DOOMED)
+            elif deadline is not None and now >= deadline:
+                child.kill(self._overdue(child))
+            elif over:
+                child.kill(_RELEASE)
+
+    def _listening(self, child: Child) -> float | None:
+        """When (monotonic) to begin to read what it prints as it comes."""
+        return None if child.listened or child.mute else child.clock + LISTEN
+
+    def _deadline(self, child: Child) -> float | None:
+        """When (monotonic) the task at hand is out of time, or the loading of its flows before it."""
+        if child.killed:
+            return None
+        allowed = child.timeout if child.ready else LOADING
+        return None if allowed is None else child.clock + allowed
+
+    def _overdue(self, child: Child) -> str:
+        if child.ready:
+            return f"timed out after {child.timeout:g} s"
+        flow = child.claims[0].task.flow
+        waited = f"its process did not load the flow {flow!r} within {LOADING:g} s"
+        return f"{waited}; what does its file do at import?"
