@@ -19,9 +19,13 @@ SLOTS = 16384
 
 
 class RedisCluster:
-    """Three masters, each with a third of the slots. `url` names one of them."""
+    """Three masters, each with a third of the slots. `url` names one of them.
 
-    def __init__(self) -> None:
+    With `durable` each keeps an append-only file, and may be killed and started again.
+    """
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self._kept = ("--appendonly", "yes" if durable else "no", "--appendfsync", "always")
         self.folder = Path(tempfile.mkdtemp(prefix="goflow-cluster-"))
         self.ports = _free_ports(3)
         self._processes = [self._start(port) for port in self.ports]
@@ -35,14 +39,29 @@ class RedisCluster:
 
     def _start(self, port: int) -> subprocess.Popen[bytes]:
         folder = self.folder / str(port)
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         command = [
             binary(),
             *("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)),
             *("--cluster-enabled", "yes", "--cluster-node-timeout", "5000"),
-            *("--save", "", "--appendonly", "no", "--loglevel", "warning"),
+            *("--save", "", "--loglevel", "warning", *self._kept),
         ]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    def pid(self, number: int) -> int:
+        """The process of a master."""
+        return self._processes[number].pid
+
+    def kill(self, number: int) -> None:
+        """`kill -9` one master."""
+        self._processes[number].kill()
+        self._processes[number].wait()
+
+    def start(self, number: int) -> None:
+        """Start it again, and wait until all see the whole cluster."""
+        self._processes[number] = self._start(self.ports[number])
+        for client in self.clients:
+            _wait(partial(_is_up, client))
 
     def _join(self) -> None:
         for client in self.clients:

@@ -1,12 +1,14 @@
 """A proxy between a client and a Redis that cuts connections exactly where it hurts.
 
-`cut_before` drops the next request unseen; `cut_after` lets Redis execute it and drops the answer. Both close
-the client's connection. It runs in a thread of the test.
+`arm` drops the next request unseen, or lets Redis execute it and drops the answer; both close the client's
+connection. `rain` does so to some requests by chance, `deafen` leaves connections open over which nothing comes any
+more, and `unplug` all that are made from then on too. It runs in a thread of the test.
 """
 
 from __future__ import annotations
 
 import itertools
+import random
 import selectors
 import socket
 import threading
@@ -25,6 +27,9 @@ class Proxy:
         self._mode = ""
         self._countdown = 0
         self._word = b""
+        self._rain = (0.0, random.Random())
+        self._deafen = self._unplugged = False
+        self._deaf: set[socket.socket] = set()
         self.cuts = 0
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.path))
@@ -36,6 +41,24 @@ class Proxy:
     def arm(self, mode: str, nth: int = 1, word: bytes = b"EVAL") -> None:
         """Cut `before` or `after` the nth request from now that holds `word`."""
         self._mode, self._countdown, self._word = mode, nth, word
+
+    def rain(self, chance: float, seed: int = 0) -> None:
+        """From now on each request is cut with this chance, half of them before, half after it."""
+        self._rain = (chance, random.Random(seed))
+
+    def deafen(self) -> None:
+        """Over the connections there are nothing comes through any more; nobody is told."""
+        self._deafen = True
+        self._stop.send(b"d")
+
+    def unplug(self) -> None:
+        """The same, and to all that are made until `plug`."""
+        self._unplugged = True
+        self.deafen()
+
+    def plug(self) -> None:
+        """New connections work again; the deaf ones do not."""
+        self._unplugged = False
 
     def close(self) -> None:
         """End the thread and close everything."""
@@ -57,11 +80,21 @@ class Proxy:
                 source = key.fileobj
                 assert isinstance(source, socket.socket)
                 if source is self._stopped:
-                    running = False
+                    running = self._stopped.recv(1) != b"."
+                    if self._deafen:
+                        self._deafen = False
+                        self._deaf.update(peers)
                 elif source is self._listener:
                     client, _ = self._listener.accept()
                     server = socket.socket(socket.AF_UNIX)
-                    server.connect(str(self._target))
+                    try:
+                        server.connect(str(self._target))
+                    except OSError:  # nobody is there
+                        client.close()
+                        server.close()
+                        continue
+                    if self._unplugged:
+                        self._deaf |= {client, server}
                     for one, other in ((client, server), (server, client)):
                         peers[one] = other
                         selector.register(one, selectors.EVENT_READ, one is client)
@@ -83,19 +116,18 @@ class Proxy:
             data = source.recv(1 << 20)
         except ConnectionError:
             data = b""
-        if from_client and self._mode and self._word in data:
-            self._countdown -= 1
-            if self._countdown == 0:
-                mode, self._mode = self._mode, ""
-                self.cuts += 1
-                if mode == "before":
-                    data = b""
-                else:
-                    doomed.add(peers[source])
+        if data and source in self._deaf:
+            return
+        mode = self._fate(data) if from_client else ""
+        if mode == "before":
+            data = b""
+        elif mode == "after":
+            doomed.add(peers[source])
         if not data or (not from_client and source in doomed):
             doomed.discard(source)
             for each in (source, peers.pop(source)):
                 peers.pop(each, None)
+                self._deaf.discard(each)
                 selector.unregister(each)
                 each.close()
             return
@@ -103,3 +135,16 @@ class Proxy:
             peers[source].sendall(data)
         except ConnectionError:
             return  # the other end is gone: its own event closes both
+
+    def _fate(self, data: bytes) -> str:
+        """Whether this request is cut `before` or `after`."""
+        chance, dice = self._rain
+        mode = ""
+        if chance and data and dice.random() < chance:
+            mode = dice.choice(["before", "after"])
+        if self._mode and self._word in data:
+            self._countdown -= 1
+            if self._countdown == 0:
+                mode, self._mode = self._mode, ""
+        self.cuts += bool(mode)
+        return mode

@@ -36,15 +36,22 @@ def free_port() -> int:
 class RedisServer:
     """A server of its own. `url` is for goflow, `client` for looking behind the scenes."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, environment: dict[str, str] | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="goflow-redis-"))
         self.socket = self.folder / "redis.sock"
         self.url = f"unix://{self.socket}"
         self._options = options
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         #: typed as Any: redis-py's answers are unions of everything
         self.client: Any = redis.Redis(unix_socket_path=str(self.socket))
         self.start()
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
 
     def start(self) -> None:
         """Start it (again, on the same folder) and wait until it answers."""
@@ -56,6 +63,7 @@ class RedisServer:
                 *self._options,
             ],
             stdout=subprocess.DEVNULL,
+            env=self._environment,
         )
         deadline = time.monotonic() + 20
         while True:

@@ -1,0 +1,383 @@
+"""What may go wrong. Each fault strikes, lasts for `seconds`, is healed, and says how many repeats it explains.
+
+`Fault.repeats` is a bound: node executions that began and may begin again because of it. Only what takes
+tasks from a worker explains any, one for each task at hand; what happens to connections, scripts and servers
+that keep their data explains none.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import ClassVar, Final
+
+import redis
+
+from tests.chaos.stores import ClusterStage, LocalStage, RedisStage
+from tests.chaos.world import CONCURRENCY, LEASE, WorkerProcess, World
+from tests.redis.server import RedisServer
+
+#: seconds that are surely longer than a lease and the time others take to notice
+PAST_LEASE: Final = LEASE + 1.5
+
+
+class Fault:
+    """One thing that goes wrong, in one world."""
+
+    stores: ClassVar[Sequence[str]] = ("local", "redis", "cluster")
+    #: how long it lasts
+    seconds: float = 0.5
+    repeats: int = 0
+
+    def __init__(self, world: World, dice: random.Random) -> None:
+        self.world = world
+        self.dice = dice
+
+    @classmethod
+    def possible(cls, world: World) -> bool:
+        """Whether it can happen here."""
+        return world.stage.name in cls.stores
+
+    def strike(self) -> None:
+        raise NotImplementedError
+
+    def heal(self) -> None:
+        """The world is as it was, as far as this fault is concerned."""
+
+    def victim(self) -> WorkerProcess:
+        """A worker."""
+        return self.dice.choice(self.world.workers)
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+
+# -- processes ------------------------------------------------------------------------------------
+
+
+class KillWorker(Fault):
+    """kill -9 of a supervisor; its children go with it, and another worker comes."""
+
+    def strike(self) -> None:
+        worker = self.victim()
+        self.repeats = CONCURRENCY
+        worker.end(signal.SIGKILL)
+        self.world.replace(worker)
+
+
+class KillChild(Fault):
+    """kill -9 of a child: what it executed has failed or comes again, the worker lives."""
+
+    def strike(self) -> None:
+        children = self.victim().children()
+        if children:
+            self.repeats = 1
+            with suppress(ProcessLookupError):
+                os.kill(self.dice.choice(children), signal.SIGKILL)
+
+
+class DrainWorker(Fault):
+    """SIGTERM: what runs is finished or handed back, nothing is repeated."""
+
+    seconds = 0.1
+
+    def strike(self) -> None:
+        worker = self.victim()
+        assert worker.end(signal.SIGTERM) == 0
+        self.world.replace(worker)
+
+
+class FreezeWorker(Fault):
+    """SIGSTOP of a supervisor past its lease, then SIGCONT: others have its tasks, and it is refused."""
+
+    seconds = PAST_LEASE
+    children = False
+
+    def strike(self) -> None:
+        self.frozen = self.victim()
+        self.repeats = CONCURRENCY
+        self.frozen.send(signal.SIGSTOP, children=self.children)
+
+    def heal(self) -> None:
+        self.frozen.send(signal.SIGCONT, children=True)
+
+
+class FreezeWorkerAndChildren(FreezeWorker):
+    """The same, with its children, as a machine that was suspended."""
+
+    children = True
+
+
+class FreezeChild(Fault):
+    """SIGSTOP of a child past its lease: the supervisor keeps the lease, so nothing is repeated."""
+
+    seconds = PAST_LEASE
+
+    def strike(self) -> None:
+        children = self.victim().children()
+        self.frozen = [self.dice.choice(children)] if children else []
+        self._send(signal.SIGSTOP)
+
+    def heal(self) -> None:
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: int) -> None:
+        for pid in self.frozen:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+class ClockJump(Fault):
+    """The wall clock of every worker jumps, and later jumps back."""
+
+    seconds = 1.0
+
+    def strike(self) -> None:
+        self.world.clock.write_text(str(self.dice.choice([-7200, -60, 60, 7200])))
+        # the local store has no clock but the workers', and asks it for how long one was silent
+        if self.world.stage.name == "local":
+            self.repeats = CONCURRENCY * len(self.world.workers)
+
+    def heal(self) -> None:
+        self.world.clock.write_text("0")
+
+
+# -- the local store ------------------------------------------------------------------------------
+
+
+class FullDisk(Fault):
+    """The disk of the local store is full for a while."""
+
+    stores = ("local",)
+    seconds = 1.5
+
+    @classmethod
+    def possible(cls, world: World) -> bool:
+        return isinstance(world.stage, LocalStage) and world.stage.mounted
+
+    def strike(self) -> None:
+        assert isinstance(self.world.stage, LocalStage)
+        self.filler = self.world.stage.folder / "filler"
+        with self.filler.open("wb", buffering=0) as file, suppress(OSError):
+            size = 1 << 20
+            while size:
+                size = size if file.write(b"x" * size) == size else size // 2
+        with self.filler.open("ab", buffering=0) as file, suppress(OSError):
+            while file.write(b"x" * 512):
+                pass
+
+    def heal(self) -> None:
+        self.filler.unlink(missing_ok=True)
+
+
+# -- servers --------------------------------------------------------------------------------------
+
+
+class ServerFault(Fault):
+    """Hits the server, or one master of a cluster."""
+
+    stores = ("redis", "cluster")
+
+    def __init__(self, world: World, dice: random.Random) -> None:
+        super().__init__(world, dice)
+        self.number = dice.randrange(3)
+        stage = world.stage
+        if isinstance(stage, ClusterStage):
+            self.client = stage.cluster.clients[self.number]
+        else:
+            assert isinstance(stage, RedisStage)
+            self.client = stage.server.client
+
+    def kill_server(self) -> None:
+        stage = self.world.stage
+        if isinstance(stage, ClusterStage):
+            stage.cluster.kill(self.number)
+        else:
+            self.server.kill()
+
+    def start_server(self) -> None:
+        stage = self.world.stage
+        if isinstance(stage, ClusterStage):
+            stage.cluster.start(self.number)
+        else:
+            self.server.start()
+
+    @property
+    def server(self) -> RedisServer:
+        assert isinstance(self.world.stage, RedisStage)
+        return self.world.stage.server
+
+    def server_pid(self) -> int:
+        stage = self.world.stage
+        return (
+            stage.cluster.pid(self.number) if isinstance(stage, ClusterStage) else self.server.pid
+        )
+
+
+class KillServer(ServerFault):
+    """kill -9 of a Redis that keeps an append-only file; it is away for a moment."""
+
+    def strike(self) -> None:
+        self.kill_server()
+
+    def heal(self) -> None:
+        self.start_server()
+
+
+class LongAbsence(KillServer):
+    """The same, away for longer than a lease: idle times then tell nothing."""
+
+    seconds = PAST_LEASE
+
+
+class FreezeServer(ServerFault):
+    """SIGSTOP of a Redis for longer than a lease: nobody is cut off, and nobody's task is taken."""
+
+    seconds = PAST_LEASE
+
+    def strike(self) -> None:
+        os.kill(self.server_pid(), signal.SIGSTOP)
+
+    def heal(self) -> None:
+        os.kill(self.server_pid(), signal.SIGCONT)
+
+
+class PauseServer(ServerFault):
+    """CLIENT PAUSE for longer than a lease."""
+
+    seconds = PAST_LEASE
+
+    def strike(self) -> None:
+        self.client.execute_command("CLIENT", "PAUSE", int(self.seconds * 1000), "ALL")
+
+
+class KillConnections(ServerFault):
+    """CLIENT KILL of every connection, a few times."""
+
+    seconds = 0.1
+
+    def strike(self) -> None:
+        for _ in range(5):
+            self.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            time.sleep(0.1)
+
+
+class ForgetScripts(ServerFault):
+    """SCRIPT FLUSH, a few times."""
+
+    seconds = 0.1
+
+    def strike(self) -> None:
+        for _ in range(5):
+            self.client.script_flush()
+            time.sleep(0.1)
+
+
+class FullMemory(ServerFault):
+    """maxmemory is reached for a while: no run is taken, those that are there go on."""
+
+    seconds = 1.5
+
+    def strike(self) -> None:
+        self.client.config_set("maxmemory", 1)
+
+    def heal(self) -> None:
+        with suppress(redis.RedisError):
+            self.client.config_set("maxmemory", 0)
+
+
+class TornFile(ServerFault):
+    """The last bytes of the append-only file are missing after a kill: what was acknowledged last is lost."""
+
+    seconds = 0.1
+
+    def strike(self) -> None:
+        self.kill_server()
+        self.lost_since = time.monotonic()
+        stage = self.world.stage
+        home = (
+            stage.cluster.folder / str(stage.cluster.ports[self.number])
+            if isinstance(stage, ClusterStage)
+            else self.server.folder
+        )
+        for file in (home / "appendonlydir").glob("*.incr.aof"):
+            size = file.stat().st_size
+            os.truncate(file, max(0, size - self.dice.randrange(1, 4000)))
+
+    def heal(self) -> None:
+        self.start_server()
+
+
+class ServerClockJump(ServerFault):
+    """The clock of Redis jumps ahead by an hour and stays there: every lease looks long over."""
+
+    stores = ("redis",)
+    seconds = 1.0
+
+    @classmethod
+    def possible(cls, world: World) -> bool:
+        return isinstance(world.stage, RedisStage) and not world.stage.timeless
+
+    def strike(self) -> None:
+        assert isinstance(self.world.stage, RedisStage)
+        self.repeats = CONCURRENCY * len(self.world.workers)
+        self.world.stage.set_clock(3600)
+
+
+# -- the network ----------------------------------------------------------------------------------
+
+
+class Rain(Fault):
+    """Requests are cut by chance, before the server sees them or before its reply comes back."""
+
+    stores = ("redis",)
+    seconds = 2.0
+
+    def strike(self) -> None:
+        assert isinstance(self.world.stage, RedisStage)
+        self.world.stage.proxy.rain(0.05, self.dice.randrange(2**32))
+
+    def heal(self) -> None:
+        assert isinstance(self.world.stage, RedisStage)
+        self.world.stage.proxy.rain(0.0)
+
+
+class HalfOpen(Fault):
+    """Connections over which nothing comes any more, and nobody says so; new ones work."""
+
+    stores = ("redis",)
+    seconds = PAST_LEASE
+
+    def strike(self) -> None:
+        assert isinstance(self.world.stage, RedisStage)
+        self.repeats = CONCURRENCY * len(self.world.workers)
+        self.world.stage.proxy.deafen()
+
+
+class Unplugged(Fault):
+    """No way to the server for longer than a lease, for old and new connections; nobody says so."""
+
+    stores = ("redis",)
+    seconds = PAST_LEASE
+
+    def strike(self) -> None:
+        assert isinstance(self.world.stage, RedisStage)
+        self.repeats = CONCURRENCY * len(self.world.workers)
+        self.world.stage.proxy.unplug()
+
+    def heal(self) -> None:
+        assert isinstance(self.world.stage, RedisStage)
+        self.world.stage.proxy.plug()
+
+
+#: what an episode draws from; a torn file is drawn apart, since it breaks what was acknowledged
+FAULTS: Final[tuple[type[Fault], ...]] = (
+    KillWorker, KillChild, DrainWorker, FreezeWorker, FreezeWorkerAndChildren, FreezeChild, ClockJump,
+    FullDisk, KillServer, LongAbsence, FreezeServer, PauseServer, KillConnections, ForgetScripts,
+    FullMemory, ServerClockJump, Rain, HalfOpen, Unplugged,
+)  # fmt: skip

@@ -1,0 +1,181 @@
+"""The load: runs of every shape are submitted, some twice, some steered, and what was acknowledged is noted."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from goflow.backend import Action, Backend, Retry
+from goflow.engine import request
+from goflow.errors import BackendError, Conflict, UnknownRun
+from goflow.message import Request
+from goflow.payload import of_input
+from goflow.state import RunState
+from tests.chaos.expectation import Expectation, expect
+from tests.chaos.world import VERSIONS, World
+
+#: shapes, the more often the more often they stand here
+SHAPES: Final = (
+    "chain", "diamond", "diamond", "wide", "nested", "nested", "parts", "parts", "flaky", "flaky",
+    "doomed", "lengthy", "mixed", "mixed",
+)  # fmt: skip
+#: different payloads; equal ones have equal results
+TEXTS: Final = 5
+#: how a node fails for what was done to its process, and not for what it does itself
+EXCUSED: Final = ("ProcessDied", "WorkerLost")
+#: seconds between two submits, on average
+PACE: Final = 0.12
+
+
+@dataclass
+class Submitted:
+    """A run of the load. `acknowledged` once its submit has returned, in seconds of the monotonic clock."""
+
+    request: Request
+    expected: Expectation
+    acknowledged: float = 0.0
+    #: what else was done to it
+    steps: list[str] = field(default_factory=list)
+    #: when it was first seen at an end, by the monotonic clock; None while it goes on
+    ended: float | None = None
+
+    @property
+    def id(self) -> str:
+        return self.request.run_id
+
+
+class Load:
+    """Submits and steers from a thread of its own, over its own connection, until it is told to stop."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.runs: dict[str, Submitted] = {}
+        self.problems: list[str] = []
+        self.refusals = 0
+        self._world = world
+        self._dice = random.Random(seed)
+        self._expected: dict[tuple[str, int, str], Expectation] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._guarded, name="nemesis-load")
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Submit nothing more, and come to an end."""
+        self._over.set()
+        self._thread.join()
+
+    def settle(self, backend: Backend) -> list[str]:
+        """Over a store that works again: what was not acknowledged is submitted again, what is paused goes
+        on, and what was stopped or lost its process is retried, so that everything can end as it would
+        have undisturbed. Answers what is still on its way."""
+        return [
+            f"{run.id} ({state})"
+            for run in self.runs.values()
+            if (state := self._see(backend, run))
+        ]
+
+    def _see(self, backend: Backend, run: Submitted) -> str:
+        """Help one run on; its state, or nothing where it has come to its end."""
+        if not run.acknowledged:
+            self._submit(backend, run)
+        try:
+            found = backend.run(run.id)
+        except UnknownRun:
+            return ""  # judged later
+        if found.state is RunState.PAUSED:
+            found = backend.control(run.id, "resume")
+        if found.state is RunState.STOPPED or (found.failure and found.failure.type in EXCUSED):
+            if found.state.terminal:
+                self._retry(backend, run)
+            return str(found.state)
+        if not found.state.terminal:
+            return str(found.state)
+        run.ended = run.ended or time.monotonic()
+        return ""
+
+    # -- what the thread does ---------------------------------------------------------------------
+
+    def _guarded(self) -> None:
+        try:
+            with self._world.open() as backend:
+                self._work(backend)
+        except BaseException as error:  # told by the episode, which must end all the same
+            self.problems.append(f"the load failed: {type(error).__name__}: {error}")
+            raise
+
+    def _work(self, backend: Backend) -> None:
+        while not self._over.is_set():
+            try:
+                self._do_something(backend)
+            except BackendError:
+                self.refusals += 1
+                time.sleep(0.05)
+            self._over.wait(self._dice.uniform(0, 2 * PACE))
+
+    def _do_something(self, backend: Backend) -> None:
+        draw = self._dice.random()
+        if draw < 0.7 or not self.runs:
+            run = self._new()
+            self._submit(backend, run)
+            if self._dice.random() < 0.2:
+                self._submit(backend, run)
+            return
+        run = self._dice.choice(list(self.runs.values())[-12:])
+        if draw < 0.75:
+            self._submit(backend, run)
+        elif draw < 0.78:
+            self._contradict(backend, run)
+        elif run.acknowledged:
+            self._steer(backend, run)
+
+    def _new(self) -> Submitted:
+        shape, version = self._dice.choice(SHAPES), self._dice.choice(VERSIONS)
+        text = f"text {self._dice.randrange(TEXTS)}"
+        flow = self._world.flows[version][shape]
+        key = (shape, version, text)
+        if key not in self._expected:
+            self._expected[key] = expect(flow, text)
+        name = f"{shape}-{len(self.runs)}"
+        asked = request(flow.plan, name, of_input(text), None)
+        run = self.runs[name] = Submitted(asked, self._expected[key])
+        return run
+
+    def _submit(self, backend: Backend, run: Submitted) -> None:
+        answer = backend.submit(run.request)
+        run.acknowledged = run.acknowledged or time.monotonic()
+        if answer.id != run.id:
+            self.problems.append(f"submitting {run.id} again answered {answer.id}")
+
+    def _contradict(self, backend: Backend, run: Submitted) -> None:
+        """The same id with another payload: refused, if it is there."""
+        if not run.acknowledged:
+            return
+        flow = self._world.flows[VERSIONS[0]]["chain"]
+        try:
+            backend.submit(request(flow.plan, run.id, of_input("another"), None))
+        except Conflict:
+            return
+        self.problems.append(f"{run.id} was accepted again with another payload")
+
+    def _steer(self, backend: Backend, run: Submitted) -> None:
+        actions: tuple[Action, ...] = ("pause", "resume", "resume", "stop")
+        action = self._dice.choice(actions)
+        run.steps.append(action)
+        try:
+            if backend.run(run.id).state.terminal:
+                self._retry(backend, run)
+            else:
+                backend.control(run.id, action)
+        except (Conflict, UnknownRun):
+            return  # it ended meanwhile, or was begun again
+
+    def _retry(self, backend: Backend, run: Submitted) -> None:
+        if backend.run(run.id).state is RunState.SUCCEEDED:
+            return
+        run.steps.append("retry")
+        backend.retry(run.id, Retry())

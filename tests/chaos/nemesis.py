@@ -1,0 +1,124 @@
+"""An episode: load and faults at once, then peace, then judgement. All of it follows from one seed."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from goflow.errors import BackendError
+from tests.chaos.checks import judge, nothing_is_left, repeated
+from tests.chaos.faults import Fault
+from tests.chaos.load import Load
+from tests.chaos.stores import Stage
+from tests.chaos.world import LEASE, World
+
+#: workers of an episode
+WORKERS: Final = 3
+#: seconds after the last fault in which everything must have ended
+PEACE: Final = 60.0
+
+
+class Account(NamedTuple):
+    """What an episode came to. `explained` repeats are those that its faults may have caused."""
+
+    store: str
+    seed: int
+    faults: list[str]
+    runs: int
+    executions: int
+    repeats: int
+    explained: int
+    refusals: int
+    problems: list[str]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.store} seed {self.seed}: {self.runs} runs, {self.executions} executions,"
+            f" {self.repeats} repeated ({self.explained} explained), {self.refusals} refusals;"
+            f" {', '.join(self.faults)}"
+        )
+
+
+def episode(
+    folder: Path, stage: Stage, seed: int, plan: Iterable[Sequence[type[Fault]]]
+) -> Account:
+    """Let the faults of a plan happen, one group after the other, those of a group together."""
+    dice = random.Random(seed)
+    folder.mkdir()
+    world = World(folder, stage)
+    load = Load(world, dice.randrange(2**32))
+    struck: list[Fault] = []
+    try:
+        world.hire(WORKERS)
+        load.start()
+        for group in plan:
+            time.sleep(dice.uniform(0.3, 0.8))
+            faults = [each(world, dice) for each in group if each.possible(world)]
+            struck += faults
+            _together(faults, dice)
+        load.stop()
+        world.mend()
+        problems = _peace(world, load)
+        explained = sum(fault.repeats for fault in struck)
+        problems += judge(world, load, explained)
+        excess = sum(repeated(world.backend, world.oracle, load).values())
+        if any(world.dismiss()):
+            problems.append("a worker did not drain")
+        world.backend.close()
+        problems += nothing_is_left(world)
+        names = [fault.name for fault in struck]
+        executions = world.oracle.executions().total()
+        return Account(
+            stage.name,
+            seed,
+            names,
+            len(load.runs),
+            executions,
+            excess,
+            explained,
+            load.refusals,
+            problems,
+        )
+    finally:
+        load.stop()
+        world.close()
+
+
+def _together(faults: Sequence[Fault], dice: random.Random) -> None:
+    """They strike one after the other, and are healed as each has lasted."""
+    ends: list[tuple[float, Fault]] = []
+    for fault in faults:
+        fault.strike()
+        ends.append((time.monotonic() + fault.seconds, fault))
+        time.sleep(dice.uniform(0, 0.3))
+    for end, fault in sorted(ends, key=lambda pair: pair[0]):
+        time.sleep(max(0.0, end - time.monotonic()))
+        fault.heal()
+
+
+def _peace(world: World, load: Load) -> list[str]:
+    """Nothing goes wrong any more: everything must end."""
+    deadline = time.monotonic() + PEACE
+    while (left := _left(world, load)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(LEASE / 2)  # whoever comes too late comes now
+    return [f"{PEACE:g} s after the last fault on their way: {left}"] if left else []
+
+
+def _left(world: World, load: Load) -> list[str]:
+    try:
+        return load.settle(world.backend)
+    except BackendError as error:  # a server that has only just come up
+        return [str(error)]
+
+
+def chosen_seed(usual: int | None = None) -> int:
+    """GOFLOW_CHAOS_SEED, else the usual one, else a new one."""
+    told = os.environ.get("GOFLOW_CHAOS_SEED")
+    if told:
+        return int(told)
+    return random.SystemRandom().randrange(10**9) if usual is None else usual

@@ -1,0 +1,169 @@
+"""The stores that episodes take place on, each a private one, and what may be left in it when all is over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from goflow_redis.keys import CLUSTER_PARTITIONS, Keys
+from tests.redis.cluster import RedisCluster
+from tests.redis.proxy import Proxy
+from tests.redis.server import RedisServer
+
+NAMESPACE: Final = "nemesis"
+#: how the servers keep what was acknowledged: nothing of it may be lost by a kill
+DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+class Stage:
+    """A store. `url` is the way workers and clients take, `direct_url` the one that no fault is on."""
+
+    name = ""
+    url = ""
+    direct_url = ""
+    #: lines of goflow.toml
+    toml = ""
+
+    def leftovers(self) -> list[str]:
+        """What is left though nothing is on its way."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End it and remove it."""
+
+
+class LocalStage(Stage):
+    """A local store on a disk of its own, where this machine lets us have one."""
+
+    name = "local"
+    url = direct_url = "local"
+    #: bytes of that disk
+    SIZE: Final = 48_000_000
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="goflow-nemesis-"))
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={self.SIZE}", "none", str(self.folder)]
+        self.mounted = (
+            shutil.which("mount") is not None
+            and not subprocess.run(mount, capture_output=True, check=False).returncode
+        )
+        self.path = self.folder / "store"
+        self.toml = f'[local]\npath = "{self.path}"\n'
+
+    def leftovers(self) -> list[str]:
+        found = []
+        (file,) = self.path.glob("goflow.db")
+        connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
+        for what, question in _LOCAL_LEFTOVERS.items():
+            ((count,),) = connection.execute(f"SELECT count(*) FROM {question}")
+            if count:
+                found.append(f"{count} {what}")
+        connection.close()
+        return found
+
+    def close(self) -> None:
+        if self.mounted:
+            subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+_LOCAL_LEFTOVERS: Final = {
+    "tasks in the queue": "queue",
+    "nodes that are held": "node WHERE state = 2",
+    "nodes that wait for a retry": "node WHERE state = 4",
+    "staged scopes": "item WHERE node NOT IN (SELECT id FROM node)",
+    "runs with an owner": "run WHERE owner > 0",
+    "workers that have not left": "worker WHERE gone IS NULL",
+    "rows of forgotten runs": "trash",
+}
+
+
+class RedisStage(Stage):
+    """One server behind a proxy."""
+
+    name = "redis"
+    toml = f'[redis]\nnamespace = "{NAMESPACE}"\n'
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="goflow-nemesis-"))
+        self._clock = self._folder / "clock"
+        #: whether this machine lets us set the server's clock
+        self.timeless = not self._build_clock()
+        self.set_clock(0)
+        self.server = RedisServer(*DURABLE, environment=self._environment())
+        self.proxy = Proxy(self.server.socket)
+        self.url, self.direct_url = self.proxy.url, self.server.url
+
+    def leftovers(self) -> list[str]:
+        return leftover_keys(self.server.client)
+
+    def close(self) -> None:
+        self.proxy.close()
+        self.server.close()
+        shutil.rmtree(self._folder)
+
+    def set_clock(self, seconds: int) -> None:
+        """From now on the server's wall clock is ahead by so much."""
+        with self._clock.open("r+b" if self._clock.exists() else "wb") as file:
+            file.write(struct.pack("q", seconds * 1_000_000))
+
+    def _build_clock(self) -> bool:
+        """Compile what sets the server's clock; False without a compiler."""
+        if not (compiler := shutil.which("cc")):
+            return False
+        library, source = self._folder / "clock.so", Path(__file__).parent / "clock" / "server.c"
+        command = [compiler, "-O1", "-shared", "-fPIC", "-o", str(library), str(source)]
+        return not subprocess.run(command, capture_output=True, check=False).returncode
+
+    def _environment(self) -> dict[str, str] | None:
+        if self.timeless:
+            return None
+        library = str(self._folder / "clock.so")
+        return {**os.environ, "LD_PRELOAD": library, "NEMESIS_CLOCK": str(self._clock)}
+
+
+class ClusterStage(Stage):
+    """Three masters."""
+
+    name = "cluster"
+    toml = RedisStage.toml
+
+    def __init__(self) -> None:
+        self.cluster = RedisCluster(durable=True)
+        self.url = self.direct_url = self.cluster.url
+
+    def leftovers(self) -> list[str]:
+        return [each for client in self.cluster.clients for each in leftover_keys(client)]
+
+    def close(self) -> None:
+        self.cluster.close()
+
+
+def leftover_keys(client: Any) -> list[str]:
+    """What a server holds that it should not, once every run has ended: tasks, dates, keys for ever."""
+    keys = Keys(NAMESPACE)
+    keys.split(CLUSTER_PARTITIONS)
+    lasting = {*keys.of_directory(), *(f"{each}:runs" for each in keys.partitions)}
+    for partition in keys.partitions:
+        lasting.update(keys.of_partition(partition, ()))
+    found = []
+    for raw in client.scan_iter(count=1000):
+        key, rest = raw.decode(), raw.decode().partition("}")[2]
+        if rest.startswith(":q:"):
+            pending = client.xpending(raw, "g")["pending"]
+            if client.xlen(raw) or pending:
+                found.append(f"{key} holds {client.xlen(raw)} tasks, {pending} of them delivered")
+        elif rest in (":due", ":p") or rest.startswith(":p:"):
+            found.append(f"{key} holds {client.zrange(raw, 0, -1)}")
+        elif rest.startswith(":r:") and rest.endswith(":k"):
+            found.append(f"{key} holds parked nodes")
+        elif key not in lasting and client.pttl(raw) == -1:
+            found.append(f"{key} has neither an owner nor an expiry")
+    return found

@@ -1,0 +1,88 @@
+"""Whatever happens, what was accepted ends as it would have undisturbed: real workers, stores and faults."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.faults import (
+    FAULTS,
+    ClockJump,
+    Fault,
+    ForgetScripts,
+    FreezeWorker,
+    FreezeWorkerAndChildren,
+    FullDisk,
+    FullMemory,
+    KillChild,
+    KillConnections,
+    KillServer,
+    KillWorker,
+    PauseServer,
+    Rain,
+)
+from tests.chaos.nemesis import Account, chosen_seed, episode
+from tests.chaos.stores import ClusterStage, LocalStage, RedisStage, Stage
+
+STAGES: dict[str, Callable[[], Stage]] = {
+    "local": LocalStage,
+    "redis": RedisStage,
+    "cluster": ClusterStage,
+}
+
+
+#: every kind of fault once in a few seconds, some of them at the same time
+BRIEF: dict[str, Sequence[Sequence[type[Fault]]]] = {
+    "local": [[KillWorker], [FullDisk], [FreezeWorker, KillChild], [ClockJump]],
+    "redis": [[KillWorker, Rain], [KillServer], [FreezeWorker, PauseServer], [FullMemory]],
+    "cluster": [
+        [KillWorker, ForgetScripts],
+        [KillServer],
+        [FreezeWorkerAndChildren, KillConnections],
+    ],
+}
+
+
+def test_in_brief(tmp_path: Path) -> None:
+    seed = chosen_seed(usual=1)
+    print(f"GOFLOW_CHAOS_SEED={seed}")
+
+    def run(store: str) -> Account:
+        return episode(tmp_path / store, STAGES[store](), seed, BRIEF[store])
+
+    with ThreadPoolExecutor() as side_by_side:
+        accounts = list(side_by_side.map(run, STAGES))
+    print(*accounts, sep="\n")
+    assert [problem for account in accounts for problem in account.problems] == []
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("store", STAGES)
+def test_a_long_while(store: str, tmp_path: Path) -> None:
+    seed = chosen_seed()
+    accounts: list[Account] = []
+    ends = time.monotonic() + float(os.environ.get("GOFLOW_CHAOS_SECONDS") or 120) / len(STAGES)
+    for number in count():
+        print(f"GOFLOW_CHAOS_SEED={seed + number}")
+        accounts.append(one(store, seed + number, tmp_path / str(number)))
+        if time.monotonic() > ends:
+            break
+
+
+def one(store: str, seed: int, folder: Path) -> Account:
+    """An episode of four faults and two pairs, as the seed has it."""
+    dice = random.Random(seed)
+    menu = [fault for fault in FAULTS if store in fault.stores]
+    plan: list[Sequence[type[Fault]]] = [[dice.choice(menu)] for _ in range(4)]
+    plan += [dice.sample(menu, 2) for _ in range(2)]
+    account = episode(folder, STAGES[store](), seed, plan)
+    print(account, flush=True)
+    assert not account.problems, "\n".join([str(account), *account.problems[:40]])
+    return account
