@@ -94,7 +94,7 @@ def _hit(box: Box, labels: Labels, link: Callable[[str], str]) -> str:
     summary = labels.summary(box.path)
     name = box.path if summary is None else f"{box.path}: {summary.state}"
     return (
-        f'<a href="{_escaped(link(box.path))}" aria-label="{_escaped(name)}"><rect class="hit"'
+        f'<a data-soft="" href="{_escaped(link(box.path))}" aria-label="{_escaped(name)}"><rect class="hit"'
         f' x="{x * CELL_W}" y="{y * CELL_H}" width="{columns * CELL_W}" height="{rows * CELL_H}"'
         ' rx="6"/></a>'
     )

@@ -77,6 +77,7 @@ def _routes() -> list[BaseRoute]:
         _get(f"{_RUN}/payload", reading.payload),
         *(_post(f"{_RUN}/{action}", reading.control) for action in ("pause", "resume", "stop")),
         _post(f"{_RUN}/retry", reading.retry),
+        _post(f"{_RUN}/drop", reading.drop),
         *pages(),
     ]
 

@@ -112,6 +112,9 @@ def description() -> dict[str, Any]:
             f"{run}/payload": _on_run(_payload()),
             **{f"{run}/{action}": _on_run(control(action)) for action in _ACTIONS},
             f"{run}/retry": _on_run(_retry()),
+            f"{run}/drop": _on_run(
+                _get("dropRun", "Forget a failed run", _json(_ref("Run")), 403, 404, 409)
+            ),
         },
         "components": {
             "schemas": _SCHEMAS,

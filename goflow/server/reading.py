@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from goflow.backend import Action, Backend, LogLine
+from goflow.errors import Conflict
 from goflow.overview import rows
 from goflow.plan import Plan
 from goflow.rewind import find
@@ -28,9 +29,11 @@ MOST_LINES: Final = 10_000
 
 
 async def flows(request: Request) -> Response:
-    """Every flow that is known, with its workers and its queue."""
+    """Every flow that is known, with its workers and its queue; what beside this server did not load."""
     only(request, ())
-    return json_response({"flows": await service(request).lanes.slowly(list_flows)})
+    serving = service(request)
+    listed = await serving.lanes.slowly(list_flows)
+    return json_response({"flows": listed, "problems": list(serving.problems)})
 
 
 def list_flows(backend: Backend) -> list[dict[str, Any]]:
@@ -243,6 +246,21 @@ async def control(request: Request) -> Response:
 
 
 _ACTIONS: Final[dict[str, Action]] = {"pause": "pause", "resume": "resume", "stop": "stop"}
+
+
+async def drop(request: Request) -> Response:
+    """Forget a failed run: what it got, did and printed is gone."""
+    serving, flow, name = service(request), flow_name(request), run_id(request)
+    only(request, ())
+
+    def act(backend: Backend) -> dict[str, Any]:
+        found = serving.run(backend, flow, name)
+        if found.state is not RunState.FAILED:
+            raise Conflict(f"run {name} has not failed: it is {found.state}; only dead letters go")
+        backend.forget(name)
+        return told(found)
+
+    return json_response(await serving.lanes.quickly(act), headers={"X-Request-Id": name})
 
 
 async def retry(request: Request) -> Response:

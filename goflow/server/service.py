@@ -31,6 +31,8 @@ class Service:
         self.lanes = Lanes(backend, config)
         self.hub = Hub(self.lanes)
         self.metrics = Metrics()
+        #: what of the flow files beside this server could not be loaded, each with file and line
+        self.problems: tuple[str, ...] = ()
         self._plans: dict[tuple[str, str], Plan] = {}
 
     def plan(self, backend: Backend, flow: str, fingerprint: str | None = None) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from goflow.server.pages import flow, flows, login, run, runs, static, workers
+from goflow.server.pages import dead, flow, flows, login, run, runs, static, workers
 
 
 def routes() -> list[BaseRoute]:
@@ -14,6 +14,7 @@ def routes() -> list[BaseRoute]:
         Route("/ui/flow/{flow}", flow.page_of_flow, methods=["GET"]),
         Route("/ui/runs", runs.page_of_runs, methods=["GET"]),
         Route("/ui/run/{id}", run.page_of_run, methods=["GET"]),
+        Route("/ui/dead", dead.page_of_dead, methods=["GET"]),
         Route("/ui/workers", workers.page_of_workers, methods=["GET"]),
         Route("/login", login.login, methods=["POST"]),
         Route("/logout", login.logout, methods=["POST"]),

@@ -9,7 +9,15 @@ from starlette.responses import Response
 
 from goflow.server.pages.markup import Child, join, tag
 
-_PLACES: Final = (("/", "Flows"), ("/ui/runs", "Runs"), ("/ui/workers", "Workers"))
+_PLACES: Final = (
+    ("/", "Flows"),
+    ("/ui/runs", "Runs"),
+    ("/ui/dead", "Dead letters"),
+    ("/ui/workers", "Workers"),
+)
+
+
+_ICON: Final = tag("img", src="/static/icon.svg", alt="", width=22, height=22)
 
 
 def page(
@@ -47,7 +55,7 @@ def page(
     top = tag(
         "header",
         tag("a", "Skip to content", href="#main", class_="skip"),
-        tag("a", "goflow", href="/", class_="brand"),
+        tag("a", _ICON, "goflow", href="/", class_="brand"),
         tag("nav", links, aria_label="Main"),
         leaving if leave else None,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -13,6 +14,7 @@ from starlette.responses import Response
 
 from goflow.backend import Run
 from goflow.errors import GoflowError
+from goflow.payload import JSON
 from goflow.server.errors import HttpError, of_goflow
 from goflow.server.pages.frame import page
 from goflow.server.pages.markup import Child, Markup, tag
@@ -52,9 +54,11 @@ def moment(at: float | None) -> Markup | str:
 
 
 def duration(seconds: float | None) -> str:
-    """`12 ms`, `3.4 s`, `2 m 05 s`, `1 h 07 m`, `3 d 4 h`."""
-    if seconds is None:
-        return ""
+    """`12 ms`, `3.4 s`, `2 m 05 s`, `1 h 07 m`, `3 d 4 h`, never broken over two lines."""
+    return "" if seconds is None else _duration(seconds).replace(" ", "\u00a0")
+
+
+def _duration(seconds: float) -> str:
     seconds = max(seconds, 0.0)
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
@@ -73,17 +77,69 @@ def took(started: float | None, finished: float | None) -> str:
     return "" if started is None else duration((finished or time.time()) - started)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Child]], empty: str, label: str) -> Markup:
-    """A table that scrolls by itself where it is too wide; a sentence where it has no rows."""
+def table(
+    head: Sequence[Child],
+    rows: Iterable[Sequence[Child]],
+    empty: str,
+    label: str,
+    *,
+    kind: str | None = None,
+) -> Markup:
+    """A table that scrolls by itself where it is too wide; a sentence where it has no rows. `kind` is its
+    class."""
+    names = [
+        name if isinstance(name, str) and not isinstance(name, Markup) else None for name in head
+    ]
     body = [
-        tag("tr", [tag("td", cell, data_label=name) for name, cell in zip(head, row, strict=True)])
+        tag("tr", [tag("td", cell, data_label=name) for name, cell in zip(names, row, strict=True)])
         for row in rows
     ]
     if not body:
         return tag("p", empty, class_="empty")
     titles = tag("tr", [tag("th", name, scope="col") for name in head])
-    told = tag("table", tag("thead", titles), tag("tbody", body))
+    told = tag("table", tag("thead", titles), tag("tbody", body), class_=kind)
     return tag("div", told, class_="scroll", tabindex="0", role="region", aria_label=label)
+
+
+def place(listed: Sequence[object], size: int, page: int, what: str) -> str:
+    """`101 to 200`: where one is in a list whose length nobody knows."""
+    first = (page - 1) * size
+    return f"{first + 1:,} to {first + len(listed):,}" if listed else f"No more {what}."
+
+
+def page_links(where: str, page: int, more: bool, at: Callable[[int], str]) -> Markup | None:
+    """Where one is in a list, and the ways to the page before and (with `more`) the one after."""
+    if page == 1 and not more:
+        return None
+    before = tag("a", "← Back", href=at(page - 1), rel="prev", data_soft=True)
+    after = tag("a", "More →", href=at(page + 1), rel="next", data_soft=True)
+    return tag(
+        "nav",
+        before if page > 1 else None,
+        tag("span", where),
+        after if more else None,
+        aria_label="Pages",
+        class_="pages",
+    )
+
+
+def cut(text: str | None, *, bad: bool = False) -> Markup | None:
+    """One line of a text, as much of it as there is room for; all of it where one points."""
+    return (
+        tag("span", text[:200], class_="cut error" if bad else "cut", title=text) if text else None
+    )
+
+
+def button(text: str, post: str, *, ask: str | None = None, main: bool = False) -> Markup:
+    """A button that posts; `ask` is what must be agreed to first."""
+    return tag(
+        "button",
+        text,
+        type="button",
+        class_="main" if main else None,
+        data_post=post,
+        data_ask=ask,
+    )
 
 
 def run_link(run: Run) -> Markup:
@@ -106,7 +162,7 @@ def runs_table(runs: Iterable[Run], *, with_flow: bool) -> Markup:
             state(str(run.state)),
             moment(run.created),
             took(run.started, run.finished if run.state.terminal else None),
-            tag("span", run.error[:200], class_="cut") if run.error else None,
+            cut(run.error),
         ]
         for run in runs
     ]
@@ -118,16 +174,31 @@ def payload(told: dict[str, Any], download: str) -> Markup:
     size = "1 byte" if told["size"] == 1 else f"{told['size']:,} bytes"
     kind = "binary, as hex" if told["binary"] else told["media_type"] or "carries nothing"
     note = "" if told["whole"] else ", the beginning is shown"
+    text = _indented(told["text"]) if told["whole"] and told["media_type"] == JSON else told["text"]
     return tag(
         "div",
-        tag("pre", told["text"], tabindex="0", class_="payload") if told["size"] else None,
+        tag("pre", text, tabindex="0", class_="payload") if told["size"] else None,
         tag(
             "p",
             f"{size}, {kind}{note} ",
             tag("a", "Download", href=download) if told["size"] else None,
-            class_="dim",
+            class_="dim small",
         ),
     )
+
+
+def _indented(text: str) -> str:
+    """JSON on several lines, where reading and writing it changes nothing else."""
+    try:
+        value = json.loads(text)
+        if text in (
+            json.dumps(value, ensure_ascii=False, separators=(",", ":")),
+            json.dumps(value, ensure_ascii=False),
+        ):
+            return json.dumps(value, ensure_ascii=False, indent=2)
+    except (ValueError, RecursionError):
+        pass
+    return text
 
 
 def link(path: str, **query: str | None) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from goflow.backend import LogLine, Run
 from goflow.server.answers import link as run_path
 from goflow.server.pages.markup import Child, Markup, join, tag
+from goflow.server.pages.parts import link
 
 #: characters of log that a page shows
 MOST_LOG: Final = 20_000
 
 
-def prints(run: Run, lines: list[LogLine]) -> Markup:
-    """The latest pieces, each under the node that printed it."""
+def prints(run: Run, lines: Sequence[LogLine], *, of: str | None = None) -> Markup:
+    """The latest pieces, each under the node that printed it; those of one node need no such title."""
     if not lines:
         return tag("p", "Nothing was printed.", class_="empty")
     pieces: list[tuple[LogLine, str]] = []
@@ -28,9 +30,19 @@ def prints(run: Run, lines: list[LogLine]) -> Markup:
     for line, text in reversed(pieces):
         now = (line.path, line.round, line.attempt)
         if now != speaker:
-            attempt = f" (attempt {line.attempt})" if line.attempt > 1 else ""
-            body.append(tag("b", f"{line.path}{attempt}\n"))
+            body.append(_title(line, of))
             speaker = now
         body.append(text if text.endswith("\n") else text + "\n")
-    whole = tag("a", "All of it", href=f"{run_path(run)}/logs?format=text")
-    return join(tag("pre", body, tabindex="0", class_="log", aria_label="Logs"), tag("p", whole))
+    at = link(f"{run_path(run)}/logs", format="text", node=of)
+    whole = tag("p", tag("a", "All of it" if left <= 0 else "As text", href=at), class_="small")
+    label = f"Logs of {of}" if of else "Logs"
+    return join(
+        tag("pre", body, tabindex="0", class_="log", aria_label=label, role="region"), whole
+    )
+
+
+def _title(line: LogLine, of: str | None) -> Markup | None:
+    if of is None:
+        again = f" (attempt {line.attempt})" if line.attempt > 1 else ""
+        return tag("b", f"{line.path}{again}")
+    return tag("b", f"attempt {line.attempt}") if line.attempt > 1 else None

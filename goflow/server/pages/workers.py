@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,8 +12,11 @@ from starlette.responses import Response
 from goflow.backend import Backend, FlowKey, WorkerInfo
 from goflow.server.pages.frame import page
 from goflow.server.pages.markup import Child, tag
-from goflow.server.pages.parts import duration, flow_link, table
+from goflow.server.pages.parts import duration, flow_link, link, table
 from goflow.server.service import service
+
+#: tasks of a worker that are listed
+_DOING: Final = 10
 
 
 async def page_of_workers(request: Request) -> Response:
@@ -29,7 +34,7 @@ async def page_of_workers(request: Request) -> Response:
             f"{len(each.doing)} of {each.concurrency}",
             duration(time.time() - each.started),
             ", ".join(sorted({flow for flow, _ in each.flows})) or "one run of its own",
-            ", ".join(each.doing[:5]) + (", ..." if len(each.doing) > 5 else ""),
+            _doing(each.doing),
         ]
         for each in workers
     ]
@@ -61,3 +66,15 @@ async def page_of_workers(request: Request) -> Response:
         leave=bool(serving.secret),
         refresh=2,
     )
+
+
+def _doing(doing: Sequence[str]) -> list[Child]:
+    """The nodes a worker executes, each a link into its run."""
+    shown: list[Child] = []
+    for each in doing[:_DOING]:
+        run_id, _, path = each.partition("/")
+        where = link(f"/ui/run/{run_id}", node=path) + "#node"
+        shown.append(tag("div", tag("a", path, href=where, class_="mono", title=f"run {run_id}")))
+    if len(doing) > _DOING:
+        shown.append(tag("div", f"and {len(doing) - _DOING} more", class_="dim"))
+    return shown

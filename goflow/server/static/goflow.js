@@ -30,12 +30,15 @@ function localTimes(root) {
 
 // -- keeping parts up to date -------------------------------------------------------------------------
 
-// Scrolled places, open details, the focus and half-typed text survive an exchange.
+// Scrolled places, open details and the focus survive an exchange; what somebody types in or has selected
+// is left alone.
 function exchange(old, fresh) {
-  const scrolled = [...old.querySelectorAll(".scroll, .graph, pre")].map(each => [each.scrollLeft, each.scrollTop, each.scrollTop + each.clientHeight >= each.scrollHeight - 4]);
+  const scrolled = [...old.querySelectorAll(".scroll, .graph, pre")].map(each => [each.scrollLeft, each.scrollTop, atEnd(each)]);
   const opened = [...old.querySelectorAll("details")].map(each => each.open);
   const focused = old.contains(document.activeElement) ? selector(document.activeElement) : null;
+  const top = old.scrollTop;
   old.replaceWith(fresh);
+  fresh.scrollTop = top;
   fresh.querySelectorAll(".scroll, .graph, pre").forEach((each, i) => {
     if (!scrolled[i]) return;
     each.scrollLeft = scrolled[i][0];
@@ -45,12 +48,22 @@ function exchange(old, fresh) {
   if (focused) fresh.querySelector(focused)?.focus({ preventScroll: true });
 }
 
+function atEnd(element) {
+  return element.scrollTop + element.clientHeight >= element.scrollHeight - 4;
+}
+
 function selector(element) {
   for (const name of ["id", "href", "data-post", "name"]) {
     const value = element.getAttribute(name);
     if (value) return `${element.localName}[${name}="${CSS.escape(value)}"]`;
   }
   return null;
+}
+
+function inUse(part) {
+  const selected = getSelection();
+  return (part.contains(document.activeElement) && document.activeElement.matches("input, textarea, select"))
+    || (!selected.isCollapsed && part.contains(selected.anchorNode));
 }
 
 let fetching = null;
@@ -70,20 +83,68 @@ async function refresh() {
   setTimeout(() => { fetching = null; if (again) { again = false; refresh(); } }, rest);
 }
 
+let turn = 0;
+
 async function exchangeAll() {
+  const mine = ++turn;
   const answer = await fetch(location.href, { headers: { accept: "text/html" }, credentials: "same-origin" });
   if (answer.status === 401) { location.reload(); return; }
-  if (!answer.ok) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const text = await answer.text();
+  if (!answer.ok || mine !== turn) return;  // somebody went on meanwhile
+  const fresh = new DOMParser().parseFromString(text, "text/html");
   localTimes(fresh);
   for (const part of document.querySelectorAll("[data-live]")) {
     const next = fresh.getElementById(part.id);
-    const typing = part.contains(document.activeElement) && document.activeElement.matches("input, textarea, select");
-    if (next && !typing && next.outerHTML !== part.outerHTML) exchange(part, document.adoptNode(next));
+    if (next && !inUse(part) && next.outerHTML !== part.outerHTML) exchange(part, document.adoptNode(next));
   }
   const events = fresh.body.dataset.events;
   if (events && !stream) listen(events);
 }
+
+// -- going about within a page: only what is different is exchanged -------------------------------------
+
+let opener = null;
+let search = location.search;
+
+async function visit(url, from) {
+  const closes = from.hasAttribute("data-close");
+  if (!closes) opener = selector(from);
+  history.pushState(null, "", url);
+  search = location.search;
+  getSelection().removeAllRanges();
+  try {
+    await exchangeAll();
+  } catch {
+    location.reload();
+    return;
+  }
+  if (closes) {
+    document.querySelector(opener ?? "#nodes a")?.focus({ preventScroll: true });
+    return;
+  }
+  const place = document.getElementById(url.hash.slice(1));
+  place?.querySelector("h2")?.focus({ preventScroll: true });
+  place?.scrollIntoView({ block: "nearest" });
+}
+
+document.addEventListener("click", event => {
+  const link = event.target.closest("a[data-soft]");
+  if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  const url = new URL(link.getAttribute("href"), location.href);
+  if (url.pathname !== location.pathname) return;
+  event.preventDefault();
+  visit(url, link);
+});
+
+addEventListener("popstate", () => {
+  if (location.search === search) return;
+  search = location.search;
+  exchangeAll().catch(() => location.reload());
+});
+
+document.addEventListener("keydown", event => {
+  if (event.key === "Escape") document.querySelector("a[data-close]")?.click();
+});
 
 let stream = null;
 
@@ -158,3 +219,4 @@ document.addEventListener("change", event => {
 });
 
 localTimes(document);
+for (const log of document.querySelectorAll(".log")) log.scrollTop = log.scrollHeight;

@@ -1,0 +1,116 @@
+"""When nodes waited and ran, as bars beside their names; which of them decided when the run ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from goflow.backend import NodeRun, Run
+from goflow.errors import UnknownNode
+from goflow.plan import Plan
+from goflow.server.pages.markup import Markup, tag
+from goflow.waterfall import critical_path
+
+#: units of a bar's width and height: the style sheet scales them to what place there is
+_WIDTH: Final = 1000
+_HEIGHT: Final = 16
+#: what is shorter is drawn as wide as this, or nobody would see it
+_LEAST: Final = 3
+
+
+class Span(NamedTuple):
+    """A node instance on the time line, or all instances of a node of the definition.
+
+    Times are seconds since the epoch. `waited` and `ran` are seconds, medians where there are several.
+    """
+
+    ready: float
+    started: float
+    finished: float
+    waited: float
+    ran: float
+    critical: bool
+
+
+class Clock(NamedTuple):
+    """What a run's bars are drawn against: its first moment, and the last there is."""
+
+    begin: float
+    end: float
+
+
+def clock(run: Run, recorded: Iterable[NodeRun], now: float) -> Clock:
+    """From the run's creation (a round begins anew) to its end or the present."""
+    ready = min((node.ready for node in recorded if node.ready is not None), default=run.created)
+    ended = run.finished if run.finished is not None and run.state.terminal else now
+    begin = min(run.created, ready) if run.round == 1 else ready
+    return Clock(begin, max(ended, begin + 0.001))
+
+
+def critical(plan: Plan, run: Run, recorded: Sequence[NodeRun]) -> frozenset[str]:
+    """The paths that decided when the run ended; nothing while that is open."""
+    return frozenset(critical_path(plan, recorded)) if run.state.terminal else frozenset()
+
+
+def span(node: NodeRun, decisive: frozenset[str], now: float) -> Span | None:
+    """When one instance waited and ran; None for one that has not started."""
+    if node.started is None:
+        return None
+    ready = min(node.started if node.ready is None else node.ready, node.started)
+    finished = max(now if node.finished is None else node.finished, node.started)
+    waited, ran = node.started - ready, finished - node.started
+    return Span(ready, node.started, finished, waited, ran, node.path in decisive)
+
+
+def summed(
+    plan: Plan, recorded: Iterable[NodeRun], decisive: frozenset[str], now: float
+) -> dict[str, Span]:
+    """The same by node of the definition, its instances summed up."""
+    groups: dict[str, list[Span]] = {}
+    for node in recorded:
+        each = None if node.path.endswith("]") else span(node, decisive, now)
+        if each is None:
+            continue
+        try:
+            path = node.path if node.path.startswith("~") else plan.locate(node.path).static
+        except UnknownNode:  # the run was moved to another definition
+            continue
+        groups.setdefault(path, []).append(each)
+    return {path: group[0] if len(group) == 1 else _sum(group) for path, group in groups.items()}
+
+
+def _sum(group: Sequence[Span]) -> Span:
+    waited = sorted(each.waited for each in group)
+    ran = sorted(each.ran for each in group)
+    return Span(
+        ready=min(each.ready for each in group),
+        started=min(each.started for each in group),
+        finished=max(each.finished for each in group),
+        waited=waited[len(waited) // 2],
+        ran=ran[len(ran) // 2],
+        critical=any(each.critical for each in group),
+    )
+
+
+def bar(each: Span | None, state: str, clock: Clock, *, grouped: bool = False) -> Markup | None:
+    """A span as a drawing; its numbers stand beside it as text. Sizes are attributes, never styles."""
+    if each is None:
+        return None
+    scale = _WIDTH / (clock.end - clock.begin)
+
+    def x(at: float) -> float:
+        return min(max(at - clock.begin, 0.0) * scale, _WIDTH)
+
+    left, middle = x(each.ready), min(x(each.started), _WIDTH - _LEAST)
+    wide = max(x(each.finished) - middle, _LEAST)
+    kind = f"ran {state}" + (" grouped" if grouped else "") + (" critical" if each.critical else "")
+    wait = tag("rect", x=f"{left:.1f}", y=6, width=f"{middle - left:.1f}", height=4, class_="wait")
+    return tag(
+        "svg",
+        wait if middle - left > 0.05 else None,
+        tag("rect", x=f"{middle:.1f}", y=2, width=f"{wide:.1f}", height=12, class_=kind),
+        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
+        preserveAspectRatio="none",
+        class_="bar",
+        aria_hidden="true",
+    )
