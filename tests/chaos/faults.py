@@ -181,7 +181,7 @@ class FullDisk(Fault):
 class ServerFault(Fault):
     """Hits the server, or one master of a cluster."""
 
-    stores = ("redis", "cluster")
+    stores: ClassVar[Sequence[str]] = ("redis", "cluster")
 
     def __init__(self, world: World, dice: random.Random) -> None:
         super().__init__(world, dice)

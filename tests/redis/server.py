@@ -76,12 +76,6 @@ class RedisServer:
             else:
                 return
 
-    @property
-    def pid(self) -> int:
-        """Its process."""
-        assert self._process is not None
-        return self._process.pid
-
     def kill(self) -> None:
         """`kill -9`, as a machine that stops would."""
         assert self._process is not None
