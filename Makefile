@@ -47,8 +47,9 @@ dist: .venv/ready ## build wheel and sdist, and run each in a clean environment 
 	     bin/goflow run here/flow.py --data hallo --ephemeral) || exit 1; \
 	done; rm -rf dist/clean
 
-bench: .venv/ready ## measure the figures in docs/performance.md again
+bench: .venv/ready ## measure the figures in docs/performance.md again (PEERS=goflow,bullmq: those; PEERS=none)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.field $(if $(PEERS),--peers $(PEERS))
 
 chaos: .venv/ready ## kill real processes for a long while (GOFLOW_CHAOS_SECONDS=1800)
 	$(BIN)/python -m pytest -m chaos tests --timeout 0

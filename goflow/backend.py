@@ -180,7 +180,11 @@ class Waker(Protocol):
     def fileno(self) -> int: ...
 
     def clear(self) -> None:
-        """Forget the wake-ups so far; call it before looking, never after."""
+        """Forget the wake-ups so far; call it before looking, never after.
+
+        One that listens for work may then be silent until its worker has looked: until a claim through
+        the same connection brought fewer tasks than it asked for.
+        """
         ...
 
     def close(self) -> None: ...

@@ -29,6 +29,8 @@ from goflow.pace import Pace
 from goflow.pool import Pool
 from goflow.workflow import Flow
 
+#: seconds between two renewals, however often the store wakes us
+RENEW_PAUSE: Final = 0.1
 #: seconds between attempts to reach a store that refuses
 _PATIENCE: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -94,7 +96,7 @@ class Worker:
         self._look = True
         self._stopping = False
         self._tick_at = 0.0
-        self._renew_at = 0.0
+        self._renew_at = self._renewed = 0.0
 
     def wake(self) -> None:
         """Have the loop look around; safe from a signal handler or another thread."""
@@ -238,7 +240,8 @@ class Worker:
         assert self._waker is not None
         self._waker.clear()
         self._look = True
-        self._renew_at = 0.0
+        # it may be a stop that woke us; more often it is work
+        self._renew_at = min(self._renew_at, self._renewed + RENEW_PAUSE)
 
     def _on_wake(self) -> None:
         self._look = True
@@ -265,7 +268,7 @@ class Worker:
         """Keep the leases of all that is held, and learn what must die."""
         backlog = self._crew.backlog
         held = [claim.task for claim in (*self._crew.claims, *backlog)]
-        self._renew_at = now + self._lease / 3
+        self._renew_at, self._renewed = now + self._lease / 3, now
         if not held:
             return
         self._ledger.sentence(self._backend.renew(self._id, held))

@@ -132,7 +132,7 @@ class Queue(Store):
             return self.link.run_once("commit", partition, args)
 
         try:
-            answers, tasks, empty = self.link.patiently(ask_once)
+            answers, tasks, lasts = self.link.patiently(ask_once)
         except BaseException:
             if limit > 0:
                 self._unanswered[partition, worker] = call
@@ -140,7 +140,12 @@ class Queue(Store):
         for outcome in outcomes:
             self._staged.pop(outcome.task.token, None)
         claims += map(words.read_claim, tasks)
-        return list(answers), limit > 0 and empty == 1
+        if len(tasks) < limit:  # more would have been taken
+            queues = (f"{partition}:q:{name}" for name in classes)
+            streams = dict(zip(queues, lasts or [b"0-0"] * len(classes), strict=True))
+            for waker in tuple(self.wakers):
+                waker.rest(partition, streams)
+        return list(answers), bool(lasts)
 
     def _claim_more(self, ask: Ask, claims: list[Claim], dry: set[str]) -> None:
         """Claims from one partition after the other until the limit is met or nothing is left."""

@@ -7,8 +7,9 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
+from weakref import WeakSet
 
 from goflow.backend import FlowKey
 from goflow.errors import UnknownRun
@@ -18,6 +19,9 @@ from goflow_redis import words
 from goflow_redis.keys import Keys
 from goflow_redis.link import Link
 from goflow_redis.words import NodeRecord, RunRecord
+
+if TYPE_CHECKING:
+    from goflow_redis.waker import QueueWaker
 
 #: fields read by one HSCAN step
 SCAN: Final = 1000
@@ -51,6 +55,8 @@ class Store:
         self.who = f"{socket.gethostname()}:{os.getpid()}"
         #: definitions anybody asked for through this connection
         self.asked: set[FlowKey] = set()
+        #: those that claims through this connection wake
+        self.wakers: WeakSet[QueueWaker] = WeakSet()
         self._staged: dict[str, int] = {}
         self._unanswered: dict[tuple[str, int], str] = {}
         self._nonce = uuid4().hex[:12]

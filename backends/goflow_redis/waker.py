@@ -2,15 +2,22 @@
 
 `XREAD` delivers nothing, so no task can be lost in a wake-up, and it starts from ids that were read before
 the caller looks, so nothing added since is missed. Every few minutes it answers by itself: then the life of
-the watched key is renewed. A waker is one file descriptor over any number of such connections (one for each
-partition); it stays the same when a connection is cut and made again.
+the watched key is renewed. A waker is one file descriptor over any number of such connections; it stays the
+same when a connection is cut and made again.
+
+A worker would pay for a wake-up with every task of others, though it is busy. So the queues' connection is
+listened on only between a claim that left nothing (whose answer brings the ids) and the next wake-up; until
+its worker has looked again it is silent. News (a stop, a new queue) are listened for all the time.
 """
 
 from __future__ import annotations
 
 import os
 import selectors
+import threading
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from goflow.errors import BackendError
@@ -28,15 +35,20 @@ _PAUSE: Final = 0.05
 class _Ear:
     """One connection with one XREAD under way, to the server that has `key`."""
 
-    def __init__(self, store: Store, key: str) -> None:
+    def __init__(self, store: Store, key: str, *, lazy: bool = False) -> None:
         self._store = store
         self.key = key
+        #: listens when it is told to, not by itself
+        self.lazy = lazy
+        #: what it listens for
+        self.streams: dict[str, bytes] = {}
         self._connection: Any = None
 
     def listen(self, streams: dict[str, bytes]) -> int:
         """Wait for what comes after these ids; answers the socket to select on. Raises BackendError."""
         if self._connection is None:
             self._connection = self._store.link.connection(self.key)
+        self.streams = streams
         wait = ("XREAD", "COUNT", 1, "BLOCK", _PATIENCE, "STREAMS")
         try:
             self._connection.send_command(*wait, *streams, *streams.values())
@@ -62,10 +74,10 @@ class _Ear:
 class _Waker:
     """What both wakers share: ears, and one descriptor over them that never changes."""
 
-    def __init__(self, store: Store, keys: tuple[str, ...]) -> None:
+    def __init__(self, store: Store, ears: Sequence[_Ear]) -> None:
         self._store = store
         self._selector = selectors.DefaultSelector()
-        self._ears = [_Ear(store, key) for key in keys]
+        self._ears = ears
         self._sockets: dict[_Ear, int] = {}
         self._alarm: tuple[int, int] | None = None
         try:
@@ -86,9 +98,10 @@ class _Waker:
             if key.data is not None:
                 self._forget(key.data)
                 key.data.hear()
+                self._heard(key.data)
         self._silence()
         for ear in self._ears:
-            if ear not in self._sockets:
+            if ear not in self._sockets and not ear.lazy:
                 try:
                     self._attend(ear)
                 except BackendError:
@@ -105,7 +118,10 @@ class _Waker:
         self._selector.close()
 
     def _attend(self, ear: _Ear) -> None:
-        socket = ear.listen(self._streams(ear.key))
+        self._listen(ear, self._streams(ear))
+
+    def _listen(self, ear: _Ear, streams: dict[str, bytes]) -> None:
+        socket = ear.listen(streams)
         self._sockets[ear] = socket
         self._selector.register(socket, selectors.EVENT_READ, ear)
 
@@ -127,7 +143,10 @@ class _Waker:
                 os.close(end)
             self._alarm = None
 
-    def _streams(self, key: str) -> dict[str, bytes]:
+    def _heard(self, ear: _Ear) -> None:
+        """What follows from what an ear heard."""
+
+    def _streams(self, ear: _Ear) -> dict[str, bytes]:
         """The streams to wait on, and the ids of what is in them already."""
         raise NotImplementedError
 
@@ -136,20 +155,51 @@ class QueueWaker(_Waker):
     """Wakes when a task may have become ready, or a run is to be killed."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__(store, store.keys.partitions)
+        self._queues = {key: _Ear(store, key) for key in store.keys.partitions}
+        news = [_Ear(store, key) for key in store.keys.partitions]
+        self._thread = threading.get_ident()
+        super().__init__(store, [*self._queues.values(), *news])
+        store.wakers.add(self)
 
-    def _streams(self, key: str) -> dict[str, bytes]:
-        link, asked = self._store.link, self._store.asked
+    def close(self) -> None:
+        """Stop listening."""
+        self._store.wakers.discard(self)
+        super().close()
+
+    def rest(self, partition: str, streams: dict[str, bytes]) -> None:
+        """A claim left nothing behind these ids: from now on listen for what comes after them."""
+        if threading.get_ident() != self._thread:
+            return  # somebody else's claim
+        ear = self._queues[partition]
+        ear.lazy = True
+        if ear in self._sockets:
+            if ear.streams.keys() >= streams.keys():
+                return
+            self._forget(ear)
+            ear.close()
+        with suppress(BackendError):  # what comes next fails too, and is told there
+            self._listen(ear, streams)
+
+    def _heard(self, ear: _Ear) -> None:
+        queues = self._queues[ear.key]
+        if ear is not queues and not queues.lazy:  # there may be a new one
+            self._forget(queues)
+            queues.close()
+
+    def _streams(self, ear: _Ear) -> dict[str, bytes]:
+        link, asked, key = self._store.link, self._store.asked, ear.key
+        if ear is not self._queues[key]:
+            news = f"{key}:news"
+            last = link.ask(key, "XREVRANGE", news, "+", "-", "COUNT", 1)
+            return {news: last[0][0] if last else b"0-0"}
         if asked:
             classes = [f"{flow}:{fingerprint}" for flow, fingerprint in sorted(asked)]
         else:
             known = link.ask(key, "SMEMBERS", f"{key}:classes")
             classes = sorted(each.decode() for each in known)
-        names = [f"{key}:news", *(f"{key}:q:{each}" for each in classes)]
-        answers = link.ask_all(key, [("XREVRANGE", names[0], "+", "-", "COUNT", 1)])
-        last = answers[0][0][0] if answers[0] else b"0-0"
-        ids = link.run("positions", key, [0, *names[1:]]) if len(names) > 1 else []
-        return dict(zip(names, [last, *ids], strict=True))
+        names = [f"{key}:q:{each}" for each in classes]
+        ids = link.run("positions", key, [0, *names]) if names else []
+        return dict(zip(names, ids, strict=True)) or {f"{key}:news": b"$"}
 
 
 class RunWaker(_Waker):
@@ -157,9 +207,9 @@ class RunWaker(_Waker):
 
     def __init__(self, store: Store, run_id: str) -> None:
         self._run_id = run_id
-        super().__init__(store, (f"{store.keys.run(run_id)}:ev",))
+        super().__init__(store, [_Ear(store, f"{store.keys.run(run_id)}:ev")])
 
-    def _streams(self, key: str) -> dict[str, bytes]:
+    def _streams(self, ear: _Ear) -> dict[str, bytes]:
         partition = self._store.keys.partition(self._run_id)
         last: bytes = self._store.link.run("watch", partition, [0, self._run_id, WATCH_LIFE])
-        return {key: last}
+        return {ear.key: last}

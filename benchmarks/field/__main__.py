@@ -20,6 +20,8 @@ LAST = "kill"
 def main() -> int:
     """Measure what is asked for, peer by peer."""
     options = _options()
+    if not options.peers:
+        return 0
     shapes = [shape for shape in SHAPES if shape in options.shapes]
     measured: dict[str, dict[str, Figure]] = {}
     server = Server()
@@ -69,7 +71,9 @@ def _options() -> argparse.Namespace:
         epilog=f"shapes: {', '.join(SHAPES)}",
     )
     names = [peer.name for peer in PEERS]
-    parser.add_argument("--peers", "--only", type=_words(names), default=names, help="a,b,...")
+    parser.add_argument(
+        "--peers", "--only", type=_words(names), default=names, help="a,b,... or none"
+    )
     parser.add_argument("--shapes", type=_words(SHAPES), default=list(SHAPES), help="a,b,...")
     parser.add_argument("--rounds", type=int, default=3, help="medians of so many")
     return parser.parse_args()
@@ -79,7 +83,7 @@ def _words(known: Sequence[str]) -> Callable[[str], list[str]]:
     """Reads a comma-separated choice of the known words."""
 
     def read(text: str) -> list[str]:
-        words = text.split(",")
+        words = [] if text == "none" else text.split(",")
         for word in words:
             if word not in known:
                 raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(known)}")

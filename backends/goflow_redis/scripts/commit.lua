@@ -12,7 +12,7 @@
 --            retry   delay (ms)
 --          and the words after it, those it has, in this order: log, attempt, output or keys, value of each write
 --          that sets, payload of each arrival that has one, items, failure
--- returns  {accepted (0|1) ...}, {task ...}, 1 where nothing more is left to claim
+-- returns  {accepted (0|1) ...}, {task ...}, {the last id of each class, where nothing is left to claim in them}
 -- repeat   an outcome already recorded under its entry is accepted and changes nothing; a repeated call gets
 --          the tasks it was given the first time
 local worker, number_of_call, again, limit = number(), arg(), number(), number()
@@ -191,4 +191,11 @@ if not tasks then
 end
 save()
 
-return {accepted, tasks, hungry and 1 or 0}
+local lasts = {}
+if hungry then
+  for index, class in ipairs(classes) do
+    local last = call('XREVRANGE', queue_key(class), '+', '-', 'COUNT', 1)[1]
+    lasts[index] = last and last[1] or '0-0'
+  end
+end
+return {accepted, tasks, lasts}
