@@ -24,6 +24,7 @@ from goflow.draft import (
     option_problems,
 )
 from goflow.errors import DefinitionError, nearest
+from goflow.extent import excess
 from goflow.function import Function
 from goflow.plan import Edge, Graph, Node, define
 
@@ -220,10 +221,23 @@ class Dag:
         code: dict[str, Functions] = {}
         return self._freeze("", code), code
 
+    @property
+    def inner(self) -> list[Dag]:
+        """The Dags inside its nodes, once for each use."""
+        return [dag for draft in self._drafts.values() for dag in draft.dags.values()]
+
+    @property
+    def width(self) -> int:
+        """How many nodes it has, without those inside them."""
+        return len(self._drafts)
+
     def problems(self, trail: tuple[Dag, ...] = ()) -> list[str]:
         """Every problem as a sentence, this Dag's first and then those inside its nodes."""
         if not self._drafts:
             return [*self._problems, "the DAG is empty; add a node with dag.node(name, function)"]
+        too_much = None if trail else excess(self)
+        if too_much is not None:
+            return [*self._problems, too_much]
         found = [*self._problems, *self._edge_problems()]
         known = [(a, b) for a, b in self._edges if a != b and {a, b} <= self._drafts.keys()]
         found += cycles(known, self._drafts)

@@ -13,6 +13,7 @@ import pytest
 
 from goflow import Dag, DefinitionError, Workflow
 from goflow.dag import Branches
+from goflow.plan import Plan
 from goflow.testing import run
 from goflow.workflow import build
 
@@ -602,3 +603,35 @@ def test_a_workflows_dag_must_be_one() -> None:
         workflow.dag = "dag"  # type: ignore[assignment]
 
     assert "workflow.dag must be a goflow.Dag, got str" in wrong(define)
+
+
+def nested(levels: int, uses: int = 1) -> Dag:
+    dag = chain("leaf")
+    for _ in range(levels):
+        outer = Dag()
+        for use in range(uses):
+            outer.sub_dag(f"use{use}", dag)
+        dag = outer
+    return dag
+
+
+def test_what_is_nested_a_thousand_levels_deep_is_refused_in_a_sentence() -> None:
+    assert "nested 1001 levels deep, at most 100" in problem(nested(1000))
+
+
+def test_what_is_as_deep_as_allowed_is_written_down_and_read_back() -> None:
+    plan = Plan("deep", nested(99).freeze()[0])
+    assert Plan.from_json(plan.to_json()) == plan
+    deepest = "/".join(["use0"] * 99 + ["leaf"])
+    assert plan.locate(deepest).node.name == "leaf"
+
+
+def test_a_billion_nodes_drawn_in_few_lines_are_refused_at_once() -> None:
+    assert "at most 1,000,000 are allowed" in problem(nested(30, uses=2))
+
+
+def test_a_dag_inside_itself_is_told_as_that_however_deep() -> None:
+    dag, inner = Dag(), Dag()
+    dag.sub_dag("a", inner)
+    inner.sub_dag("b", dag)
+    assert "the Dag contains itself" in problem(dag)
