@@ -26,6 +26,8 @@ CONNECT_TIMEOUT: Final = 5.0
 ANSWER_TIMEOUT: Final = 15.0
 #: parts of INFO that say whether a server is fit, and how long it has been up
 _SECTIONS: Final = ("server", "memory", "replication")
+#: since when a connection is steady that has not been made again
+_CUT: Final = float("inf")
 #: MOVED and ASK answers followed for one call
 _REDIRECTIONS: Final = 5
 
@@ -122,7 +124,7 @@ class Link:
                     self._cut()
                     time.sleep(pause)
                 else:
-                    if attempt:
+                    if attempt or self.steady_since == _CUT:  # by this call, or one that gave up
                         self.steady_since = time.monotonic()
                     return answer
         raise AssertionError("the last attempt returns or raises")
@@ -183,7 +185,7 @@ class Link:
 
     def _cut(self) -> None:
         """The connection was cut: the next attempt asks anew where the servers are."""
-        self.steady_since = float("inf")
+        self.steady_since = _CUT
         if self.cluster is not None:
             from redis.exceptions import RedisClusterException, RedisError
 

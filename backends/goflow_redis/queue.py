@@ -52,18 +52,23 @@ class Queue(Store):
     ) -> tuple[list[bool], list[Claim]]:
         """Record outcomes, then claim."""
         accepted = [False] * len(outcomes)
-        claims: list[Claim] = []
+        claims = self._undelivered.pop(ask.worker, []) if ask is not None else []
         dry: set[str] = set()
-        for partition, places in self._batches(outcomes):
-            dry.discard(partition)
-            batch = [outcomes[place] for place in places]
-            answers, empty = self._exchange(partition, batch, ask, claims)
-            for place, answer in zip(places, answers, strict=True):
-                accepted[place] = answer == 1
-            if empty:
-                dry.add(partition)
-        if ask is not None:
-            self._claim_more(ask, claims, dry)
+        try:
+            for partition, places in self._batches(outcomes):
+                dry.discard(partition)
+                batch = [outcomes[place] for place in places]
+                answers, empty = self._exchange(partition, batch, ask, claims)
+                for place, answer in zip(places, answers, strict=True):
+                    accepted[place] = answer == 1
+                if empty:
+                    dry.add(partition)
+            if ask is not None:
+                self._claim_more(ask, claims, dry)
+        except BaseException:
+            if ask is not None and claims:  # one partition gave them, another did not answer
+                self._undelivered[ask.worker] = claims
+            raise
         return accepted, claims
 
     def inputs(self, task: Task) -> Iterator[Sequence[tuple[str, Payload | None]]]:

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from goflow.backend import FlowKey
 from goflow.errors import UnknownRun
-from goflow.message import Failure
+from goflow.message import Claim, Failure
 from goflow.payload import Payload
 from goflow_redis import words
 from goflow_redis.keys import Keys
@@ -59,6 +59,8 @@ class Store:
         self.wakers: WeakSet[QueueWaker] = WeakSet()
         self._staged: dict[str, int] = {}
         self._unanswered: dict[tuple[str, int], str] = {}
+        #: claims of calls that failed later on, by worker: the next call hands them over
+        self._undelivered: dict[int, list[Claim]] = {}
         self._nonce = uuid4().hex[:12]
         self._calls = itertools.count(1)
         self._turns = itertools.count()

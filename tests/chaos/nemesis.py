@@ -70,6 +70,8 @@ def episode(
             problems.append("a worker did not drain")
         world.backend.close()
         problems += nothing_is_left(world)
+        if problems:
+            print(world.told())
         names = [fault.name for fault in struck]
         executions = world.oracle.executions().total()
         return Account(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -37,14 +38,13 @@ class WorkerProcess:
 
     def __init__(self, world: World, version: int) -> None:
         self.version = version
-        self.mark = uuid4().hex
+        self.log = world.folder / f"worker-{uuid4().hex[:8]}.log"
         environment = {
             **world.environment,
-            "NEMESIS_WORKER": self.mark,
             "NEMESIS_CLOCK": str(world.clock),
             "PYTHONPATH": str(HERE / "clock"),
         }
-        with world.log.open("ab") as log:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*GOFLOW, "worker"],
                 cwd=world.project(version),
@@ -67,6 +67,10 @@ class WorkerProcess:
             ]
         return []
 
+    def started(self) -> bool:
+        """Whether it says that it takes tasks."""
+        return b"goflow worker: " in self.log.read_bytes()
+
     def send(self, number: int, *, children: bool = False) -> None:
         """Send a signal to it, and to its children."""
         for pid in [self.pid, *(self.children() if children else ())]:
@@ -86,7 +90,6 @@ class World:
     def __init__(self, folder: Path, stage: Stage) -> None:
         self.folder = folder
         self.stage = stage
-        self.log = folder / "workers.log"
         self.clock = folder / "clock.txt"
         self.oracle = Oracle(folder / "records.txt")
         self.mark = uuid4().hex
@@ -129,6 +132,8 @@ class World:
 
     def dismiss(self) -> list[int]:
         """All workers drain; what they ended with."""
+        while not all(worker.started() for worker in self.workers):
+            time.sleep(0.05)
         codes = [worker.end(signal.SIGTERM) for worker in self.workers]
         self.workers.clear()
         return codes
@@ -145,7 +150,8 @@ class World:
 
     def told(self) -> str:
         """What the workers wrote on standard error."""
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
+        files = sorted(self.folder.glob("worker-*.log"), key=lambda file: file.stat().st_mtime)
+        return "".join(f"{file.name}\n{file.read_text(errors='replace')}" for file in files)
 
     def close(self) -> None:
         """Leave nothing behind, whatever has failed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -24,6 +25,7 @@ from goflow.testing.store import (
     success,
 )
 from goflow_redis import RedisBackend
+from goflow_redis.keys import SCHEMA
 from tests.redis.hooks import expire_leases, open_store, teach
 from tests.redis.proxy import Proxy
 from tests.redis.server import RedisServer
@@ -269,6 +271,46 @@ def test_nothing_is_taken_back_before_the_server_was_there_for_a_lease(own: Redi
     backend.tick(keeper.id)
     assert keeper.one("a").task.lost == 1
     backend.close()
+
+
+def test_after_an_outage_that_outlasted_its_patience_a_worker_reaps_again(
+    own: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("goflow_redis.link.PAUSES", (0.0, 0.0))
+    backend = open_store(own.url, "faults")
+    w, keeper = Worker(backend), Worker(backend)
+    backend.submit(request("r"))
+    w.one("a")
+    own.kill()
+    with pytest.raises(BackendError):
+        backend.tick(keeper.id)
+    own.start()
+    backend.grace = 0.1
+    expire_leases(backend, w.id)
+    deadline = time.monotonic() + 10
+    while not (claims := keeper.claim()) and time.monotonic() < deadline:
+        backend.tick(keeper.id)
+    assert [claim.task.lost for claim in claims] == [1]
+    backend.close()
+
+
+def test_what_one_partition_gave_is_not_lost_when_another_does_not_answer(
+    server: RedisServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would be held by a worker that knows nothing of it, and count as lost in the end."""
+    server.client.hset("gf:{many}:meta", mapping={"schema": SCHEMA, "partitions": 4, "created": 1})
+    with open_store(proxy.url, "many") as backend:
+        teach(backend, server)
+        w = Worker(backend)
+        for number in range(12):
+            backend.submit(request(f"r{number}"))
+        monkeypatch.setattr("goflow_redis.link.PAUSES", (0.0,))
+        proxy.arm("before", nth=3)
+        with pytest.raises(BackendError):
+            w.claim(100)
+        claims = w.claim(100)
+        assert {claim.task.run_id for claim in claims} == {f"r{number}" for number in range(12)}
+        assert w.lost(*claims) == []
 
 
 def test_a_script_cut_after_the_commit_of_an_end_leaves_the_result(
