@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, Union
 
 import msgspec
@@ -25,6 +25,8 @@ from goflow.workflow import Flow
 
 if TYPE_CHECKING:
     from multiprocess.connection import Connection
+
+    from goflow.userspans import UserSpans
 
 #: results are sent at the latest this many seconds after the first of them was made, so that a
 #: process that dies takes no more than this much finished work with it
@@ -128,6 +130,7 @@ class _Loop:
         self._streams = streams
         self._made: list[Result] = []
         self._pid = os.getpid()
+        self._spans = _user_spans()
 
     def run(self) -> None:
         while True:
@@ -168,7 +171,8 @@ class _Loop:
         try:
             flow = self._flow(task)
             digest = _digest(flow, task)
-            made = step(flow, task, inputs, read=self._read, stage=self._stage)
+            with nullcontext() if self._spans is None else self._spans.within(flow.plan, task):
+                made = step(flow, task, inputs, read=self._read, stage=self._stage)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything, SystemExit too
             failure = describe(error, task.path)
         if os.getpid() != self._pid:
@@ -192,6 +196,16 @@ class _Loop:
     def _stage(self, items: Sequence[Item]) -> None:
         self._flush()
         self._send(Staged(tuple(items)))
+
+
+def _user_spans() -> UserSpans | None:
+    """For what user code adds to traces; None where they are off."""
+    teller = os.environ.get("GOFLOW_SPANS")
+    if not teller:
+        return None
+    from goflow.userspans import UserSpans
+
+    return UserSpans(teller)
 
 
 class _Streams:

@@ -22,6 +22,7 @@ from goflow.plan import Plan
 from goflow.rewind import find, rewind_from
 from goflow.runid import checked, new_run_id
 from goflow.state import RunState
+from goflow.tracing import caller
 
 if TYPE_CHECKING:
     from goflow.config import Config
@@ -80,13 +81,18 @@ class Client:
         flow, data and query returns the existing run, with others it raises Conflict. `plan` replaces the
         definition that was registered last. Raises UnknownFlow, PayloadError (more than payload.max_size
         where the configuration is known), StoreFull, BackendError.
+
+        Inside an OpenTelemetry span the run continues that span's trace, else the one that TRACEPARENT in
+        the environment names.
         """
+        made = time.time()
         plan = plan or self.plan(flow)
         name = new_run_id() if run_id is None else checked(run_id)
         payload = of_input(data)
         if self._limit is not None:
             within(payload, self._limit, "the payload")
-        return self.backend.submit(request(plan, name, payload, query))
+        asked = request(plan, name, payload, query, headers=caller(), made=made)
+        return self.backend.submit(asked)
 
     def plan(self, flow: str, fingerprint: str | None = None) -> Plan:
         """The flow's definition as registered last (or the one with that fingerprint)."""

@@ -60,9 +60,11 @@ def request(
     *,
     headers: Mapping[str, str] | None = None,
     owner: int = 0,
+    made: float = 0.0,
 ) -> Request:
-    """The request that starts a run of this plan."""
+    """The request that starts a run of this plan; `made` is when it began to be made, if not just now."""
     import hashlib
+    import time
 
     plain = {str(key): [str(value) for value in values] for key, values in (query or {}).items()}
     parts = [plan.flow, payload.media_type, repr(sorted(plain.items()))]
@@ -79,6 +81,7 @@ def request(
         headers=dict(headers or {}),
         timeout=plan.timeout,
         owner=owner,
+        made=made or time.time(),
     )
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
+from goflow.backend import Backend
 from goflow.state import RunState
+
+if TYPE_CHECKING:
+    from goflow.config import Config
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,19 +35,26 @@ class Tellable(Protocol):
     vanished between the collector's answer and its own `told`.
     """
 
-    #: where another process of this machine opens the same store; "" where none can
-    address: str
     #: whether this connection has runs told, by what its configuration says
     traced: bool
+
+    def elsewhere(self, config: Config) -> Config | None:
+        """The configuration with which another process of this machine opens the same store, from that of
+        this one; None where none can."""
+        ...
 
     def untold(self, limit: int, lease: float) -> list[Ended]:
         """Up to `limit` rounds, the oldest first, which nobody else gets for `lease` seconds."""
         ...
 
     def telling(self, ended: Sequence[Ended], lease: float) -> None:
-        """The lease of these begins anew."""
+        """The lease of these begins anew; 0 hands them back."""
         ...
 
     def told(self, ended: Sequence[Ended]) -> None:
         """They need not be told again."""
         ...
+
+
+class TracedBackend(Backend, Tellable, Protocol):
+    """What a process that has traces on works with."""

@@ -353,15 +353,16 @@ class LocalBackend:
 
     # -- what is told of runs ---------------------------------------------------------------------
 
-    @property
-    def address(self) -> str:
-        """Where another process opens the same store; "" where none can."""
+    def elsewhere(self, config: Config) -> Config | None:
+        """The configuration with which another process opens the same store; None where none can."""
         path = self._store.path
         if path == ":memory:":
-            return ""
+            return None
         from urllib.parse import quote
 
-        return f"file://{quote(os.path.dirname(path))}"
+        from msgspec.structs import replace
+
+        return replace(config, backend=f"file://{quote(os.path.dirname(path))}")
 
     @property
     def traced(self) -> bool:

@@ -28,8 +28,7 @@ class RedisBackend(Directory, Runs, Ticks, Told):
     """A store that many machines share. Any worker may take any run (`exclusive` is False)."""
 
     exclusive = False
-    #: where another process opens the same store; it may hold credentials
-    address = ""
+    _url = ""
     _ephemeral = False
 
     @classmethod
@@ -60,7 +59,7 @@ class RedisBackend(Directory, Runs, Ticks, Told):
             traced=config.telemetry.on,
         )
         backend._ephemeral = ephemeral
-        backend.address = "" if ephemeral else url
+        backend._url = url if urlsplit(url).scheme else config.redis.url
         return backend
 
     def close(self) -> None:
@@ -70,6 +69,13 @@ class RedisBackend(Directory, Runs, Ticks, Told):
                 self._erase()
         finally:
             self.link.close()
+
+    def elsewhere(self, config: Config) -> Config:
+        """The configuration with which another process opens the same store."""
+        from msgspec.structs import replace
+
+        there = replace(config.redis, url=self._url, namespace=self.keys.namespace)
+        return replace(config, backend=self._url, redis=there)
 
     def diagnose(self, fix: bool) -> list[Finding]:
         """What `goflow doctor` tells of this store."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: the group whose pending entries are the runs that somebody is telling
 _GROUP: Final = ("t", "t")
+#: ms for which something that was handed back is said to have been idle: longer than any lease
+_HANDED_BACK: Final = 86_400_000
 #: how many ready tasks of a queue are looked at for the oldest
 _LOOKED_AT: Final = 100
 
@@ -37,8 +39,9 @@ class Told(Store):
 
     def telling(self, ended: Sequence[Ended], lease: float) -> None:
         """Nobody else gets these for a while."""
+        idle = 0 if lease else _HANDED_BACK
         for key, entries in _by_stream(ended):
-            claim: list[Word] = ["XCLAIM", key, *_GROUP, 0, *entries, "IDLE", 0, "JUSTID"]
+            claim: list[Word] = ["XCLAIM", key, *_GROUP, 0, *entries, "IDLE", idle, "JUSTID"]
             self.link.ask(key, *claim)
 
     def told(self, ended: Sequence[Ended]) -> None:

@@ -49,6 +49,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     query: dict[str, list[str]]
     headers: dict[str, str]
     starts: tuple[str, ...]
+    made: float = 0.0
 
 
 _head = msgspec.msgpack.Decoder(Head)
@@ -89,7 +90,7 @@ def submit_args(request: Request, lives: str, late: Failure | None) -> list[Word
         request.digest,
         0 if request.timeout is None else max(1, int(request.timeout * 1000)),
         letters or "-",
-        pack(Head(request.query, request.headers, request.starts)),
+        pack(Head(request.query, request.headers, request.starts, request.made)),
         enclose(request.payload),
         b"" if late is None else pack(late),
         len(request.starts),
@@ -503,6 +504,7 @@ def read_request(run_id: str, lines: Sequence[bytes], payload: bytes) -> Request
         handlers=tuple(names[letter] for letter in record.id.handlers if letter in names),
         headers=head.headers,
         timeout=record.id.timeout / 1000 if record.id.timeout else None,
+        made=head.made,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -18,6 +19,7 @@ from goflow.server.answers import accepted, ended
 from goflow.server.errors import HttpError, bad
 from goflow.server.parameters import query, seconds
 from goflow.server.service import Service, flow_name, service
+from goflow.tracing import trace_of
 
 #: request headers that `context.headers` holds; credentials and cookies are never among them
 HEADERS: Final = (
@@ -35,7 +37,8 @@ _WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:;.*)?", re.IGNORE
 
 
 class _Order(NamedTuple):
-    """What a request asks for. `wait` is in seconds, None where it does not say."""
+    """What a request asks for. `wait` is in seconds, None where it does not say; `made` is when the
+    request came."""
 
     flow: str
     payload: Payload
@@ -44,29 +47,41 @@ class _Order(NamedTuple):
     headers: dict[str, str]
     wait: float | None
     preferred: bool
+    made: float
 
 
 async def start(request: Request) -> Response:
     """Start a run: 200 with its result, or 202 with where to look for it."""
     serving = service(request)
     order = await _read(request)
-    run, waits = await serving.lanes.quickly(lambda backend: _begin(serving, backend, order))
+    run, waits, traced = await serving.lanes.quickly(
+        lambda backend: _begin(serving, backend, order)
+    )
     serving.metrics.started(run.flow)
     if waits:
         run = await serving.hub.end(run, _patience(serving, order))
     applied = {"Preference-Applied": "wait"} if order.preferred else {}
+    applied |= traced
     if waits and run.state.terminal:
         return await ended(serving, run, applied)
     return accepted(run, applied)
 
 
-def _begin(serving: Service, backend: Backend, order: _Order) -> tuple[Run, bool]:
-    """Submit, and whether the end is waited for. One call of a lane."""
+def _begin(serving: Service, backend: Backend, order: _Order) -> tuple[Run, bool, dict[str, str]]:
+    """Submit, whether the end is waited for, and the answer's `traceparent`. One call of a lane."""
     plan = serving.plan(backend, order.flow)
     _refuse_more(serving, backend, order)
     name = new_run_id() if order.run_id is None else order.run_id
-    run = backend.submit(run_request(plan, name, order.payload, order.query, headers=order.headers))
-    return run, plan.single if order.wait is None else order.wait > 0
+    asked = run_request(
+        plan, name, order.payload, order.query, headers=order.headers, made=order.made
+    )
+    run = backend.submit(asked)
+    waits = plan.single if order.wait is None else order.wait > 0
+    if not serving.config.telemetry.on:
+        return run, waits, {}
+    # a run that was there already is in the trace of whoever submitted it first
+    headers = asked.headers if order.run_id is None else backend.request(name).headers
+    return run, waits, {"traceparent": trace_of(name, headers).traceparent}
 
 
 def _patience(serving: Service, order: _Order) -> float:
@@ -92,6 +107,7 @@ def _refuse_more(serving: Service, backend: Backend, order: _Order) -> None:
 
 
 async def _read(request: Request) -> _Order:
+    made = time.time()
     flow = flow_name(request)
     given = query(request)
     waits = given.pop("wait", [])
@@ -121,6 +137,7 @@ async def _read(request: Request) -> _Order:
         headers=_kept(request),
         wait=wait,
         preferred=preferred is not None,
+        made=made,
     )
 
 

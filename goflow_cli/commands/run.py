@@ -77,12 +77,14 @@ def _here(
 ) -> int:
     from goflow.engine import request
     from goflow.host import own_run
+    from goflow.tracing import caller
     from goflow_cli.watching import watcher
 
     backend = session.backend
 
     def begin(me: int) -> Run:
-        run = backend.submit(request(flow.plan, run_id, payload, query, owner=me))
+        asked = request(flow.plan, run_id, payload, query, headers=caller(), owner=me)
+        run = backend.submit(asked)
         accepted(run)
         return run
 

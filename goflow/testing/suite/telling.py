@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol, cast
+from typing import cast
 
 import pytest
 
-from goflow.backend import Backend
 from goflow.figures import Accountable, place
 from goflow.state import RunState
 from goflow.testing.store import FLOW, OTHER, Store, Worker, edge
 from goflow.testing.suite.base import Suite
-from goflow.untold import Tellable
+from goflow.untold import Tellable, TracedBackend
 
 #: seconds a teller holds a run in the test that outlasts it
 _LEASE = 0.3
-
-
-class TracedBackend(Backend, Tellable, Protocol):
-    """What a process that has traces on works with."""
 
 
 def tellable(store: Store) -> TracedBackend:
