@@ -81,6 +81,7 @@ class Worker:
         self._waker: Waker | None = None
         self._ledger = Ledger(self._flows, payload_limit)
         self._meter = Meter()
+        self._count_at = 0.0
         self._pace = Pace(self._flows)
         self._crew = Crew(
             backend,
@@ -252,7 +253,9 @@ class Worker:
 
     def _tick(self, now: float) -> None:
         due = self._backend.tick(self._id)
-        self._count()
+        if now >= self._count_at:
+            self._count_at = now + 1.0
+            self._count()
         rhythm = now + min(1.0, self._lease / 6)
         self._tick_at = rhythm if due is None else min(rhythm, max(due, now + 0.001))
         self._look = True

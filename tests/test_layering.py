@@ -29,7 +29,7 @@ HEAVY = {
     "uvicorn",
 }
 #: where using some of it is the whole purpose: imported on demand only
-AT_HOME = ("goflow/server/", "goflow/testing/", "goflow/toml_text.py")
+AT_HOME = ("goflow/server/", "goflow/testing/", "goflow/toml_text.py", "goflow/userspans.py")
 
 
 def modules(folder: str) -> list[Path]:
