@@ -31,10 +31,10 @@ def serve_flows(
     *,
     observer: Observer | None = None,
     started: Callable[[Worker], None] = lambda worker: None,
-) -> None:
+) -> bool:
     """Register the flows and take their tasks until drained: SIGTERM or SIGINT drains within
     `config.worker.grace` seconds, a second one hands back at once. `started` gets the worker, to drain it
-    from elsewhere; signals are handled only in the main thread."""
+    from elsewhere; signals are handled only in the main thread. Answers whether one came."""
     for flow in flows:
         register(backend, flow)
     keys = tuple(flow.key for flow in flows)
@@ -44,8 +44,9 @@ def serve_flows(
     ):
         worker = _worker(backend, flows, me, config, watching, patient=True)
         started(worker)
-        with _on_signals(lambda first: worker.drain(None if first else 0)):
+        with _on_signals(lambda first: worker.drain(None if first else 0)) as caught:
             worker.run()
+        return bool(caught)
 
 
 def own_run(

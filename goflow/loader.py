@@ -65,12 +65,17 @@ def load_all(patterns: Iterable[str], base: StrPath = ".") -> dict[str, Flow]:
     passed over. Raises LoadError with the problems of all files, for a pattern that leads to no flow, and
     for a flow name in two files.
     """
+    return _sound(*gather_all(patterns, base))
+
+
+def gather_all(patterns: Iterable[str], base: StrPath = ".") -> tuple[dict[str, Flow], list[str]]:
+    """What `load_all` finds, with the problems beside it: the files that are sound are of use all the same."""
     root = os.path.realpath(base)
     toml = os.path.join(root, CONFIG_NAME)
     label = f"{display(toml) if os.path.isfile(toml) else 'GOFLOW_FLOWS'}: flows: "
     problems: list[str] = []
     found = [flow for pattern in patterns for flow in _of_pattern(pattern, root, label, problems)]
-    return _by_name(found, problems)
+    return _by_name(found, problems), problems
 
 
 def load_files(files: Iterable[StrPath]) -> dict[str, Flow]:
@@ -78,6 +83,11 @@ def load_files(files: Iterable[StrPath]) -> dict[str, Flow]:
 
     Raises LoadError with the problems of all files, and for a flow name in two of them.
     """
+    return _sound(*gather_files(files))
+
+
+def gather_files(files: Iterable[StrPath]) -> tuple[dict[str, Flow], list[str]]:
+    """What `load_files` finds, with the problems beside it."""
     problems: list[str] = []
     found: list[Flow] = []
     for file in files:
@@ -85,10 +95,17 @@ def load_files(files: Iterable[StrPath]) -> dict[str, Flow]:
             found += load(file).values()
         except LoadError as error:
             problems.append(str(error))
-    return _by_name(found, problems)
+    return _by_name(found, problems), problems
+
+
+def _sound(flows: dict[str, Flow], problems: list[str]) -> dict[str, Flow]:
+    if problems:
+        raise LoadError("\n".join(dict.fromkeys(problems)))
+    return flows
 
 
 def _by_name(found: Iterable[Flow], problems: list[str]) -> dict[str, Flow]:
+    """The flows by name; of two with the same name the first. What is wrong is added to the problems."""
     flows: dict[str, Flow] = {}
     for flow in found:
         other = flows.setdefault(flow.name, flow)
@@ -97,8 +114,6 @@ def _by_name(found: Iterable[Flow], problems: list[str]) -> dict[str, Flow]:
                 f"flow {flow.name!r} is defined in {display(other.file)} and in"
                 f" {display(flow.file)}; rename one of them"
             )
-    if problems:
-        raise LoadError("\n".join(dict.fromkeys(problems)))
     return flows
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from goflow.backend import Backend, Run, load_backend
@@ -24,6 +24,10 @@ class FlowService:
     (`host:port` means `redis://host:port`), and without that goflow.toml decides. `request_auth_secret` is what
     HTTP callers must know; any `host` but a loopback one needs it. `enable_monitoring` turns traces on, which
     go to `open_trace_url`, an OTLP endpoint. All these replace what goflow.toml says.
+
+    `start`, `start_server` and `start_worker` block; everything else may be called meanwhile, from any thread,
+    and then opens the store once more for that thread. An open `backend` is used as it is, so it must bear
+    that.
 
     >>> service = FlowService(backend="local")  # doctest: +SKIP
     >>> service.register("greet", define_workflow)  # doctest: +SKIP
@@ -58,22 +62,44 @@ class FlowService:
         self._flows: dict[str, Flow] = {}
         self._worker: Worker | None = None
         self._server: Server | None = None
+        self._opened = threading.local()
+        self._lock = threading.Lock()
+        #: whether flows came that the running worker does not know
+        self._grown = False
 
-    @cached_property
+    @property
     def backend(self) -> Backend:
-        """The store, opened when it is first needed."""
-        return self._given or load_backend(self.config.backend, self.config)
+        """The store, opened when this thread first needs it."""
+        if self._given is not None:
+            return self._given
+        if not hasattr(self._opened, "backend"):
+            self._opened.backend = load_backend(self.config.backend, self.config)
+        found: Backend = self._opened.backend
+        return found
 
-    @cached_property
+    @property
     def client(self) -> Client:
         """The client that `execute`, `pause`, `resume` and `stop` use."""
         return Client(self.backend, config=self.config)
 
     def register(self, name: str, define: Define) -> None:
-        """Define a flow. Raises DefinitionError, for a name that is taken too."""
-        if name in self._flows:
-            raise DefinitionError(["this service has a flow of that name already"], name)
-        self._flows[name] = build(name, define)
+        """Define a flow. Raises DefinitionError, for a name that is taken too.
+
+        While `start` or `start_worker` runs, its worker is replaced by one that knows this flow as well:
+        running nodes get `worker.grace` seconds to end; what still runs then is handed back and starts anew.
+        """
+        from goflow.host import register
+
+        with self._lock:
+            if name in self._flows:
+                raise DefinitionError(["this service has a flow of that name already"], name)
+            self._flows[name] = flow = build(name, define)
+            self._grown = True
+            if self._worker is not None:
+                self._worker.drain()
+            running = self._worker is not None or self._server is not None
+        if running:  # known at once; what runs it comes in a moment
+            register(self.backend, flow)
 
     def execute(
         self,
@@ -133,19 +159,30 @@ class FlowService:
         from goflow.host import serve_flows
 
         def started(worker: Worker) -> None:
-            self._worker = worker
+            with self._lock:
+                self._worker = worker
+                if self._grown:  # while this worker was being set up
+                    worker.drain()
 
-        try:
-            serve_flows(self.backend, list(self._flows.values()), self.config, started=started)
-        finally:
-            self._worker = None
+        going = True
+        while going:
+            with self._lock:
+                self._grown, flows = False, list(self._flows.values())
+            try:
+                told_to_end = serve_flows(self.backend, flows, self.config, started=started)
+            finally:
+                with self._lock:
+                    self._worker = None
+            going = self._grown and not told_to_end
 
     def shutdown(self, grace: float | None = None) -> None:
         """Drain what another thread started; harmless where there is nothing."""
-        if self._server is not None:
-            self._server.drain()
-        if self._worker is not None:
-            self._worker.drain(grace)
+        with self._lock:
+            self._grown = False
+            if self._server is not None:
+                self._server.drain()
+            if self._worker is not None:
+                self._worker.drain(grace)
 
     def _register_all(self) -> None:
         from goflow.host import register

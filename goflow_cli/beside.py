@@ -2,10 +2,11 @@
 
 `python -m goflow_cli.beside` reads its orders as one line of JSON from stdin and works until SIGTERM, or until
 stdin ends: that happens however its server ends. A `Keeper` in the server's process starts it, starts it
-again when it dies or (with `reload`) when a flow file changes, and drains it.
+again when it dies or (with `reload`) when a flow file changes, and drains it. Flow files that cannot be
+loaded do not keep it from working on the others: what is wrong with them is told to the Keeper.
 """
 
-# ruff: noqa: PTH100, PTH118, PTH207
+# ruff: noqa: PTH100, PTH118, PTH123, PTH207
 
 from __future__ import annotations
 
@@ -33,25 +34,35 @@ _SECRETS: Final = ("GOFLOW_SERVE_SECRET", "GOFLOW_SERVE_SECRET_FILE")
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
     """What to work on: flow files, or the configuration's where none are named. With `take_tasks` False
-    it only registers them."""
+    it only registers them. `report` is the descriptor to which the problems of the files go."""
 
     config: Config
     files: tuple[str, ...] = ()
     take_tasks: bool = True
+    report: int = -1
 
 
 class Keeper:
     """The worker process of a server, and the thread that looks after it.
 
-    `failed` is called when its flows cannot be loaded and nobody watches for changes.
+    `failed` is called when no flow at all can be loaded and nobody watches for changes, `told` with what is
+    wrong with the flow files whenever they were loaded.
     """
 
-    def __init__(self, orders: Orders, *, reload: bool, failed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        orders: Orders,
+        *,
+        reload: bool,
+        failed: Callable[[], None],
+        told: Callable[[list[str]], None],
+    ) -> None:
         # the secret is the server's alone
         config = msgspec.structs.replace(orders.config, serve=Serve())
         self._orders = msgspec.structs.replace(orders, config=config)
         self._reload = reload
         self._failed = failed
+        self._told = told
         self._ending = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep, name="goflow-keeper", daemon=True)
@@ -95,17 +106,29 @@ class Keeper:
     def _spawn(self) -> subprocess.Popen[bytes]:
         """In a session of its own: Ctrl-C in a terminal reaches the server alone, which drains it in
         its turn."""
+        hears, tells = os.pipe()
         self._process = process = subprocess.Popen(
             [sys.executable, "-m", "goflow_cli.beside"],
             stdin=subprocess.PIPE,
             start_new_session=True,
+            pass_fds=(tells,),
             env={name: value for name, value in os.environ.items() if name not in _SECRETS},
         )
+        os.close(tells)
+        threading.Thread(target=self._hear, args=(hears,), daemon=True).start()
         assert process.stdin is not None
+        orders = msgspec.structs.replace(self._orders, report=tells)
         with suppress(BrokenPipeError):
-            process.stdin.write(msgspec.json.encode(self._orders) + b"\n")
+            process.stdin.write(msgspec.json.encode(orders) + b"\n")
             process.stdin.flush()
         return process
+
+    def _hear(self, hears: int) -> None:
+        """Pass on what it says about its flow files; nothing comes where it died before."""
+        with open(hears, "rb") as report:
+            line = report.readline()
+        if line:
+            self._told(msgspec.json.decode(line, type=list[str]))
 
     def _drain(self) -> None:
         process = self._process
@@ -132,7 +155,7 @@ class Keeper:
             for pattern in config.flows:
                 files += glob(os.path.join(config.base, pattern), recursive=True)
         folders = sorted({os.path.dirname(os.path.abspath(file)) for file in files})
-        for folder in folders:
+        for folder in filter(os.path.isdir, folders):
             for entry in os.scandir(folder):
                 if entry.name.endswith(".py"):
                     with suppress(FileNotFoundError):
@@ -153,19 +176,23 @@ def main() -> int:
 
 def _work(orders: Orders) -> None:
     from goflow.backend import load_backend
-    from goflow.errors import GoflowError
+    from goflow.errors import LoadError
     from goflow.host import register, serve_flows
-    from goflow.loader import load_all, load_files
+    from goflow.loader import gather_all, gather_files
     from goflow_cli.commands.worker import WorkerLog
 
     config = orders.config
     store = load_backend(config.backend, config)  # before flow files change sys.path
     if orders.files:
-        flows = load_files(orders.files)
+        flows, problems = gather_files(orders.files)
     else:
-        flows = load_all(config.flows, config.base)
+        flows, problems = gather_all(config.flows, config.base)
+    with open(orders.report, "wb") as report:  # closed before there are children to inherit it
+        report.write(msgspec.json.encode(problems) + b"\n")
     if not flows:
-        raise GoflowError("no flows to work on: give flow files, or name them in goflow.toml")
+        raise LoadError("\n".join(problems) or "no flows to work on: name some in goflow.toml")
+    for problem in problems:
+        note(f"goflow serve: not loaded: {problem}")
     if not orders.take_tasks:
         for flow in flows.values():
             register(store, flow)

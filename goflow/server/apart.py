@@ -1,7 +1,8 @@
 """The server as a process of its own, beside a program that has flows: `FlowService.start`.
 
 `python -m goflow.server.apart` reads its configuration as one line of JSON from stdin, serves, and says so in one
-line on stdout. It drains at SIGTERM, or when stdin ends, which it does however the program ends.
+line on stdout. It drains when stdin ends, which it does however the program ends, or at SIGTERM; the second of
+these ends it at once.
 """
 
 from __future__ import annotations
@@ -50,10 +51,7 @@ class Apart:
         return self
 
     def __exit__(self, *_: object) -> None:
-        process = self._process
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        process.communicate()
+        self._process.communicate()  # ends its stdin, and so drains it
 
 
 def main() -> int:

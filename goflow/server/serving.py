@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Final
 
@@ -86,6 +86,11 @@ class Server(uvicorn.Server):
     def drain(self) -> None:
         """End soon; safe from a signal handler and from other threads."""
         self.should_exit = True
+
+    def tell_problems(self, problems: Sequence[str]) -> None:
+        """Have the dashboard show what is wrong with the flow files beside this server, until the next call;
+        safe from other threads."""
+        self._serving.problems = tuple(problems)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then say so."""

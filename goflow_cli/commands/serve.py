@@ -32,7 +32,8 @@ def serve(
     """Serve the HTTP API and the dashboard, and work on the flows in FILEs (else goflow.toml's).
 
     The worker is a process of its own. SIGTERM or Ctrl-C drains both: what is under way is answered
-    first.
+    first. A file that cannot be loaded is told here and on the dashboard; the others are served. Where none
+    can be, serve ends, unless --reload waits for it to be mended.
     """
     from goflow.server.serving import serve as serve_http
     from goflow_cli.beside import Keeper, Orders
@@ -54,7 +55,7 @@ def serve(
 
         note(f"goflow serve: {url} (Ctrl-C drains)")
         if named or config.flows:
-            keeper = Keeper(orders, reload=reload, failed=fail)
+            keeper = Keeper(orders, reload=reload, failed=fail, told=server.tell_problems)
             keeper.start()
         elif not no_worker:
             note("goflow serve: no flow files, so no worker: name some, or start `goflow worker`")

@@ -140,9 +140,14 @@ def test_reload_takes_a_changed_file_and_outlives_a_broken_one(tmp_path: Path) -
         worker_pid(http)
         assert http.post("/flow/flow").text == "first"
         flow.write_text("this is no Python")
-        until(lambda: not http.get("/workers").json()["workers"], "the old worker has gone")
+        until(lambda: http.get("/flows").json()["problems"], "the problem is told")
+        assert "flow.py:1:" in http.get("/flows").json()["problems"][0]
+        page = http.get("/", headers={"accept": "text/html"}).text
+        assert "Could not be loaded" in page
+        assert "flow.py:1:" in page
         flow.write_text(FLOW.format("second"))
         os.utime(flow, ns=(1, 1))  # a change that no clock's resolution hides
+        until(lambda: not http.get("/flows").json()["problems"], "the file is sound again")
         registered(http)
         assert http.post("/flow/flow").text == "second"
 
@@ -167,6 +172,20 @@ def test_a_flow_file_that_cannot_be_loaded_ends_serve_with_2(tmp_path: Path) -> 
     assert done.returncode == 2
     assert "flow.py:1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_cannot_be_loaded_does_not_keep_the_others_from_work(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.py", tmp_path / "bad.py"
+    good.write_text(FLOW.format("fine"))
+    bad.write_text("import nothing_like_that")
+    house = House(tmp_path / "house", str(bad), str(good), files=False)
+    with house, house.client() as http:
+        registered(http)
+        assert http.post("/flow/good").text == "fine"
+        (problem,) = http.get("/flows").json()["problems"]
+        assert "bad.py:1" in problem
+        assert "nothing_like_that" in problem
+        assert "bad.py:1" in house.log.read_text()
 
 
 def test_a_taken_port_is_told(tmp_path: Path, house: House) -> None:
@@ -210,6 +229,40 @@ def test_flow_service_serves_with_its_secret(tmp_path: Path, way: str) -> None:
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=30)
     assert said == "ended\n"
+
+
+GROWING = """
+import sys, threading, goflow
+service = goflow.FlowService(port=0, worker_concurrency=1)
+service.register("first", lambda workflow, context: workflow.dag.node("n", lambda data: b"1" + data))
+
+def later():
+    with goflow.Client("local") as client:
+        assert client.wait(service.execute("first", "a").id, 30).text() == "1a"
+        service.register("second", lambda w, c: w.dag.node("n", lambda data: b"2" + data))
+        assert client.wait(service.execute("second", "b").id, 30).text() == "2b"
+        assert client.wait(client.submit("first", "c").id, 30).text() == "1c"
+    print("all fine")
+    service.shutdown()
+
+threading.Thread(target=later).start()
+getattr(service, sys.argv[1])()
+"""
+
+
+@pytest.mark.parametrize("way", ["start", "start_worker"])
+def test_flow_service_takes_further_flows_while_it_runs(tmp_path: Path, way: str) -> None:
+    environment = os.environ | {"GOFLOW_LOCAL_PATH": str(tmp_path / "store")}
+    done = subprocess.run(
+        [sys.executable, "-c", GROWING, way],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "all fine\n", "")
 
 
 def serving(http: httpx.Client) -> bool:
