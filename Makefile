@@ -10,12 +10,20 @@ TESTS ?= 3
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.venv/ready: pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+# what running needs
+.venv/usable: pyproject.toml
+	@echo "Setting up .venv with goflow and what it needs (some ten seconds) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-run: .venv/ready ## set up .venv and run the first example
+# what the checks need too
+.venv/ready: .venv/usable
+	@echo "Adding what the checks need: linter, types, tests, documentation (a minute or two) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+run: .venv/usable ## set up .venv and run the first example
 	$(BIN)/goflow run examples/myflow.py --data hallo
 
 test: lint types site unit ## set up .venv and run every check

@@ -6,10 +6,10 @@ the functions that belong to it, keyed by static node path.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, Union, overload
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
 
+from goflow.calling import caller, collecting
 from goflow.draft import (
     DEFAULTS,
     KEY_RULE,
@@ -26,11 +26,10 @@ from goflow.draft import (
 from goflow.errors import DefinitionError, nearest
 from goflow.extent import excess
 from goflow.function import Function
+from goflow.handle import NodeHandle, name_of
 from goflow.plan import Edge, Graph, Node, define
 
 Work = Callable[..., Any]
-#: what stands on either side of `>>`
-Nodes = Union["NodeHandle", str, Sequence[Union["NodeHandle", str]]]
 
 
 class Dag:
@@ -49,6 +48,7 @@ class Dag:
         self._edges: dict[tuple[str, str], EdgeDraft] = {}
         self._problems: list[str] = []
 
+    @collecting
     def node(
         self,
         name: str,
@@ -70,7 +70,7 @@ class Dag:
         `on_failure(error)` may return a result instead. `timeout` is in seconds per attempt.
         `on_worker_lost`: "fail" for work that must not run twice when its worker vanishes.
         """
-        at = _caller()
+        at = caller()
         options: dict[str, Any] = {
             "retries": retries,
             "retry_delay": retry_delay,
@@ -97,6 +97,7 @@ class Dag:
             self._function(draft, "work", work)
         return NodeHandle(self, str(name))
 
+    @collecting
     def edge(
         self,
         from_: NodeHandle | str,
@@ -109,14 +110,15 @@ class Dag:
 
         `forwarder(payload)` reshapes what this edge carries; an execution-only edge carries nothing.
         """
-        self._edge(_name(from_), _name(to), forwarder, execution_only, _caller())
+        self._edge(name_of(from_), name_of(to), forwarder, execution_only, caller())
 
+    @collecting
     def sub_dag(self, name: str, dag: Dag | Callable[[], Dag]) -> NodeHandle:
         """Add another Dag, or a function that returns one, as a node.
 
         The same Dag may stand in several places and flows.
         """
-        draft = self._add(Draft(name, "sub_dag", _caller()))
+        draft = self._add(Draft(name, "sub_dag", caller()))
         inner = dag() if callable(dag) and not isinstance(dag, Dag) else dag
         if isinstance(inner, Dag):
             draft.dags[""] = inner
@@ -125,6 +127,7 @@ class Dag:
             draft.dags[""] = _placeholder()
         return NodeHandle(self, str(name))
 
+    @collecting
     def conditional_branch(
         self,
         name: str,
@@ -139,7 +142,7 @@ class Dag:
         `condition(data)` returns a key of `conditions`, or several. Answers the Dag of each key, to be
         filled. `aggregator(results)` reduces the results of the chosen keys to one.
         """
-        draft = self._add(Draft(name, "conditional", _caller(), branch_only=execution_only))
+        draft = self._add(Draft(name, "conditional", caller(), branch_only=execution_only))
         self._functions(draft, condition=condition, aggregator=aggregator)
         keys: list[object] = []
         if isinstance(conditions, str | bytes) or not isinstance(conditions, Iterable):
@@ -162,6 +165,7 @@ class Dag:
                 draft.dags[key] = Dag()
         return Branches(draft.dags, lambda at, text: self._problem(at, name, text))
 
+    @collecting
     def foreach_branch(
         self,
         name: str,
@@ -177,7 +181,7 @@ class Dag:
         Answers the Dag, to be filled. `aggregator(results)` reduces the items' results to one; at most
         `max_parallel` items are on their way at a time.
         """
-        draft = self._add(Draft(name, "foreach", _caller(), branch_only=execution_only))
+        draft = self._add(Draft(name, "foreach", caller(), branch_only=execution_only))
         draft.max_parallel = max_parallel
         self._functions(draft, foreach=foreach, aggregator=aggregator)
         if max_parallel is not None and (not is_whole(max_parallel) or max_parallel < 1):
@@ -187,7 +191,7 @@ class Dag:
 
     def append(self, other: Dag) -> None:
         """Take over the nodes and edges of another Dag. A name both have is an error."""
-        at = _caller()
+        at = caller()
         if not isinstance(other, Dag):
             self._problems.append(f"append ({at}): expected a goflow.Dag, got {other!r:.40}")
             return
@@ -350,43 +354,6 @@ class Dag:
         return Graph(nodes, edges)
 
 
-class NodeHandle:
-    """A node of a Dag under construction, for `>>`: `a >> [b, c] >> d` adds plain edges."""
-
-    __slots__ = ("_dag", "name")
-
-    def __init__(self, dag: Dag, name: str) -> None:
-        self._dag = dag
-        self.name = name
-
-    @overload
-    def __rshift__(self, other: NodeHandle | str) -> NodeHandle: ...  # type: ignore[overload-overlap]
-    @overload
-    def __rshift__(self, other: Sequence[NodeHandle | str]) -> NodeGroup: ...
-    def __rshift__(self, other: Nodes) -> NodeHandle | NodeGroup:
-        return _connect(self._dag, [self], other, _caller())
-
-    def __rrshift__(self, other: Nodes) -> NodeHandle:
-        _connect(self._dag, _each(other), self, _caller())
-        return self
-
-    def __repr__(self) -> str:
-        return f"<node {self.name!r}>"
-
-
-class NodeGroup(tuple[NodeHandle, ...]):
-    """The nodes in the middle of `a >> [b, c] >> d`: each of them gets and gives every edge."""
-
-    _dag: Dag
-
-    @overload
-    def __rshift__(self, other: NodeHandle | str) -> NodeHandle: ...  # type: ignore[overload-overlap]
-    @overload
-    def __rshift__(self, other: Sequence[NodeHandle | str]) -> NodeGroup: ...
-    def __rshift__(self, other: Nodes) -> NodeHandle | NodeGroup:
-        return _connect(self._dag, self, other, _caller())
-
-
 class Branches(dict[str, Dag]):
     """The Dag of each condition. Integer keys became text and may be asked for as either.
 
@@ -403,31 +370,8 @@ class Branches(dict[str, Dag]):
             return super().__getitem__(text)
         if self:  # else what is wrong with the conditions has been told already
             known = nearest(str(key), self)
-            self._report(_caller(), f"no condition {key!r:.40} was listed{known}")
+            self._report(caller(), f"no condition {key!r:.40} was listed{known}")
         return Dag()
-
-
-def _connect(
-    dag: Dag, sources: Sequence[NodeHandle | str], targets: Nodes, at: str
-) -> NodeHandle | NodeGroup:
-    """Plain edges from every source to every target, which are answered as handles."""
-    handles = [NodeHandle(dag, _name(target)) for target in _each(targets)]
-    for source in sources:
-        for target in handles:
-            dag._edge(_name(source), target.name, None, False, at)
-    if isinstance(targets, NodeHandle | str):
-        return handles[0]
-    group = NodeGroup(handles)
-    group._dag = dag
-    return group
-
-
-def _name(node: NodeHandle | str) -> str:
-    return node.name if isinstance(node, NodeHandle) else str(node)
-
-
-def _each(nodes: Nodes) -> Sequence[NodeHandle | str]:
-    return [nodes] if isinstance(nodes, NodeHandle | str) else nodes
 
 
 def _placeholder() -> Dag:
@@ -435,9 +379,3 @@ def _placeholder() -> Dag:
     dag = Dag()
     dag.node("missing")
     return dag
-
-
-def _caller() -> str:
-    """`file:line` of the author's call: two frames up."""
-    frame = sys._getframe(2)
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -35,6 +35,16 @@ class FlowName(click.ParamType[str]):
         return _complete(_flows, incomplete)
 
 
+class FlowOrFile(FlowName):
+    """A flow file or a flow's name; completes to the names, and to files where none fits."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        files = CompletionItem(incomplete, type="file")  # first: what comes later adds to it
+        return [files, *super().shell_complete(ctx, param, incomplete)]
+
+
 def run_argument(command: _C) -> _C:
     """RUN, as `run_id`."""
     return click.argument("run_id", metavar="RUN", type=RunId())(command)

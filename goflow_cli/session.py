@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import cached_property
@@ -11,7 +12,7 @@ import click
 
 from goflow.backend import Backend, Run, load_backend
 from goflow.config import Config, load_config
-from goflow.errors import UnknownRun
+from goflow.errors import UnknownFlow, UnknownRun
 from goflow.workflow import Flow
 
 _C = TypeVar("_C", bound=Callable[..., Any])
@@ -64,10 +65,22 @@ class Session:
             raise UnknownRun(run_id, known) from None
 
     def flow(self, file: str, name: str | None) -> Flow:
-        """The one flow of a file, or that of the name."""
+        """The one flow of a file, or that of the name; or goflow.toml's flow that `file` is the name of.
+
+        Raises UnknownFlow, LoadError.
+        """
         from goflow.loader import load, pick
 
-        return pick(load(file), name)
+        if is_path(file) or not self.config.flows:
+            return pick(load(file), name)
+        flows = self.flows()
+        if file not in flows:
+            raise UnknownFlow(file, flows, "`goflow flows` lists them; a file works too")
+        if name not in (None, file):
+            raise click.UsageError(
+                f"--flow {name}: expected with a file that has several flows, and {file!r} is a flow"
+            )
+        return flows[file]
 
     def flows(self, files: tuple[str, ...] = ()) -> dict[str, Flow]:
         """All flows of these files, else of goflow.toml's `flows`."""
@@ -76,6 +89,13 @@ class Session:
         if files:
             return load_files(files)
         return load_all(self.config.flows, self.config.base)
+
+
+def is_path(flow_or_file: str) -> bool:
+    """Whether it stands for a file: one that exists, or what can be no flow's name."""
+    if os.path.isfile(flow_or_file):  # noqa: PTH113 - pathlib is not loaded here
+        return True
+    return flow_or_file.endswith(".py") or os.sep in flow_or_file
 
 
 def put_result(data: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
@@ -11,13 +10,13 @@ from goflow.client import Client
 from goflow.errors import Conflict, UnknownFlow
 from goflow.overview import overview
 from goflow.plan import Plan
-from goflow_cli.arguments import FlowName, RunId
-from goflow_cli.session import Session, backend_option
+from goflow_cli.arguments import FlowOrFile, RunId
+from goflow_cli.session import Session, backend_option, is_path
 from goflow_cli.views.drawing import FORMATS, draw, screen
 
 
 @click.command()
-@click.argument("flow_or_file", type=FlowName())
+@click.argument("flow_or_file", type=FlowOrFile())
 @click.option("--flow", "name", metavar="NAME", help="Which flow, where the file has several.")
 @click.option("--run", "run_id", metavar="RUN", type=RunId(), help="Paint this run on it.")
 @click.option("--format", type=click.Choice(FORMATS), default="terminal", show_default=True)
@@ -31,7 +30,7 @@ def graph(
     goflow graph flow.py
     goflow graph kyc --run 01m85... --format svg > kyc.svg
     """
-    is_file = os.path.isfile(flow_or_file)  # noqa: PTH113 - pathlib is not loaded here
+    is_file = is_path(flow_or_file)
     session = Session(flow_or_file if is_file else None, backend)
     if run_id is None:
         text = draw(
@@ -54,8 +53,6 @@ def _plan(session: Session, flow_or_file: str, name: str | None, is_file: bool) 
     """The plan of a file's flow; of goflow.toml's flow of that name; or the one registered last."""
     if is_file:
         return session.flow(flow_or_file, name).plan
-    if flow_or_file.endswith(".py") or os.sep in flow_or_file:
-        return session.flow(flow_or_file, name).plan  # says what is wrong with the path
     local = session.flows()
     if flow_or_file in local:
         return local[flow_or_file].plan

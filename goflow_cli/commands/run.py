@@ -1,4 +1,4 @@
-"""`goflow run FILE`: a flow to its end, here or on the backend's workers."""
+"""`goflow run FILE` or `goflow run FLOW`: a flow to its end, here or on the backend's workers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from goflow.backend import Run
 from goflow.payload import Payload, within
 from goflow.runid import checked, new_run_id
 from goflow.workflow import Flow
+from goflow_cli.arguments import FlowOrFile
 from goflow_cli.data import read_data, read_query
 from goflow_cli.ending import print_end
-from goflow_cli.session import Session, backend_option, json_option
+from goflow_cli.session import Session, backend_option, is_path, json_option
 
 Accepted = Callable[[Run], None]
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", metavar="FILE|FLOW", type=FlowOrFile())
 @click.option("--flow", "name", metavar="NAME", help="Which flow, where the file has several.")
 @click.option("--data", metavar="D", help="Text, - for stdin, @FILE for a file (@@x is @x).")
 @click.option("--query", metavar="K=V", multiple=True, help="A query parameter; may be repeated.")
@@ -38,17 +39,20 @@ def run(
     ephemeral: bool,
     as_json: bool,
 ) -> int:
-    """Run the flow in FILE to its end and print its result.
+    """Run the flow in FILE, or goflow.toml's FLOW, to its end and print its result.
+
+    An existing file wins over a flow of that name.
 
     \b
     goflow run flow.py --data hallo
     goflow run flow.py --data @order.json --query dry=1
+    goflow run kyc --data @anna.json
     """
     payload, options = read_data(data), read_query(query)
     run_id = new_run_id() if request_id is None else checked(request_id)
     if detach and ephemeral:
         raise click.UsageError("--detach and --ephemeral exclude each other: nothing would be left")
-    session = Session(file, backend, ephemeral=ephemeral)
+    session = Session(file if is_path(file) else None, backend, ephemeral=ephemeral)
 
     within(payload, session.config.payload.max_size, "the payload")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from enum import IntEnum, StrEnum
 from itertools import pairwise
@@ -56,6 +57,27 @@ def test_a_node_without_work_passes_its_input_through() -> None:
     dag = Dag()
     dag.node("through")
     assert run(dag, b"\xff\x00").data == b"\xff\x00"
+
+
+def test_a_wrong_keyword_hides_no_other_problem() -> None:
+    dag = Dag()
+    dag.node("a", same, retry=3)  # type: ignore[call-arg]
+    dag.edge("a", "b", exec_only=True)  # type: ignore[call-arg]
+    dag.foreach_branch("each", list, parallel=2).node("c c", same)  # type: ignore[call-arg]
+    branches = dag.conditional_branch("kind", ["x"], same, agregator=same)  # type: ignore[call-arg]
+    branches["x"].node("d", same)
+    found = [re.sub(r" \([^ ]*:\d+\)", "", text) for text in problems(dag)]
+    assert found[:3] == [
+        "node('a'): no option 'retry', did you mean 'retries'?",
+        "edge('a', 'b'): no option 'exec_only', did you mean 'execution_only'?",
+        "foreach_branch('each'): no option 'parallel', did you mean 'max_parallel'?",
+    ]
+    assert (
+        found[3] == "conditional_branch('kind'): no option 'agregator', did you mean 'aggregator'?"
+    )
+    assert found[4] == "edge 'a' -> 'b': no node 'b' (there is 'a', 'each', 'kind')"
+    assert found[5].startswith("in 'each': node 'c c': illegal name")
+    assert __file__ in problems(dag)[0]
 
 
 def test_a_second_call_pipes_a_further_function_inside_the_node() -> None:

@@ -43,6 +43,19 @@ def test_without_a_goflow_toml_runs_rest_in_the_users_state_folder(home: Path) -
     assert goflow("retry", run_id).out == b"abc"
 
 
+def test_a_flow_of_goflow_toml_runs_by_its_name_unless_there_is_such_a_file() -> None:
+    assert goflow("run", "echo", "--data", "by name").out == b"by name"
+    missed = goflow("run", "ecko", code=2)
+    assert "no flow named 'ecko', did you mean 'echo'?" in missed.err
+    twice = goflow("run", "echo", "--flow", "loud", code=2)
+    assert "'echo' is a flow" in twice.err
+    Path("deep").mkdir()
+    os.chdir("deep")
+    assert goflow("run", "echo", "--data", "from below").out == b"from below"
+    Path("echo").write_text("def define_workflow(w, c): w.dag.node('n', lambda data: 'a file')")
+    assert goflow("run", "echo").out == b"a file"
+
+
 def test_commands_find_goflow_toml_from_the_folder_upwards() -> None:
     goflow("run", "flows.py", "--flow", "echo", "--request-id", "r1")
     Path("deep/down").mkdir(parents=True)
@@ -222,6 +235,7 @@ def test_completion_scripts(shell: str) -> None:
         ("goflow sub", ["submit"]),
         ("goflow show night", ["nightly-7"]),
         ("goflow submit dou", ["doubtful"]),
+        ("goflow run dou", ["dou", "doubtful"]),  # the first is for the shell: files it knows
         ("goflow runs --st", ["--state"]),
         ("goflow runs --state succ", ["succeeded"]),
     ],
