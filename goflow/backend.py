@@ -359,6 +359,30 @@ class Diagnosable(Protocol):
         ...
 
 
+@runtime_checkable
+class Paged(Protocol):
+    """A backend that reads a run's nodes page by page, so that watching a run of any width takes the same
+    memory; one that cannot just lacks the method."""
+
+    def node_pages(self, run_id: str) -> Iterator[Sequence[NodeRun]]:
+        """All recorded node instances, in any order. Each page is read when it is asked for, so that what
+        changes meanwhile may be seen as it was or as it is."""
+        ...
+
+
+class AllNodes:
+    """The recorded node instances of a run, to be gone through as often as one likes."""
+
+    def __init__(self, backend: Backend, run_id: str) -> None:
+        self._backend = backend
+        self._run_id = run_id
+
+    def __iter__(self) -> Iterator[NodeRun]:
+        if isinstance(self._backend, Paged):
+            return (node for page in self._backend.node_pages(self._run_id) for node in page)
+        return iter(self._backend.nodes(self._run_id))
+
+
 class BackendClass(Protocol):
     """What the entry-point group `goflow.backends` holds: a class that opens itself."""
 

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from selectors import EVENT_READ, BaseSelector
 from typing import Final
 
-from goflow.backend import Backend
+from goflow.backend import Backend, FlowKey
 from goflow.child import FromChild, Get, Result, Results, Staged
+from goflow.engine import gathers
 from goflow.errors import BackendError
 from goflow.ledger import Ledger
 from goflow.message import DIED, TIMED_OUT, Claim, Failure, Input, Task
 from goflow.observer import Observer
 from goflow.pace import Pace
 from goflow.pool import Child, Pool
+from goflow.workflow import Flow
 
 #: a claimed task that no child has taken after this many seconds goes back to the store
 HOARD: Final = 0.05
@@ -58,6 +60,7 @@ class Crew:
     def __init__(
         self,
         backend: Backend,
+        flows: Mapping[FlowKey, Flow],
         pool: Pool,
         ledger: Ledger,
         pace: Pace,
@@ -68,6 +71,7 @@ class Crew:
     ) -> None:
         self.backlog = Backlog()
         self._backend = backend
+        self._flows = flows
         self._pool = pool
         self._ledger = ledger
         self._pace = pace
@@ -96,8 +100,13 @@ class Crew:
         with self._releasing(child):
             child.send(batch, time.time())
             if not batch[0].complete:
-                chunks = self._backend.inputs(batch[0].task)
-                child.send_inputs([Input(*pair) for pair in chunk] for chunk in chunks)
+                child.send_inputs(self._inputs(batch[0].task))
+
+    def _inputs(self, task: Task) -> Iterator[list[Input]]:
+        """The inputs of a task that are too many for one message: those that carry something."""
+        if gathers(self._flows[task.flow, task.fingerprint].plan, task):
+            for chunk in self._backend.inputs(task):
+                yield [Input(*pair) for pair in chunk if pair[1] is not None]
 
     # -- listening --------------------------------------------------------------------------------
 

@@ -106,6 +106,11 @@ def step(
     return msgspec.structs.replace(made, writes=execution.writes) if execution.writes else made
 
 
+def gathers(plan: Plan, task: Task) -> bool:
+    """Whether a task has any use for its inputs: the closing of an execution-only branch has none."""
+    return not (task.closing and plan.locate(task.path).node.execution_only)
+
+
 def after_failure(plan: Plan, task: Task, failure: Failure) -> tuple[float | None, bool]:
     """What follows a failed attempt: (seconds until the next one or None, whether `on_failure` runs).
 

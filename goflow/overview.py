@@ -10,7 +10,7 @@ running is `stopped`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -76,15 +76,17 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def overview(
-    plan: Plan, run: Run, recorded: Sequence[NodeRun], now: float | None = None
+    plan: Plan, run: Run, recorded: Iterable[NodeRun], now: float | None = None
 ) -> Overview:
-    """Combine a plan with what a run has recorded.
+    """Combine a plan with what a run has recorded: something that can be gone through twice.
 
+    Nothing of it is kept but sums and a few instances, so a run of any width takes the same memory.
     `now` is what running nodes are timed against (the present by default). Nodes that the plan does not
     have (the run was moved to another definition) are left out.
     """
-    failed = _failed(recorded)
-    nodes = [_settled(node, run, failed) for node in recorded]
+    failed = _failed(recorded) if _unreached(run) != NodeState.WAITING else frozenset()
+    notable = _Notable()
+    nodes = map(notable.seen, (_settled(node, run, failed) for node in recorded))
     tallies = tally(plan, nodes)
     told: dict[str, NodeSummary] = {}
     counts: dict[NodeState, int] = {}
@@ -93,9 +95,9 @@ def overview(
         run=run,
         now=time.time() if now is None else now,
         nodes=told,
-        handlers=tuple(node for node in nodes if node.path in (ON_FAILURE, FINALLY)),
+        handlers=tuple(notable.handlers),
         counts={state: counts[state] for state in NodeState if counts.get(state)},
-        notable=_notable(nodes),
+        notable=notable.chosen(),
     )
 
 
@@ -242,22 +244,53 @@ def _combined(counts: dict[NodeState, int]) -> NodeState:
     return NodeState.WAITING if counts.get(NodeState.WAITING) else NodeState.SKIPPED
 
 
-def _notable(nodes: Sequence[NodeRun]) -> tuple[NodeRun, ...]:
-    failed, active, ended = [], [], []
-    for node in nodes:
-        if node.state == NodeState.FAILED:
-            failed.append(node)
-        elif _internal(node.path):
-            continue
-        elif node.state in (NodeState.RUNNING, NodeState.RETRYING):
-            active.append(node)
-        elif node.finished is not None:
-            ended.append(node)
-    import heapq  # the latest of very many, without sorting them all
+class _Notable:
+    """The instances worth a line, picked while all go by; never many more are kept."""
 
-    latest = heapq.nlargest(NOTABLE, ended, key=lambda node: node.finished or 0.0)
-    active.sort(key=lambda node: (node.width is not None, node.started or 0.0))
-    return (*failed[:NOTABLE], *active[:NOTABLE], *latest)
+    def __init__(self) -> None:
+        self.handlers: list[NodeRun] = []
+        self._failed: list[NodeRun] = []
+        self._active: list[NodeRun] = []
+        self._ended: list[NodeRun] = []
+
+    def seen(self, node: NodeRun) -> NodeRun:
+        """Look at one, and hand it on."""
+        if node.path in (ON_FAILURE, FINALLY):
+            self.handlers.append(node)
+        if node.state == NodeState.FAILED:
+            if len(self._failed) < NOTABLE:
+                self._failed.append(node)
+        elif _internal(node.path):
+            pass
+        elif node.state in (NodeState.RUNNING, NodeState.RETRYING):
+            _keep(self._active, node, _by_start)
+        elif node.finished is not None:
+            _keep(self._ended, node, _by_end)
+        return node
+
+    def chosen(self) -> tuple[NodeRun, ...]:
+        """Failed ones, those on their way by their start, then the latest that ended."""
+        active = sorted(self._active, key=_by_start)[:NOTABLE]
+        ended = sorted(self._ended, key=_by_end)[:NOTABLE]
+        return (*self._failed, *active, *ended)
+
+
+def _by_start(node: NodeRun) -> tuple[bool, float]:
+    return node.width is not None, node.started or 0.0
+
+
+def _by_end(node: NodeRun) -> tuple[bool, float]:
+    return False, -(node.finished or 0.0)
+
+
+def _keep(
+    nodes: list[NodeRun], node: NodeRun, order: Callable[[NodeRun], tuple[bool, float]]
+) -> None:
+    """Add one; once there are ten times as many as anybody sees, forget the last in order."""
+    nodes.append(node)
+    if len(nodes) >= 10 * NOTABLE:
+        nodes.sort(key=order)
+        del nodes[NOTABLE:]
 
 
 def _unseen(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from goflow.backend import NodeRun
 from goflow.plan import Plan
 from goflow.state import NodeState
+
+#: for how many branch instances to remember what they are instances of
+OWNERS: Final = 10_000
 
 
 class Tally:
@@ -67,6 +71,8 @@ def tally(plan: Plan, nodes: Iterable[NodeRun]) -> dict[str, Tally]:
         owner, bracket, key = head.rpartition("[") if head.endswith("]") else (head, "", "")
         known = owners.get(owner)
         if known is None:
+            if len(owners) >= OWNERS:
+                owners.clear()  # only remembered to be quick
             known = owners[owner] = static(owner)
         if not bracket:
             return f"{known}/{name}"

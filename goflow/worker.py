@@ -85,6 +85,7 @@ class Worker:
         self._pace = Pace(self._flows)
         self._crew = Crew(
             backend,
+            self._flows,
             self._pool,
             self._ledger,
             self._pace,

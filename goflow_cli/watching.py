@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-from goflow.backend import Backend, Run
+from goflow.backend import AllNodes, Backend, Run
 from goflow.message import Outcome, Task
 from goflow.observer import Observer, Quiet
 from goflow.overview import Overview, overview
@@ -138,8 +138,10 @@ def _follow(
 def _view(backend: Backend, plan: Plan, run_id: str) -> Iterator[View]:
     from goflow_cli.views.view import view
 
+    nodes = AllNodes(backend, run_id)
+
     def current() -> Overview:
-        return overview(plan, backend.run(run_id), backend.nodes(run_id))
+        return overview(plan, backend.run(run_id), nodes)
 
     with view(plan, current) as shown:
         yield shown

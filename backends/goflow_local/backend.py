@@ -237,6 +237,17 @@ class LocalBackend:
 
         return self._store.read(lambda c: reading.nodes(c, run_id, paths))
 
+    def node_pages(self, run_id: str) -> Iterator[Sequence[NodeRun]]:
+        """All recorded node instances, a thousand at a time."""
+        from goflow_local import reading
+
+        after = -1
+        while True:
+            page, after = self._store.read(lambda c: reading.node_page(c, run_id, after))  # noqa: B023
+            if not page:
+                return
+            yield page
+
     def arrivals(self, run_id: str, path: str) -> list[tuple[str, Payload | None]]:
         """What has arrived at a node instance."""
         from goflow_local import reading

@@ -19,6 +19,9 @@ from goflow_local.liveness import Locks
 from goflow_local.rows import RUN_COLUMNS, RunRow, payload_of, run_of
 from goflow_local.sql import Connection
 
+#: node instances in a page
+PAGE: Final = 1000
+
 _NODES = (
     "SELECT path, state, attempt, round, started, finished, ready, due, failure, worker, width,"
     " done, opening.keys, digest, id, rescue FROM node LEFT JOIN opening ON opening.node = node.id"
@@ -103,6 +106,16 @@ def nodes(connection: Connection, run_id: str, paths: Iterable[str] | None) -> l
         found.sort(key=lambda each: (each[6] is None, each[6], each[14]))
     last = _Last.of(row)
     return [_node_run(each, last) for each in found]
+
+
+def node_page(connection: Connection, run_id: str, after: int) -> tuple[list[NodeRun], int]:
+    """The run's next node instances behind the id `after`, and the id of the last of them."""
+    row = find(connection, run_id)
+    first, end = row.ids
+    query = f"{_NODES} WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"
+    found = connection.execute(query, (max(first, after + 1), end, PAGE)).fetchall()
+    last = _Last.of(row)
+    return [_node_run(each, last) for each in found], found[-1][14] if found else after
 
 
 class _Last(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import tracemalloc
 
-from goflow.backend import Definition
+from goflow.backend import AllNodes, Definition
 from goflow.message import Item
 from goflow.payload import Payload
 from goflow.testing.store import FLOW, Worker, closes, edge, request, scopes
@@ -194,6 +194,21 @@ def test_a_wide_fan_out_needs_no_more_memory_than_its_window(open_store: Open) -
             key = claim.task.path[5:-3]
             assert worker.succeed(claim, b"", closes("each", key))
         assert count(backend, "queue") == {"queue": window}
+
+
+def test_a_wide_run_is_watched_page_by_page(open_store: Open) -> None:
+    """A view sees every node instance, and never holds more than a page of them."""
+    backend = open_store()
+    worker = Worker(backend)
+    keys = tuple(str(number) for number in range(2500))
+    backend.submit(request("wide", "each"))
+    assert worker.open(worker.one("each"), scopes("each", keys), keys=keys)
+    pages = list(backend.node_pages("wide"))
+    assert max(map(len, pages)) <= 1000
+    assert {node.path for page in pages for node in page} == {
+        node.path for node in backend.nodes("wide")
+    }
+    assert len(list(AllNodes(backend, "wide"))) == 2501
 
 
 def test_scopes_that_were_staged_in_vain_are_gone(open_store: Open) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from goflow.backend import Ask
 from goflow.errors import NodeFailed
-from goflow.message import DIED, TIMED_OUT, WORKER_LOST
+from goflow.message import DIED, TIMED_OUT, WORKER_LOST, Task
 from goflow.workflow import build
 from tests.worker.bench import Acting, Bench, note, trace
 
@@ -300,6 +300,28 @@ def test_a_wide_foreach_is_joined_in_order(bench: Bench) -> None:
 
     run = bench.execute(define)
     assert bench.result(run).json() == [["key 0", "key 1"], 3000]
+
+
+def test_a_wide_execution_only_branch_closes_without_reading_what_it_does_not_need(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    inputs = bench.store.inputs
+
+    def noted(task: Task) -> Any:
+        read.append(task.path)
+        return inputs(task)
+
+    monkeypatch.setattr(bench.store, "inputs", noted)
+
+    def define(workflow: Any, context: Any) -> None:
+        dag = workflow.dag
+        dag.foreach_branch("dry", lambda data: range(1500), execution_only=True).node("work")
+        dag.foreach_branch("wet", lambda data: range(1500), aggregator=len).node("work")
+
+    run = bench.execute(define)
+    assert bench.result(run).json() == {"dry": None, "wet": 1500}
+    assert read == ["wet"]
 
 
 def test_heavy_payloads_travel_whole(bench: Bench) -> None:
