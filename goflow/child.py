@@ -21,6 +21,7 @@ from goflow.engine import step
 from goflow.message import Claim, Failure, Input, Item, Step, Task
 from goflow.payload import Payload
 from goflow.plan import Plan
+from goflow.wire import Wire
 from goflow.workflow import Flow
 
 if TYPE_CHECKING:
@@ -114,8 +115,9 @@ def main(
     streams = _Streams(log.fileno(), marker)
     flows = {flow.key: flow for flow in source()}
     with suppress(EOFError, OSError):  # the supervisor is gone, or user code cut the connection
-        connection.send_bytes(encode(Results(())))  # loaded: from here on timeouts count
-        _Loop(connection, flows, streams).run()
+        wire = Wire(connection)
+        wire.send(encode(Results(())))  # loaded: from here on timeouts count
+        _Loop(wire, flows, streams).run()
     os._exit(0)
 
 
@@ -123,9 +125,9 @@ class _Loop:
     """Receive, execute, answer."""
 
     def __init__(
-        self, connection: Connection, flows: Mapping[tuple[str, str], Flow], streams: _Streams
+        self, wire: Wire, flows: Mapping[tuple[str, str], Flow], streams: _Streams
     ) -> None:
-        self._connection = connection
+        self._wire = wire
         self._flows = flows
         self._streams = streams
         self._made: list[Result] = []
@@ -145,11 +147,11 @@ class _Loop:
             self._flush()
 
     def _receive(self) -> ToChild:
-        message: ToChild = decode_for_child(self._connection.recv_bytes())
+        message: ToChild = decode_for_child(self._wire.receive())
         return message
 
     def _send(self, message: FromChild) -> None:
-        self._connection.send_bytes(encode(message))
+        self._wire.send(encode(message))
 
     def _flush(self) -> None:
         if self._made:

@@ -139,11 +139,11 @@ class Crew:
             self._selector.unregister(child.output)
 
     def _on_message(self, child: Child) -> None:
-        message = child.receive()
-        if message is None:
-            self._on_death(child)
-        else:
+        while (message := child.receive()) is not None:
             self._hear(child, message)
+            if not child.has_more:
+                return
+        self._on_death(child)
 
     def _hear(self, child: Child, message: FromChild) -> None:
         if isinstance(message, Results):
@@ -196,7 +196,7 @@ class Crew:
 
     def _on_death(self, child: Child) -> None:
         """A child is gone: settle what it had answered, blame the task at hand, hand on the rest."""
-        while child.connection.poll(0) and (message := child.receive()) is not None:
+        while child.has_message and (message := child.receive()) is not None:
             self._hear(child, message)
         ended = child.last_words(self._echo)
         self._ignore(child)

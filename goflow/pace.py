@@ -68,6 +68,8 @@ class Pace:
         """Take the next batch off the backlog, which `children` free children share."""
         share = min(-(-len(backlog) // children), BATCH_TASKS)
         batch = [backlog.popleft()]
+        if share == 1:
+            return batch
         total = self._small(batch[0])
         while total is not None and len(batch) < share and backlog:
             seconds = self._small(backlog[0])

@@ -20,6 +20,7 @@ from goflow import starting
 from goflow.child import Batch, FromChild, More, Result, Value
 from goflow.message import Claim, Input
 from goflow.payload import Payload
+from goflow.wire import Wire
 from goflow.workflow import Flow
 
 #: how many bytes of a child's output are read at a time
@@ -80,6 +81,7 @@ class Child:
         output, log = context.Pipe(duplex=False)
         lifeline, alive = context.Pipe(duplex=False)
         self.connection = connection
+        self._wire = Wire(connection)
         self.output = output
         self._alive = alive
         marker = b"\x1e" + os.urandom(8).hex().encode() + b"\x1e"
@@ -123,7 +125,7 @@ class Child:
         self.since, self.clock = now, time.monotonic()
         self._asked = False
         try:
-            self.connection.send_bytes(inside.encode(Batch(tuple(claims))))
+            self._wire.send(inside.encode(Batch(tuple(claims))))
         except OSError:
             self.deaf = True
             raise
@@ -131,18 +133,18 @@ class Child:
     def send_inputs(self, chunks: Iterable[Sequence[Input]]) -> None:
         """The inputs of a claim that was too wide for one message."""
         for chunk in chunks:
-            self.connection.send_bytes(inside.encode(More(tuple(chunk), False)))
-        self.connection.send_bytes(inside.encode(More((), True)))
+            self._wire.send(inside.encode(More(tuple(chunk), False)))
+        self._wire.send(inside.encode(More((), True)))
 
     def answer(self, payload: Payload | None) -> None:
         """The value it asked for."""
         self._asked = True
-        self.connection.send_bytes(inside.encode(Value(payload)))
+        self._wire.send(inside.encode(Value(payload)))
 
     def receive(self) -> FromChild | None:
         """Its next message; None when there is none to come any more."""
         try:
-            message: FromChild = inside.decode_from_child(self.connection.recv_bytes())
+            message: FromChild = inside.decode_from_child(self._wire.receive())
         except (
             ConnectionResetError
         ):  # a socket closed over what was not read: the batch, or an answer
@@ -153,6 +155,16 @@ class Child:
         if not self.ready:
             self.ready, self.since, self.clock = True, time.time(), time.monotonic()
         return message
+
+    @property
+    def has_message(self) -> bool:
+        """Whether `receive` would not wait."""
+        return self._wire.ready or self.connection.poll(0)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a further message came with the last one."""
+        return self._wire.ready
 
     def settle(self, result: Result, echo: Echo) -> tuple[Claim, bytes]:
         """The claim a result answers, with what its task printed."""
