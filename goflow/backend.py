@@ -165,12 +165,14 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that `goflow doctor` looked at: `name` what, `ok` whether it is as it should be, `text`
-    what was found and what to do about it, `fixed` whether it was repaired just now."""
+    what was found and what to do about it, `fixed` whether it was repaired just now. A `warning` is right
+    for some purposes (a server for development) and not for others; it is `ok`."""
 
     name: str
     ok: bool
     text: str
     fixed: bool = False
+    warning: bool = False
 
 
 @runtime_checkable

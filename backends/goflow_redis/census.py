@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 STEP: Final = 1000
 #: runs looked at by one script call
 RUNS: Final = 50
+#: node paths looked at by one script call
+PATHS: Final = 200
 #: keys named in a message
 NAMED: Final = 5
 #: ms until a key goes that should have had an expiry of its own
@@ -50,6 +52,7 @@ def keys_of_store(backend: RedisBackend, fix: bool) -> list[Finding]:
         *findings,
         _brief(backend, every, fix),
         *_runs(backend, found, fix),
+        _lost(backend, found, fix),
         _queues(backend, found, fix),
     ]
 
@@ -153,6 +156,32 @@ def _runs(backend: RedisBackend, found: dict[str, list[Key]], fix: bool) -> list
             fixed=fix and gone > 0,
         ),
     ]
+
+
+def _lost(backend: RedisBackend, found: dict[str, list[Key]], fix: bool) -> Finding:
+    """Work of runs on their way that no queue, schedule or list holds any more."""
+    lost = 0
+    for partition in backend.keys.partitions:
+        for key in found[partition]:
+            if key.run and key.life == -1 and key.name == f"{partition}:r:{key.run}":
+                lost += _lost_of(backend, partition, key.run, fix)
+    return _told("lost work", lost, "of runs on their way would never be taken", fix)
+
+
+def _lost_of(backend: RedisBackend, partition: str, run_id: str, fix: bool) -> int:
+    run, _ = backend.read(run_id)
+    if run.now.state.terminal:
+        return 0
+    records = backend.node_lines(run_id)
+    paths = [path for path, record in records.items() if record.state in "QRTKO"]
+    lost = 0
+    for first in range(
+        0, max(1, len(paths)), PATHS
+    ):  # without a node there is still the run's date
+        part = paths[first : first + PATHS]
+        args: list[Word] = [backend.lives, int(fix), run_id, len(part), *part]
+        lost += backend.link.run("lost", partition, args)
+    return lost
 
 
 def _queues(backend: RedisBackend, found: dict[str, list[Key]], fix: bool) -> Finding:

@@ -61,11 +61,12 @@ def _server(told: dict[str, str]) -> Finding:
     kind = "Valkey" if "valkey_version" in told else "Redis"
     shown = told.get("valkey_version", version)
     text = f"{kind} {shown}, {told.get('redis_mode', 'standalone')}, {told.get('role', 'master')}"
-    if int(version.partition(".")[0]) < 7:
+    old = int(version.partition(".")[0]) < 7
+    if old:
         text += (
             "; 7.0 or later is better: a full server then still lets runs that are under way finish"
         )
-    return Finding(name="server", ok=True, text=text)
+    return Finding(name="server", ok=True, text=text, warning=old)
 
 
 def _eviction(told: dict[str, str]) -> Finding:
@@ -73,9 +74,10 @@ def _eviction(told: dict[str, str]) -> Finding:
     if policy.startswith("allkeys-"):  # with maxmemory set such a server is refused
         text = f"{policy} would throw queued work away once maxmemory is set: set noeviction"
         return Finding(name="eviction", ok=False, text=text)
-    if policy.startswith("volatile-"):
+    volatile = policy.startswith("volatile-")
+    if volatile:
         policy += ": finished runs may go before their retention when memory is short; noeviction keeps them"
-    return Finding(name="eviction", ok=True, text=policy)
+    return Finding(name="eviction", ok=True, text=policy, warning=volatile)
 
 
 def _persistence(backend: RedisBackend, key: str, told: dict[str, str]) -> Finding:
@@ -89,7 +91,10 @@ def _persistence(backend: RedisBackend, key: str, told: dict[str, str]) -> Findi
             text = f"the server could not write {what}: see its log (disk full, no permission?)"
             return Finding(name=name, ok=False, text=text)
     if told.get("aof_enabled") == "1":
-        fsync = _setting(backend, key, "appendfsync") or "everysec"
+        fsync = _setting(backend, key, "appendfsync")
+        if fsync is None:
+            text = "append-only file; appendfsync, which this user may not read, says what a crash may lose"
+            return Finding(name=name, ok=True, text=text)
         lost = {
             "always": "nothing it has answered",
             "everysec": "about the last second",
@@ -98,13 +103,13 @@ def _persistence(backend: RedisBackend, key: str, told: dict[str, str]) -> Findi
         return Finding(name=name, ok=True, text=text)
     save = _setting(backend, key, "save")
     if save == "":
-        text = "off: a restart of the server loses every run; set appendonly yes"
-        return Finding(name=name, ok=False, text=text)
+        text = "off: a restart of the server loses every run; fine for development, else set appendonly yes"
+        return Finding(name=name, ok=True, text=text, warning=True)
     how = "snapshots only" if save else "no append-only file"
     text = (
         f"{how}: a crash may lose everything since the last snapshot; appendonly yes loses a second"
     )
-    return Finding(name=name, ok=True, text=text)
+    return Finding(name=name, ok=True, text=text, warning=True)
 
 
 def _setting(backend: RedisBackend, key: str, name: str) -> str | None:

@@ -30,19 +30,27 @@ PACKAGES: Final = ("goflow-cli", "msgspec", "apsw", "redis")
 def doctor(fix: bool, backend: str | None, as_json: bool) -> int:
     """Check configuration, flows, versions and the store, and say what to do.
 
-    Ends with 1 where a problem remains.
+    Ends with 1 where a problem remains; a warning is none.
     """
     found: list[Finding] = []
     for finding in _findings(fix, backend):
         found.append(finding)
         if not as_json:
-            word = "fixed" if finding.fixed else "ok" if finding.ok else "problem"
+            word = _word(finding)
             text = " ".join(finding.text.split())  # some errors are lists
             print(harmless(f"{word:<7}  {finding.name}: {text}"), flush=True)
     healthy = all(finding.ok for finding in found)
     if as_json:
         print_json({"ok": healthy, "findings": msgspec.to_builtins(found)})
     return DONE if healthy else FAILED
+
+
+def _word(finding: Finding) -> str:
+    if finding.fixed:
+        return "fixed"
+    if finding.warning:
+        return "warning"
+    return "ok" if finding.ok else "problem"
 
 
 def _findings(fix: bool, backend: str | None) -> Iterator[Finding]:

@@ -10,10 +10,11 @@ import pytest
 from goflow.backend import Finding
 from goflow.config import Config, Redis
 from goflow.errors import BackendError
+from goflow.message import Claim
 from goflow.state import RunState
 from goflow.testing.store import FLOW, Worker, closes, request, scopes
 from goflow_redis import RedisBackend
-from tests.redis.hooks import expire_leases, open_store
+from tests.redis.hooks import documented_rule, expire_leases, open_store
 from tests.redis.server import RedisServer
 from tests.redis.test_keys import a_life, drain, leaks
 
@@ -60,7 +61,9 @@ def succeed(backend: RedisBackend, run_id: str) -> None:
     backend.leave(w.id)
 
 
-def test_a_store_in_use_has_no_problem_but_that_nothing_is_kept(backend: RedisBackend) -> None:
+def test_a_store_in_use_has_no_problem_and_a_server_that_keeps_nothing_is_a_warning(
+    backend: RedisBackend,
+) -> None:
     for number, ending in enumerate(("succeeded", "failed", "stopped", "given up")):
         a_life(backend, f"r{number}", ending)
         if ending != "given up":
@@ -70,9 +73,11 @@ def test_a_store_in_use_has_no_problem_but_that_nothing_is_kept(backend: RedisBa
     claims = w.claim()
     assert claims
     backend.remember("nonce", 60)
-    problems = [each for each in backend.diagnose(False) if not each.ok]
-    assert [each.name for each in problems] == ["persistence"]
-    assert "loses every run" in problems[0].text
+    found = backend.diagnose(False)
+    assert [each.name for each in found if not each.ok] == []
+    (warning,) = [each for each in found if each.name == "persistence"]
+    assert warning.warning
+    assert "loses every run" in warning.text
     before = backend.runs()
     assert [each.name for each in backend.diagnose(True) if each.fixed] == []
     assert backend.runs() == before
@@ -91,18 +96,7 @@ def test_what_a_crash_may_lose_is_told(own: RedisServer) -> None:
 
 
 def test_a_user_who_may_not_ask_for_settings_is_told_the_rest(server: RedisServer) -> None:
-    rules = [
-        "~gf:*",
-        "-@all",
-        "+@read",
-        "+@write",
-        "+@scripting",
-        "+@connection",
-        "-@dangerous",
-        "+info",
-        "+time",
-    ]
-    server.client.execute_command("ACL", "SETUSER", "goflow", "on", ">secret", *rules)
+    server.client.execute_command("ACL", "SETUSER", "goflow", "on", ">secret", *documented_rule())
     try:
         url = f"unix://goflow:secret@{server.socket}"
         with open_store(url, "doctor") as backend:
@@ -276,3 +270,59 @@ def test_tasks_of_vanished_workers_are_a_problem_while_nobody_can_take_them(
     backend.tick(other.id)
     assert other.paths() == ["a"]
     assert backend.run("r").state is RunState.RUNNING
+
+
+@pytest.mark.parametrize("state", ["ready", "running", "retrying", "parked", "open"])
+def test_work_that_nothing_would_ever_take_is_put_back(
+    server: RedisServer, backend: RedisBackend, prefix: str, state: str
+) -> None:
+    """Whatever removed the entry: a trimmed stream, a date or a list that somebody deleted."""
+    w = Worker(backend)
+    backend.submit(request("r", timeout=1000.0))
+    queue = f"{prefix}:q:{':'.join(FLOW)}"
+    late: list[Claim] = []
+    if state == "ready":
+        server.client.xtrim(queue, maxlen=0)
+    elif state == "running":
+        late = [w.one("a")]
+        server.client.xtrim(queue, maxlen=0)
+    elif state == "retrying":
+        assert w.retry(w.one("a"), at=0)
+        server.client.zrem(f"{prefix}:due", "n:r:a")
+    elif state == "parked":
+        backend.control("r", "pause")
+        assert w.claim() == []
+        backend.control("r", "resume")
+        backend.control("r", "pause")
+        assert w.claim() == []
+        server.client.delete(f"{prefix}:r:r:k")
+        backend.control("r", "resume")
+    else:
+        assert w.open(w.one("a"), scopes("a", "12"), expects=2, window=1)
+        assert w.succeed(w.one("a[1]/x"), b"1", closes("a", "1"))
+        assert w.release(w.one("a[2]/x"))
+        server.client.xtrim(queue, maxlen=0)
+    backend.tick(w.id)
+    assert w.claim() == []
+    repaired(backend, "lost work", "1 entry", "never be taken")
+    backend.tick(w.id)
+    (again,) = w.claim()
+    assert [w.succeed(claim) for claim in late] == [False] * len(late)
+    last = again.task.path == "a[2]/x"
+    assert w.succeed(again, b"", *([closes("a", "2")] if last else []), ends=not last)
+    if last:
+        assert w.succeed(w.one("a"), b"all", ends=True)
+    assert backend.run("r").state is RunState.SUCCEEDED
+    assert leaks(server, backend) == []
+
+
+def test_a_timeout_whose_date_has_gone_is_put_back(
+    server: RedisServer, backend: RedisBackend, prefix: str
+) -> None:
+    w = Worker(backend)
+    backend.submit(request("r", timeout=1000.0))
+    w.one("a")
+    (before,) = server.client.zrange(f"{prefix}:due", 0, -1, withscores=True)
+    server.client.delete(f"{prefix}:due")
+    repaired(backend, "lost work", "1 entry")
+    assert server.client.zrange(f"{prefix}:due", 0, -1, withscores=True) == [before]

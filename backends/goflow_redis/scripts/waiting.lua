@@ -1,20 +1,12 @@
 -- WAITING: how many ready tasks no worker holds. Exact while fewer than `most` wait; beyond that, tasks
 -- whose run was paused or has ended meanwhile count until a worker meets them.
--- uses: records ready
+-- uses: records ready group
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; how many to look at in each queue, number of classes, classes
 -- returns  a number for each, and since when (ms) the first of them waits, 0 where there is none
 -- repeat   reads only
 local most, counts = number(), {}
-
-local function last_delivered(queue)
-  local groups = redis.pcall('XINFO', 'GROUPS', queue)
-  if groups.err or not groups[1] then return '0-0' end
-  for place = 1, #groups[1], 2 do
-    if groups[1][place] == 'last-delivered-id' then return groups[1][place + 1] end
-  end
-end
 
 local function waits(entry)
   local run = get_run(entry[2][2])

@@ -1,0 +1,86 @@
+-- LOST: nodes that nothing would ever take again, since an entry, a date or a place in a list is gone, for
+-- `goflow doctor`.
+-- uses: records ready group
+--
+-- KEYS     the partition's prefix
+-- ARGV     retention; whether to put it right (1), run, number of node paths, paths
+-- returns  how many are lost, the run's own date among them
+-- repeat   nothing is lost
+local fix, run, lost = arg() == '1', get_run(arg()), 0
+if not run or run.terminal then return 0 end
+local queue, pump, due = queue_key(run.class), pump_key(run.class), P .. ':due'
+local delivered = last_delivered(queue)
+local going = run.ending == '-' and run.state ~= 'paused'
+
+local function missing(put_right)
+  lost = lost + 1
+  if fix then put_right() end
+end
+
+local function after(one, other)
+  local ms, seq = string.match(one, '(%d+)-(%d+)')
+  local than, following = string.match(other, '(%d+)-(%d+)')
+  ms, seq, than, following = tonumber(ms), tonumber(seq), tonumber(than), tonumber(following)
+  return ms > than or (ms == than and seq > following)
+end
+
+local function in_queue(entry)
+  if call('EXISTS', queue) == 0 or #call('XRANGE', queue, entry, entry) == 0 then return false end
+  if after(entry, delivered) then return true end
+  local pending = redis.pcall('XPENDING', queue, 'g', entry, entry, 1)
+  return not pending.err and #pending > 0
+end
+
+local function pumped(path) return call('ZSCORE', pump, run.id .. ':' .. path) end
+
+local check = {}
+
+function check.Q(node)
+  if in_queue(node[ENTRY]) then return end
+  missing(function()
+    acknowledge(run.class, node[ENTRY])
+    make_ready(run, node)
+  end)
+end
+
+-- Its holder is refused from now on, as after a lease that ran out.
+function check.R(node)
+  if in_queue(node[ENTRY]) then return end
+  missing(function()
+    acknowledge(run.class, node[ENTRY])
+    run.held = run.held - 1
+    make_ready(run, node)
+  end)
+end
+
+function check.T(node)
+  local member = 'n:' .. run.id .. ':' .. node[PATH]
+  if not call('ZSCORE', due, member) then missing(function() call('ZADD', due, node[DUE], member) end) end
+end
+
+function check.K(node)
+  if run.ending ~= '-' and not is_handler(node) then return end
+  if not call('LPOS', run.key .. ':k', node[PATH]) then
+    missing(function() make_ready(run, node) end)
+  elseif going and not pumped('') then
+    missing(function() call('ZADD', pump, NOW, run.id .. ':') end)
+  end
+end
+
+function check.O(node)
+  local idle = going and node[RELEASED] == node[CLOSED] and node[RELEASED] < node[WIDTH]
+  if idle and not pumped(node[PATH]) then
+    missing(function() call('ZADD', pump, NOW, run.id .. ':' .. node[PATH]) end)
+  end
+end
+
+if run.timeout > 0 and run.started > 0 and run.ending == '-' and not call('ZSCORE', due, 't:' .. run.id) then
+  missing(function() call('ZADD', due, run.started + run.timeout, 't:' .. run.id) end)
+end
+for _ = 1, number() do
+  local node = get_node(run, arg())
+  if node and check[node[STATE]] then check[node[STATE]](node) end
+end
+save_queue()
+save()
+return lost
