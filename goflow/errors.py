@@ -90,6 +90,10 @@ class BackendError(GoflowError):
     """The store cannot be reached or refuses; names host and port, never credentials."""
 
 
+class StoreAway(BackendError):
+    """The store cannot be reached now: not running, not yet up, or cut off. Trying again may help."""
+
+
 class StoreFull(BackendError):
     """The store takes no new run now: out of memory or disk, or over the queue limit."""
 

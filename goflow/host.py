@@ -10,12 +10,14 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from goflow.backend import Backend, Definition, FlowKey, Run, WorkerInfo
-from goflow.observer import Observer
+from goflow.errors import StoreAway
+from goflow.observer import Observer, Quiet
+from goflow.patience import patiently
 from goflow.telemetry import traced
 from goflow.worker import Worker
 from goflow.workflow import Flow
@@ -35,11 +37,15 @@ def serve_flows(
     """Register the flows and take their tasks until drained: SIGTERM or SIGINT drains within
     `config.worker.grace` seconds, a second one hands back at once. `started` gets the worker, to drain it
     from elsewhere; signals are handled only in the main thread. Answers whether one came."""
-    for flow in flows:
-        register(backend, flow)
     keys = tuple(flow.key for flow in flows)
+
+    def begin() -> int:
+        for flow in flows:
+            register(backend, flow)
+        return _enter(backend, config.worker.concurrency, keys)
+
     with (
-        _entered(backend, config.worker.concurrency, keys) as me,
+        _entered(backend, patiently(begin, (observer or Quiet()).troubled)) as me,
         traced(config, backend, observer) as watching,
     ):
         worker = _worker(backend, flows, me, config, watching, patient=True)
@@ -63,7 +69,7 @@ def own_run(
     one lets go of it. A run that is another's, or has ended already, comes back as it is.
     """
     register(backend, flow)
-    with _entered(backend, config.worker.concurrency) as me:
+    with _entered(backend, _enter(backend, config.worker.concurrency)) as me:
         run = begin(me)
         if run.owner != me or run.state.terminal:
             return run, False
@@ -94,10 +100,9 @@ def register(backend: Backend, flow: Flow) -> None:
     )
 
 
-@contextmanager
-def _entered(backend: Backend, concurrency: int, flows: tuple[FlowKey, ...] = ()) -> Iterator[int]:
-    """This process as a worker of the store, for as long as the block lasts."""
-    me = backend.enter(
+def _enter(backend: Backend, concurrency: int, flows: tuple[FlowKey, ...] = ()) -> int:
+    """Register this process as a worker of the store."""
+    return backend.enter(
         WorkerInfo(
             id=0,
             host=os.uname().nodename,
@@ -107,10 +112,16 @@ def _entered(backend: Backend, concurrency: int, flows: tuple[FlowKey, ...] = ()
             flows=flows,
         )
     )
+
+
+@contextmanager
+def _entered(backend: Backend, me: int) -> Iterator[int]:
+    """This process is a worker of the store for as long as the block lasts."""
     try:
         yield me
     finally:
-        backend.leave(me)
+        with suppress(StoreAway):  # its lease runs out
+            backend.leave(me)
 
 
 def _worker(

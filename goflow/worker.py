@@ -11,6 +11,7 @@ children and their tasks is in crew.py.
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -26,13 +27,12 @@ from goflow.ledger import Ledger
 from goflow.message import Task
 from goflow.observer import Observer, Quiet
 from goflow.pace import Pace
+from goflow.patience import pause
 from goflow.pool import Pool
 from goflow.workflow import Flow
 
 #: seconds between two renewals, however often the store wakes us
 RENEW_PAUSE: Final = 0.1
-#: seconds between attempts to reach a store that refuses
-_PATIENCE: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Worker:
@@ -118,7 +118,6 @@ class Worker:
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
         """Work until drained, or until `until()` is true (asked whenever nothing is at hand)."""
-        self._listen()
         try:
             while True:
                 self._advance()
@@ -144,6 +143,8 @@ class Worker:
         self._dispatch()
         now = time.time()
         try:
+            if self._waker is None:
+                self._listen()
             if self._stopping:
                 self._stopping = False
                 self._backend.control(self._run_id, "stop")
@@ -291,16 +292,18 @@ class Worker:
         if not self._patient:
             raise error
         self._observer.troubled(error)
-        pause = _PATIENCE[min(self._deaf, len(_PATIENCE) - 1)]
+        select.select([self._inbox], [], [], pause(self._deaf))  # a signal may end the pause
         self._deaf += 1
-        time.sleep(pause)
 
     def _drained(self) -> bool:
         if self._draining is None:
             return False
         self._ledger.released(self._crew.backlog)
         self._crew.backlog.clear()
-        return not (self._ledger.outcomes or self._crew.busy)
+        if self._crew.busy:
+            return False
+        given_up = self._deaf > 0 and time.monotonic() >= self._draining
+        return given_up or not self._ledger.outcomes
 
     def _resting(self) -> bool:
         return not (self._ledger.outcomes or self._crew.backlog or self._look or self._crew.busy)

@@ -179,10 +179,12 @@ def _work(orders: Orders) -> None:
     from goflow.errors import LoadError
     from goflow.host import register, serve_flows
     from goflow.loader import gather_all, gather_files
+    from goflow.patience import patiently
     from goflow_cli.commands.worker import WorkerLog
 
     config = orders.config
-    store = load_backend(config.backend, config)  # before flow files change sys.path
+    # before flow files change sys.path
+    store = patiently(lambda: load_backend(config.backend, config), WorkerLog().troubled)
     if orders.files:
         flows, problems = gather_files(orders.files)
     else:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from goflow.errors import BackendError, StoreFull
+from goflow.errors import BackendError, StoreAway, StoreFull
 from goflow_redis import scripts
 from goflow_redis.address import Address
 
@@ -279,6 +279,15 @@ def _hopeless(error: Exception) -> bool:
     return isinstance(error, refusals) or "invalid username-password" in str(error)
 
 
+def _away(error: BaseException, known: Any) -> bool:
+    """Whether it may be there again later, without anybody's doing here."""
+    kinds = known.ConnectionError | known.TimeoutError | known.RedisClusterException | OSError
+    if not isinstance(error, kinds | known.BusyLoadingError | known.ClusterDownError):
+        return False
+    hopeless = isinstance(error, Exception) and _hopeless(error)
+    return not hopeless and "CERTIFICATE_VERIFY_FAILED" not in str(error)
+
+
 class _mapped:
     """Turns redis-py's errors into ours, in one place; credentials never reach a message."""
 
@@ -303,7 +312,8 @@ class _mapped:
                 " finished and expired"
             ) from None
         hint = self._hint if isinstance(error, known.ConnectionError | OSError) else ""
-        raise BackendError(f"{self._name}: {_advice(error, text, known)}{hint}") from None
+        kind_of = StoreAway if _away(error, known) else BackendError
+        raise kind_of(f"{self._name}: {_advice(error, text, known)}{hint}") from None
 
 
 def _without_master(text: str) -> str:

@@ -65,13 +65,13 @@ class Store:
         self._calls = itertools.count(1)
         self._turns = itertools.count()
         #: how far housekeeping has come
-        self._cursors: dict[tuple[str, str], str] = {}
         self._swept: dict[str, int] = {}
 
     @property
     def lives(self) -> str:
-        """How long ended runs are kept, and whether they are to be told, as every script is."""
-        return f"{self.retention}:{self.dead}{':t' if self.traced else ''}"
+        """How long ended runs are kept, our lease, and whether runs are to be told, as every script is."""
+        lease = int(self.lease * MS)
+        return f"{self.retention}:{self.dead}:{lease}{':t' if self.traced else ''}"
 
     # -- workers' leases --------------------------------------------------------------------------
 

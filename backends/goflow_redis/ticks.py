@@ -15,11 +15,14 @@ SWEEP: Final = 100
 #: seconds between two sweeps by one worker, and that a vanished worker is told of
 SWEEP_PAUSE: Final = 10.0
 GONE: Final = 3600.0
+#: ms no lease is longer than
+EVER: Final = 1 << 53
 
 
 class Ticks(Store):
-    """`tick` and what it does. `grace` is in seconds: how long a connection must have been steady, and the
-    server up, before anything is taken back. An idle time counts the server's absence too."""
+    """`tick` and what it does. Nothing is taken back before the connection has been steady, and the server
+    up, for its holder's lease, or for `grace` (seconds, for tests): an idle time counts the server's absence
+    too."""
 
     grace: float | None = None
     _reap_at = 0.0
@@ -31,12 +34,12 @@ class Ticks(Store):
         now = time.monotonic()
         due = min(filter(None, map(self._promote, self.keys.partitions)), default=None)
         if now >= self._reap_at:
-            grace = self.lease if self.grace is None else self.grace
-            self._reap_at = now + min(1.0, self.lease / 6, grace) * random.uniform(0.8, 1.2)
+            pause = min(1.0, self.lease / 6) if self.grace is None else self.grace
+            self._reap_at = now + min(1.0, pause) * random.uniform(0.8, 1.2)
             self.alive(worker)  # one that holds nothing renews nothing
-            if self._trustworthy(grace):
-                for partition in self.keys.partitions:
-                    self._reap(partition)
+            trusted = self._trusted()
+            for partition in self.keys.partitions:
+                self._reap(partition, trusted)
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_PAUSE * random.uniform(0.8, 1.2)
             for partition in self.keys.partitions:
@@ -49,19 +52,17 @@ class Ticks(Store):
         next_due, _ = self.link.run("due", partition, [self.lives, PROMOTE])
         return float(next_due) / MS or None
 
-    def _trustworthy(self, grace: float) -> bool:
-        """Whether idle times tell of workers, and not of a server or a network that was away."""
-        if time.monotonic() - self.link.steady_since < grace:
-            return False
-        return grace == 0 or all(up >= grace for up in self.link.uptimes())
+    def _trusted(self) -> int:
+        """For how long (ms) idle times have told of workers alone, and not of a server or a network that
+        was away."""
+        steady = max(0.0, min(time.monotonic() - self.link.steady_since, *self.link.uptimes()))
+        if self.grace is not None:
+            return EVER if steady >= self.grace else 0
+        return int(steady * MS)
 
-    def _reap(self, partition: str) -> None:
-        lease = int(self.lease * MS)
+    def _reap(self, partition: str, trusted: int) -> None:
         for name in self.classes(partition):
-            position = self._cursors.get((partition, name), "0-0")
-            answer = self.link.run("reap", partition, [self.lives, name, lease, position, REAP])
-            self._cursors[partition, name] = answer[0].decode()
-            if answer[1] or answer[0] != b"0-0":
+            if self.link.run("reap", partition, [self.lives, name, trusted, REAP]) == REAP:
                 self._reap_at = 0.0  # there may be more: go on with the next tick
 
     def _sweep(self, partition: str) -> None:

@@ -9,6 +9,7 @@ import click
 
 from goflow.errors import BackendError, GoflowError, UnknownFlow
 from goflow.message import Outcome
+from goflow.patience import patiently
 from goflow.worker import Worker
 from goflow_cli.arguments import FlowName
 from goflow_cli.session import Session, backend_option, note
@@ -34,7 +35,7 @@ def worker(
 
     start = files[0] if files else None
     session = Session(start, backend, worker__concurrency=concurrency)
-    store = session.backend
+    store = patiently(lambda: session.backend, WorkerLog().troubled)
     flows = session.flows(files)
     for name in names:
         if name not in flows:

@@ -60,6 +60,11 @@ class Watched:
             return False
         return [each["master-link-status"] for each in found] == ["ok"]
 
+    def in_step(self) -> bool:
+        """Whether the replica has everything that the master had a moment ago."""
+        sent = self.master.client.info("replication")["master_repl_offset"]
+        return int(self.replica.client.info("replication")["slave_repl_offset"]) >= int(sent)
+
     def close(self) -> None:
         """End all three."""
         self._client.close()

@@ -313,6 +313,42 @@ def test_what_one_partition_gave_is_not_lost_when_another_does_not_answer(
         assert w.lost(*claims) == []
 
 
+def test_every_hold_lasts_for_the_lease_of_its_holder(server: RedisServer) -> None:
+    """A worker with a short lease takes nothing from one that may be silent for longer."""
+    with open_store(server.url, "leases") as short, open_store(server.url, "leases") as long:
+        short.lease, long.lease = 0.5, 600.0
+        patient, hasty = Worker(long), Worker(short)
+        long.submit(request("r", "a", "b"))
+        (a,) = patient.claim(1)
+        (b,) = hasty.claim(1)
+        time.sleep(0.6)
+        keeper = Worker(short)
+        short._reap_at = 0.0
+        short.tick(keeper.id)
+        assert keeper.paths() == [b.task.path]
+        assert patient.lost(a) == []
+        assert hasty.lost(b) == [(b.task.path, "lost")]
+        for each in (long, short):
+            each._reap_at = 0.0
+            each.tick(patient.id)
+        assert patient.succeed(a, b"A", ends=True)
+
+
+def test_a_lease_that_a_renewal_prolongs_is_the_renewers(server: RedisServer) -> None:
+    """Its setting may have changed with a restart of nothing but the configuration."""
+    with open_store(server.url, "leases") as backend:
+        backend.lease = 600.0
+        w = Worker(backend)
+        backend.submit(request("r"))
+        a = w.one("a")
+        backend.lease = 0.2
+        assert w.lost(a) == []
+        time.sleep(0.3)
+        backend._reap_at = 0.0
+        backend.tick(w.id)
+        assert w.lost(a) == [("a", "lost")]
+
+
 def test_a_script_cut_after_the_commit_of_an_end_leaves_the_result(
     proxy: Proxy, backend: RedisBackend, w: Worker
 ) -> None:

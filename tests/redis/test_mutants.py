@@ -251,7 +251,7 @@ MUTANTS = [
     Mutant(
         "the reaper keeps the old entry",
         "reap",
-        "    acknowledge(class, entry)\n",
+        "  acknowledge(class, entry)\n",
         "",
         (the_queue_is_empty_in_the_end,),
     ),
@@ -265,7 +265,7 @@ MUTANTS = [
     Mutant(
         "the reaper leaves the node as it is",
         "reap",
-        "        requeue(run, node)\n",
+        "      requeue(run, node)\n",
         "",
         ("test_a_vanished_workers_tasks_are_ready_again",),
     ),

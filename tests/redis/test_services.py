@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -201,6 +202,8 @@ def test_a_worker_follows_a_failover_and_goes_on_by_itself(tmp_path: Path) -> No
             cwd=tmp_path,
             stderr=subprocess.PIPE,
             text=True,
+            # a commit that the replica had not got leaves a hold that nobody renews
+            env={**os.environ, "GOFLOW_WORKER_LEASE": "2"},
         )
         try:
             with RedisBackend.open(service.url, Config()) as backend:
@@ -208,7 +211,7 @@ def test_a_worker_follows_a_failover_and_goes_on_by_itself(tmp_path: Path) -> No
                 client = Client(backend)
                 run = client.submit("slow", b"through it")
                 eventually(lambda: backend.nodes(run.id))
-                time.sleep(0.5)  # what the replica has by then, it keeps
+                eventually(service.in_step)
                 service.master.kill()
                 eventually(lambda: patiently(lambda: backend.run(run.id).state.terminal))
                 assert client.wait(run.id).data == b"through it"

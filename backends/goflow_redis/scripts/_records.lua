@@ -24,8 +24,9 @@ local cursor = 0
 local function arg() cursor = cursor + 1 return ARGV[cursor] end
 local function number() cursor = cursor + 1 return tonumber(ARGV[cursor]) end
 
--- the first argument: how long (ms) ended runs are kept, and failed ones; then `t` where traces are on
-local RETENTION, DEAD, TRACED = string.match(arg(), '^(%d+):(%d+):?(t?)$')
+-- the first argument: how long (ms) ended runs are kept, and failed ones; the caller's lease (ms); then `t`
+-- where traces are on
+local RETENTION, DEAD, LEASE, TRACED = string.match(arg(), '^(%d+):(%d+):(%d+):?(t?)$')
 TRACED = TRACED == 't'
 local runs, touched = {}, {}
 

@@ -97,8 +97,10 @@ local function accept(class, entry, fields, worker)
   acknowledge(class, entry)
 end
 
+-- The consumer is called by its lease, so that whoever takes back what a vanished worker held knows how long
+-- that one meant to be silent at most.
 local function read_group(class, count)
-  local command = {'XREADGROUP', 'GROUP', 'g', 'w', 'COUNT', count, 'STREAMS', queue_key(class), '>'}
+  local command = {'XREADGROUP', 'GROUP', 'g', LEASE, 'COUNT', count, 'STREAMS', queue_key(class), '>'}
   local answer = redis.pcall(unpack(command))
   if answer and answer.err then
     if not string.find(answer.err, 'NOGROUP', 1, true) then return error(answer.err) end

@@ -1,16 +1,20 @@
--- REAP: take back what vanished workers held. An entry never changes its consumer: it is deleted, and the
+-- REAP: take back what vanished workers held. An entry is never handed on as it is: it is deleted, and the
 -- node queued under a new one, so whoever comes back late is refused.
 -- uses: records ready ending
 --
 -- KEYS     the partition's prefix
--- ARGV     retention; class, lease (ms), cursor, how many entries to take at most
--- returns  the next cursor ('0-0' at the end), how many were taken
+-- ARGV     retention; class, how long (ms) idle times can be trusted, how many entries to take at most
+-- returns  how many were taken
 -- repeat   nothing is left
-local class, lease, position, count = arg(), arg(), arg(), arg()
-local answer = redis.pcall('XAUTOCLAIM', queue_key(class), 'g', 'w', lease, position, 'COUNT', count)
-if answer.err then
-  if string.find(answer.err, 'NOGROUP', 1, true) then return {'0-0', 0} end
-  return answer
+local class, trusted, most = arg(), number(), number()
+local queue = queue_key(class)
+local settled, taken = {}, 0
+
+-- What was held for longer than its holder's lease, which its consumer is called by (see `read_group`).
+local function silent(consumer, count)
+  local lease = tonumber(consumer) or tonumber(LEASE)
+  if lease > trusted or count <= 0 then return {} end
+  return call('XPENDING', queue, 'g', 'IDLE', lease, '-', '+', count, consumer)
 end
 
 -- What is known of an attempt whose worker vanished, as a worker would have recorded it.
@@ -21,25 +25,36 @@ local function record_lost(run, node)
     NOW / 1000, 'its worker vanished', tostring(node[WORKER]), '', node[ENTRY]}))
 end
 
-local settled = {}
-for _, each in ipairs(answer[2]) do
-  if each and each[2] then
-    local entry, run = each[1], get_run(each[2][2])
-    local node = run and get_node(run, each[2][4])
-    acknowledge(class, entry)
-    if node and node[ENTRY] == entry then
-      if node[STATE] == 'R' then
-        node[LOST] = node[LOST] + 1
-        record_lost(run, node)
-        requeue(run, node)
-        settled[run] = true
-      elseif node[STATE] == 'Q' then
-        make_ready(run, node)
-      end
+local function take_back(entry)
+  local found = call('XRANGE', queue, entry, entry)[1]
+  local run = found and get_run(found[2][2])
+  local node = run and get_node(run, found[2][4])
+  acknowledge(class, entry)
+  if node and node[ENTRY] == entry then
+    if node[STATE] == 'R' then
+      node[LOST] = node[LOST] + 1
+      record_lost(run, node)
+      requeue(run, node)
+      settled[run] = true
+    elseif node[STATE] == 'Q' then
+      make_ready(run, node)
     end
+  end
+end
+
+local consumers = redis.pcall('XINFO', 'CONSUMERS', queue, 'g')
+if consumers.err then return 0 end   -- no such queue, or nobody has read from it
+for _, consumer in ipairs(consumers) do
+  local name
+  for place = 1, #consumer, 2 do
+    if consumer[place] == 'name' then name = consumer[place + 1] end
+  end
+  for _, pending in ipairs(silent(name, most - taken)) do
+    take_back(pending[1])
+    taken = taken + 1
   end
 end
 for run in pairs(settled) do settle(run) end
 save_queue()
 save()
-return {answer[1], #answer[2]}
+return taken

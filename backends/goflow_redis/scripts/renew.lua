@@ -18,7 +18,7 @@ for index = 1, number() do
 end
 for class, entries in pairs(kept) do
   for first = 1, #entries, 1000 do
-    local command = {'XCLAIM', queue_key(class), 'g', 'w', 0}
+    local command = {'XCLAIM', queue_key(class), 'g', LEASE, 0}
     for index = first, math.min(first + 999, #entries) do command[#command + 1] = entries[index] end
     for _, word in ipairs({'IDLE', 0, 'JUSTID'}) do command[#command + 1] = word end
     call(unpack(command))
