@@ -150,7 +150,7 @@ class Queue(Store):
             streams = dict(zip(queues, lasts or [b"0-0"] * len(classes), strict=True))
             for waker in tuple(self.wakers):
                 waker.rest(partition, streams)
-        return list(answers), bool(lasts)
+        return list(answers), bool(lasts) or not classes  # who asks for no flow, gets none
 
     def _claim_more(self, ask: Ask, claims: list[Claim], dry: set[str]) -> None:
         """Claims from one partition after the other until the limit is met or nothing is left."""
