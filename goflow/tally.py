@@ -58,31 +58,40 @@ class Tally:
                 self.choices[key] = self.choices.get(key, 0) + 1
 
 
-def tally(plan: Plan, nodes: Iterable[NodeRun]) -> dict[str, Tally]:
-    """What is recorded, by static path. Works on text alone: a live view does this ten times a second."""
-    kinds = {static: node.kind for static, node in plan.walk()}
-    tallies: dict[str, Tally] = {}
-    owners: dict[str, str] = {}
+class StaticPaths:
+    """The static path of a node instance's path. Works on text alone: a live view asks very often."""
 
-    def static(path: str) -> str:
+    def __init__(self, plan: Plan) -> None:
+        self._kinds = {static: node.kind for static, node in plan.walk()}
+        self._owners: dict[str, str] = {}
+
+    def __contains__(self, static: str) -> bool:
+        return static in self._kinds
+
+    def __call__(self, path: str) -> str:
         head, slash, name = path.rpartition("/")
         if not slash:
             return path
         owner, bracket, key = head.rpartition("[") if head.endswith("]") else (head, "", "")
-        known = owners.get(owner)
+        known = self._owners.get(owner)
         if known is None:
-            if len(owners) >= OWNERS:
-                owners.clear()  # only remembered to be quick
-            known = owners[owner] = static(owner)
+            if len(self._owners) >= OWNERS:
+                self._owners.clear()  # only remembered to be quick
+            known = self._owners[owner] = self(owner)
         if not bracket:
             return f"{known}/{name}"
-        return f"{known}[{'' if kinds.get(known) == 'foreach' else key[:-1]}]/{name}"
+        return f"{known}[{'' if self._kinds.get(known) == 'foreach' else key[:-1]}]/{name}"
 
+
+def tally(plan: Plan, nodes: Iterable[NodeRun]) -> dict[str, Tally]:
+    """What is recorded, by static path."""
+    static = StaticPaths(plan)
+    tallies: dict[str, Tally] = {}
     for node in nodes:
         if node.path.endswith("]"):
             continue
         path = static(node.path)
-        if path in kinds:
+        if path in static:
             tally = tallies.get(path)
             if tally is None:
                 tally = tallies[path] = Tally()

@@ -1,168 +1,266 @@
-"""Where a run's time went: a bar per node, and the chain of nodes that decided when the run ended.
+"""Where a run's time went: for every node what it waited and what it ran, attempt by attempt.
 
-Pure: computed from a plan and what is recorded. The critical path is read backwards. From the node that
-ended last, step to whatever it waited for that ended last, until nothing was waited for. Branches and
-sub-DAGs are seen through: what counts is the last of their inner nodes.
+Pure: computed from a plan and what is recorded. Nodes inside a foreach that are too many for lines of their
+own are summed up by percentiles. Time in which a run of several rounds lay idle is told apart (`gaps`), so
+that nobody takes a night between failure and retry for work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
 
 import msgspec
 
-from goflow.backend import NodeRun
-from goflow.plan import Plan, Scope
+from goflow.backend import Attempt, NodeRun, Run
+from goflow.critical import critical_path
+from goflow.plan import Plan
+from goflow.tally import StaticPaths
 
 #: how many instances of one node get bars of their own; more are summed up
 MOST_BARS: Final = 12
 
 
-class Bar(msgspec.Struct, frozen=True, kw_only=True):
-    """A node instance, or all instances of a node inside a foreach, on the time line.
+class Piece(msgspec.Struct, frozen=True):
+    """A part of a bar, in seconds since the epoch: ready and waiting for a worker, running, an attempt that
+    failed, or (of a branch) open, while its inner nodes are on their way."""
 
-    Times are seconds since the epoch. `count` instances are summed up; `queued` and `ran` are then their
-    medians in seconds, `slowest` the longest run and `late` the 95th percentile.
+    kind: Literal["waited", "ran", "failed", "open"]
+    begin: float
+    end: float
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """Percentiles of many durations, in seconds."""
+
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+    @staticmethod
+    def of(values: Iterable[float]) -> Spread:
+        """By nearest rank. There is at least one value."""
+        ordered = sorted(values)
+        last = len(ordered) - 1
+        # the smallest value that so many percent of all do not exceed
+        p50, p90, p99 = (
+            ordered[min(last, (len(ordered) * p + 99) // 100 - 1)] for p in (50, 90, 99)
+        )
+        return Spread(p50, p90, p99, ordered[last])
+
+
+class Bar(msgspec.Struct, frozen=True, kw_only=True):
+    """A node instance on the time line, or all instances of a node inside a foreach.
+
+    Times are seconds since the epoch, `queued` and `ran` seconds over all its attempts. Of `count` instances
+    they are medians, and `waits` and `runs` are how they spread.
     """
 
     path: str
-    ready: float
-    started: float
-    finished: float
     state: str
+    begin: float
+    end: float
+    queued: float
+    ran: float
+    pieces: tuple[Piece, ...] = ()
     critical: bool = False
+    branch: bool = False
     count: int = 1
-    queued: float = 0.0
-    ran: float = 0.0
-    late: float = 0.0
-    slowest: float = 0.0
+    waits: Spread | None = None
+    runs: Spread | None = None
 
 
-def bars(plan: Plan, nodes: Sequence[NodeRun], now: float) -> list[Bar]:
-    """The time line: every node that has started, in the order in which nodes became ready."""
-    critical = set(critical_path(plan, nodes))
+class Waterfall(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's time line. `took` is its time without the `gaps` between rounds; `queued` and `ran` are what
+    the nodes on the critical path waited for a worker and ran."""
+
+    begin: float
+    end: float
+    took: float
+    queued: float
+    ran: float
+    critical_path: tuple[str, ...]
+    bars: tuple[Bar, ...]
+    gaps: tuple[tuple[float, float], ...] = ()
+
+
+def waterfall(
+    plan: Plan, run: Run, nodes: Sequence[NodeRun], attempts: Sequence[Attempt], now: float
+) -> Waterfall | None:
+    """The time line of what has started; None where nothing has.
+
+    `attempts` may be left out (empty) for a run in its first round of which no node was retried.
+    """
+    tries: dict[str, list[Attempt]] = {}
+    for attempt in attempts:
+        tries.setdefault(attempt.path, []).append(attempt)
+    path = critical_path(plan, nodes)
+    bars = _bars(plan, nodes, tries, set(path), now)
+    if not bars:
+        return None
+    known = {bar.path: bar for bar in bars if bar.count == 1}
+    decisive = [
+        known.get(node.path) or _bar(node, tries, True, now) for node in _named(nodes, path)
+    ]
+    gaps = _gaps(nodes, attempts) if run.round > 1 else []
+    begin = min(run.created, *(bar.begin for bar in bars))
+    end = max(run.finished or now, *(bar.end for bar in bars))
+    return Waterfall(
+        begin=begin,
+        end=end,
+        took=end - begin - sum(stop - start for start, stop in gaps),
+        queued=sum(bar.queued for bar in decisive),
+        ran=sum(bar.ran for bar in decisive),
+        critical_path=tuple(path),
+        bars=tuple(bars),
+        gaps=tuple(gaps),
+    )
+
+
+def needs_attempts(run: Run, nodes: Iterable[NodeRun]) -> bool:
+    """Whether a node's own record does not tell all that happened to it."""
+    return run.round > 1 or any(node.attempt > 1 for node in nodes)
+
+
+def _named(nodes: Sequence[NodeRun], paths: Sequence[str]) -> list[NodeRun]:
+    wanted = set(paths)
+    return [node for node in nodes if node.path in wanted]
+
+
+def _bars(
+    plan: Plan,
+    nodes: Sequence[NodeRun],
+    tries: dict[str, list[Attempt]],
+    critical: set[str],
+    now: float,
+) -> list[Bar]:
+    static = StaticPaths(plan)
     groups: dict[str, list[NodeRun]] = {}
     for node in nodes:
-        if node.started is None or node.width is not None or node.path.endswith("]"):
-            continue
-        groups.setdefault(_static(plan, node.path), []).append(node)
+        if node.started is not None and node.path[-1] != "]" and node.path != "~result":
+            groups.setdefault(static(node.path), []).append(node)
+    around = {owner for path in critical for owner in _owners(path)} | critical
     told: list[Bar] = []
-    for static, members in groups.items():
+    for name, members in groups.items():
         if len(members) > MOST_BARS:
-            told.append(_summary(static, members, critical, now))
+            told.append(_summary(name, members, tries, around, now))
         else:
-            told += [_bar(node, node.path in critical, now) for node in members]
-    return sorted(told, key=lambda bar: (bar.ready, bar.started))
+            told += [_bar(node, tries, node.path in around, now) for node in members]
+    return sorted(told, key=lambda bar: (bar.begin, bar.path.count("/"), bar.path))
 
 
-def critical_path(plan: Plan, nodes: Sequence[NodeRun]) -> list[str]:
-    """The node paths that decided when the run ended, first to last. Handlers are not among them."""
-    ended = {
-        node.path: node.finished
-        for node in nodes
-        if node.finished is not None and not node.path.startswith("~")
-    }
-    opened = {node.path: node for node in nodes if node.width is not None}
-    last = _latest(list(_ends(plan, plan.root, ended, opened)), ended)
-    if last is None:  # it failed or was stopped on the way
-        plain = [p for p in ended if p not in opened and not p.endswith("]")]
-        last = _latest(plain, ended)
-    found: list[str] = []
-    while last is not None:
-        found.append(last)
-        last = _latest(list(before(plan, last, ended, opened)), ended)
-    return found[::-1]
-
-
-def before(
-    plan: Plan, path: str, ended: dict[str, float], opened: dict[str, NodeRun]
-) -> Iterator[str]:
-    """The node instances a plain one waited for, seen through branches and sub-DAGs."""
-    place = plan.locate(path)
-    edges = place.scope.graph.edges_in[place.node.name]
-    for edge in edges:
-        yield from _inside(plan, place.scope.prefix + edge.source, ended, opened)
-    if not edges and place.scope.prefix:
-        yield from before(plan, place.scope.owner, ended, opened)
-
-
-def _inside(
-    plan: Plan, path: str, ended: dict[str, float], opened: dict[str, NodeRun]
-) -> Iterator[str]:
-    """The instances whose ends complete what is at this path: itself, or the ends of its scopes."""
-    if path not in opened:
-        if path in ended:
-            yield path
-        return
-    found = False
-    for scope in _scopes(plan, opened[path]):
-        for name in _ends(plan, scope, ended, opened):
-            found = True
-            yield name
-    if not found and path in ended:
+def _owners(path: str) -> Iterable[str]:
+    """The branches and sub-DAGs a path lies in."""
+    while True:
+        head, slash, _ = path.rpartition("/")
+        if not slash:
+            return
+        path = head.rpartition("[")[0] if head.endswith("]") else head
         yield path
 
 
-def _ends(
-    plan: Plan, scope: Scope, ended: dict[str, float], opened: dict[str, NodeRun]
-) -> Iterator[str]:
-    """The instances that end a scope, seen through branches and sub-DAGs."""
-    for name in scope.graph.ends:
-        yield from _inside(plan, scope.prefix + name, ended, opened)
-
-
-def _scopes(plan: Plan, branch: NodeRun) -> Iterator[Scope]:
-    """The scopes that a recorded branch or sub-DAG opened."""
-    node = plan.locate(branch.path).node
-    if node.kind == "sub_dag":
-        yield plan.scope(branch.path)
-        return
-    keys = branch.keys if branch.keys is not None else map(str, range(branch.width or 0))
-    for key in keys:
-        yield plan.scope(f"{branch.path}[{key}]")
-
-
-def _latest(paths: Sequence[str], ended: dict[str, float]) -> str | None:
-    return max(paths, key=lambda path: (ended[path], path), default=None)
-
-
-def _static(plan: Plan, path: str) -> str:
-    return path if path.startswith("~") else plan.locate(path).static
-
-
-def _bar(node: NodeRun, critical: bool, now: float) -> Bar:
-    started = node.started or now
-    finished = node.finished or now
-    ready = min(node.ready or started, started)
+def _bar(node: NodeRun, tries: dict[str, list[Attempt]], critical: bool, now: float) -> Bar:
+    pieces = _pieces(node, tries.get(node.path, ()), now)
     return Bar(
         path=node.path,
-        ready=ready,
-        started=started,
-        finished=finished,
-        state=str(node.state),
+        state=node.state.value,
+        begin=min(piece.begin for piece in pieces),
+        end=max(piece.end for piece in pieces),
+        queued=sum(piece.end - piece.begin for piece in pieces if piece.kind == "waited"),
+        ran=sum(piece.end - piece.begin for piece in pieces if piece.kind != "waited"),
+        pieces=tuple(pieces),
         critical=critical,
-        queued=started - ready,
-        ran=finished - started,
-        slowest=finished - started,
+        branch=node.width is not None,
     )
 
 
-def _summary(static: str, members: Sequence[NodeRun], critical: set[str], now: float) -> Bar:
-    each = [_bar(node, False, now) for node in members]
-    ran = sorted(bar.ran for bar in each)
-    queued = sorted(bar.queued for bar in each)
-    states = {bar.state for bar in each}
+def _pieces(node: NodeRun, tries: Sequence[Attempt], now: float) -> list[Piece]:
+    """What a started node did, in order: its earlier attempts, then what its own record tells."""
+    started = node.started if node.started is not None else now
+    finished = max(node.finished if node.finished is not None else now, started)
+    if node.width is not None:
+        return [*_waited(node.ready, started), Piece("open", started, finished)]
+    earlier = [each for each in tries if each.started < started - _SAME]
+    pieces: list[Piece] = []
+    for each in earlier:
+        kind: Literal["ran", "failed"] = "ran" if each.state == "succeeded" else "failed"
+        pieces += [*_waited(each.ready, each.started), Piece(kind, each.started, each.finished)]
+    present = next((t for t in tries if abs(t.started - started) <= _SAME), None)
+    ready = node.ready if present is None or present.ready is None else present.ready
+    if pieces and ready is not None:
+        ready = max(ready, pieces[-1].end)
+    over = node.finished is not None or node.state.value == "running"
+    if not over and tries:  # it waits for its retry: its last attempt is the last that is known
+        return pieces or [Piece("failed", started, max(t.finished for t in tries))]
+    kind = "failed" if node.state.value == "failed" else "ran"
+    return [*pieces, *_waited(ready, started), Piece(kind, started, finished)]
+
+
+def _waited(ready: float | None, started: float) -> list[Piece]:
+    return [Piece("waited", ready, started)] if ready is not None and ready < started else []
+
+
+def _summary(
+    name: str,
+    members: Sequence[NodeRun],
+    tries: dict[str, list[Attempt]],
+    critical: set[str],
+    now: float,
+) -> Bar:
+    if tries:
+        each = [_bar(node, tries, False, now) for node in members]
+        queued, ran = [bar.queued for bar in each], [bar.ran for bar in each]
+        begins, ends = [bar.begin for bar in each], [bar.end for bar in each]
+    else:  # ten thousand of them are added up without ten thousand bars
+        times = [_times(node, now) for node in members]
+        queued = [started - ready for ready, started, _ in times]
+        ran = [finished - started for _, started, finished in times]
+        begins, ends = [ready for ready, _, _ in times], [finished for _, _, finished in times]
+    states = {node.state.value for node in members}
+    begin, end = min(begins), max(ends)
+    first = min(node.started or now for node in members)
+    waits, runs = Spread.of(queued), Spread.of(ran)
     return Bar(
-        path=static,
-        ready=min(bar.ready for bar in each),
-        started=min(bar.started for bar in each),
-        finished=max(bar.finished for bar in each),
+        path=name,
         state=states.pop() if len(states) == 1 else "mixed",
+        begin=begin,
+        end=end,
+        queued=waits.p50,
+        ran=runs.p50,
+        pieces=(*_waited(begin, first), Piece("ran", max(first, begin), end)),
         critical=any(node.path in critical for node in members),
-        count=len(each),
-        queued=queued[len(queued) // 2],
-        ran=ran[len(ran) // 2],
-        late=ran[min(len(ran) - 1, len(ran) * 95 // 100)],
-        slowest=ran[-1],
+        branch=members[0].width is not None,
+        count=len(members),
+        waits=waits,
+        runs=runs,
     )
+
+
+def _times(node: NodeRun, now: float) -> tuple[float, float, float]:
+    """When it was ready, started and ended, in this order."""
+    started = node.started if node.started is not None else now
+    ready = started if node.ready is None else min(node.ready, started)
+    return ready, started, max(now if node.finished is None else node.finished, started)
+
+
+def _gaps(nodes: Sequence[NodeRun], attempts: Sequence[Attempt]) -> list[tuple[float, float]]:
+    """When a run lay idle between two rounds: from the last end of one to the first task of the next that
+    was ready."""
+    gaps = []
+    for round_ in range(2, max((each.round for each in attempts), default=1) + 1):
+        over = max((each.finished for each in attempts if each.round < round_), default=None)
+        present = [each for each in attempts if each.round == round_]
+        if over is None or not present:
+            continue
+        first = min(each.started for each in present)
+        ready = [t.ready for t in present if t.ready is not None and t.ready > over]
+        ready += [n.ready for n in nodes if n.ready is not None and over < n.ready < first]
+        again = min([first, *ready])
+        if again > over:
+            gaps.append((over, again))
+    return gaps
+
+
+#: seconds within which two records of a start mean the same: stores round to milliseconds
+_SAME: Final = 0.0015

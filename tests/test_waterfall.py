@@ -6,19 +6,24 @@ import json
 import os
 import subprocess
 import sys
-from itertools import pairwise
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from goflow.backend import NodeRun
+from goflow.backend import Attempt, NodeRun, Run
+from goflow.critical import critical_path
 from goflow.dag import Dag
+from goflow.message import Arrival
+from goflow.payload import Payload
 from goflow.plan import Plan
-from goflow.state import NodeState
+from goflow.state import NodeState, RunState
 from goflow.testing.driver import Simulation, as_flow
-from goflow.waterfall import bars, critical_path
+from goflow.waterfall import Spread, waterfall
+from goflow.workflow import Flow
 
 
 def plan_of(dag: Dag) -> Plan:
@@ -32,6 +37,18 @@ def ran(path: str, started: float, finished: float, **more: object) -> NodeRun:
         attempt=1,
         ready=started,
         started=started,
+        finished=finished,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def run(created: float, finished: float, **more: object) -> Run:
+    return Run(
+        id="r",
+        flow="test",
+        state=RunState.SUCCEEDED,
+        created=created,
+        started=created,
         finished=finished,
         **more,  # type: ignore[arg-type]
     )
@@ -66,55 +83,173 @@ def test_a_branch_is_seen_through_to_its_slowest_item() -> None:
     assert critical_path(plan_of(dag), nodes) == ["a", "each[y]/p", "each[y]/q"]
 
 
-def test_many_items_are_one_bar_with_their_spread() -> None:
+def test_a_branch_counts_by_when_it_closed() -> None:
+    dag = Dag()
+    dag.foreach_branch("each", lambda data: data, aggregator=len).node("p")
+    dag.node("other") >> dag.node("z")
+    dag.edge("each", "z")
+    nodes = [
+        ran("each", 0, 9, width=1),
+        ran("each[0]/p", 0, 2),
+        ran("other", 0, 5),
+        ran("z", 9, 10),
+    ]
+    assert critical_path(plan_of(dag), nodes) == ["each[0]/p", "z"]
+
+
+def test_many_items_are_one_bar_with_their_percentiles() -> None:
     dag = Dag()
     dag.foreach_branch("each", lambda data: data).node("p")
     nodes = [ran("each", 0, 101, width=100)]
     nodes += [ran(f"each[{i}]/p", i, i + (1 + i) / 10) for i in range(100)]
-    [bar] = bars(plan_of(dag), nodes, now=200)
+    fall = waterfall(plan_of(dag), run(0, 200), nodes, [], now=200)
+    assert fall is not None
+    branch, bar = fall.bars
+    assert (branch.path, branch.branch, branch.critical) == ("each", True, True)
     assert (bar.path, bar.count, bar.critical) == ("each[]/p", 100, True)
-    assert (bar.ran, bar.late, bar.slowest) == pytest.approx((5.1, 9.6, 10.0))
+    assert bar.runs is not None
+    assert (bar.runs.p50, bar.runs.p90, bar.runs.p99, bar.runs.max) == pytest.approx(
+        (5, 9, 9.9, 10)
+    )
 
 
-def nested() -> Dag:
+@given(st.lists(st.floats(0, 1e6), min_size=1))
+def test_percentiles_are_values_that_so_many_do_not_exceed(values: list[float]) -> None:
+    spread = Spread.of(values)
+    for value, percent in ((spread.p50, 50), (spread.p90, 90), (spread.p99, 99), (spread.max, 100)):
+        below = sum(each <= value for each in values)
+        assert value in values
+        assert below * 100 >= percent * len(values)
+        assert sum(each < value for each in values) * 100 < percent * len(values)
+
+
+def test_a_night_between_two_rounds_is_no_work() -> None:
     dag = Dag()
-    inner = Dag()
-    inner.node("i") >> [inner.node("j"), inner.node("k")]
-    each = dag.foreach_branch("each", lambda data: {"x": b"1", "y": b"2"})
-    each.sub_dag("sub", inner) >> each.node("after")
-    kind = dag.conditional_branch("kind", ["l", "r"], lambda data: ["l", "r"])
-    kind["l"].node("l1") >> kind["l"].node("l2")
-    kind["r"].node("r1")
     dag.node("a") >> dag.node("b")
-    dag.node("z")
-    for source, target in (("a", "each"), ("a", "kind"), ("each", "z"), ("kind", "z")):
-        dag.edge(source, target)
+    nodes = [ran("a", 0, 2), ran("b", 1000, 1003, round=1)]
+    attempts = [
+        Attempt(path="a", round=1, attempt=1, state="succeeded", started=0, finished=2, ready=0),
+        Attempt(path="b", round=1, attempt=1, state="failed", started=4, finished=5, ready=2),
+        Attempt(
+            path="b", round=2, attempt=1, state="succeeded", started=1000, finished=1003, ready=999
+        ),
+    ]
+    fall = waterfall(plan_of(dag), run(0, 1003, round=2), nodes, attempts, now=5000)
+    assert fall is not None
+    assert fall.gaps == ((5, 999),)
+    assert fall.took == 5 + 4
+    assert (fall.ran, fall.queued) == (2 + 1 + 3, 2 + 1)
+    b = fall.bars[-1]
+    assert (b.ran, b.queued) == (4, 3)
+    assert [piece.kind for piece in b.pieces] == ["waited", "failed", "waited", "ran"]
+
+
+def test_a_retry_delay_is_neither_waiting_nor_running() -> None:
+    dag = Dag()
+    dag.node("a", retries=1)
+    nodes = [replace(ran("a", 12, 13), ready=0.0, attempt=2)]
+    attempts = [
+        Attempt(path="a", round=1, attempt=1, state="failed", started=0, finished=1, ready=0),
+        Attempt(path="a", round=1, attempt=2, state="succeeded", started=12, finished=13, ready=11),
+    ]
+    fall = waterfall(plan_of(dag), run(0, 13), nodes, attempts, now=20)
+    assert fall is not None
+    assert (fall.took, fall.ran, fall.queued) == (13, 2, 1)
+
+
+@st.composite
+def dags(draw: st.DrawFn, depth: int = 2) -> Dag:
+    """Up to five nodes, any of them a branch or a sub-DAG, with whatever edges."""
+    dag = Dag()
+    names = "abcde"[: draw(st.integers(1, 5 if depth == 2 else 3))]
+    for name in names:
+        kind = draw(st.sampled_from(["node", "node", "sub_dag", "foreach", "conditional"]))
+        if kind == "node" or not depth:
+            dag.node(name)
+        elif kind == "sub_dag":
+            dag.sub_dag(name, draw(dags(depth=depth - 1)))
+        elif kind == "foreach":
+            width = draw(st.integers(0, 2))
+            dag.foreach_branch(name, lambda data, width=width: range(width)).append(
+                draw(dags(depth=depth - 1))
+            )
+        else:
+            chosen = draw(st.sampled_from([[], ["l"], ["r", "l"]]))
+            branches = dag.conditional_branch(name, ["l", "r"], lambda data, chosen=chosen: chosen)
+            for branch in branches.values():
+                branch.append(draw(dags(depth=depth - 1)))
+    for number, target in enumerate(names):
+        for source in names[:number]:
+            if draw(st.sampled_from([True, False, False])):
+                dag.edge(source, target, execution_only=draw(st.booleans()))
     return dag
 
 
-@given(st.lists(st.integers(0, 50), min_size=60, max_size=60))
-def test_a_critical_path_is_a_chain_in_time_from_a_start_to_the_last_end(order: list[int]) -> None:
-    flow = as_flow(nested())
-    simulation = Simulation(flow)
+class Traced(Simulation):
+    """A simulation that takes random time, and notes what every step of it really waited for."""
+
+    def __init__(self, flow: Flow, times: Iterator[float]) -> None:
+        self.times = times
+        self.now = 0.0
+        self.step = ("", False)
+        self.waited: dict[tuple[str, bool], set[tuple[str, bool]]] = {}
+        self.begun: dict[tuple[str, bool], float] = {}
+        self.ended: dict[tuple[str, bool], float] = {}
+        super().__init__(flow)
+
+    def _deliver(self, arrival: Arrival, payload: Payload | None = None) -> None:
+        if self.step[0]:
+            self.waited.setdefault((arrival.target, arrival.closing), set()).add(self.step)
+        super()._deliver(arrival, payload)
+
+    def _execute(self, path: str, closing: bool) -> None:
+        self.step = (path, closing)
+        if closing:
+            self.waited[self.step].add((path, False))
+        self.begun[self.step] = self.now
+        self.now += next(self.times)
+        self.ended[self.step] = self.now
+        super()._execute(path, closing)
+
+    def nodes(self) -> list[NodeRun]:
+        """What a store would have recorded."""
+        found = []
+        for path, closing in self.begun:
+            if closing:
+                continue
+            opened = self._opened.get(path)
+            more = {} if opened is None else {"width": opened.expects, "keys": opened.keys}
+            finished = self.ended.get((path, True), self.ended[path, False])
+            found.append(ran(path, self.begun[path, False], finished, **more))
+        return found
+
+    def chains(self, step: tuple[str, bool]) -> Iterator[list[tuple[str, bool]]]:
+        """Every chain of steps that leads to this one."""
+        before = self.waited.get(step, set())
+        if not before:
+            yield [step]
+        for each in before:
+            for chain in self.chains(each):
+                yield [*chain, step]
+
+
+@settings(max_examples=60)
+@given(dags(), st.lists(st.integers(0, 50), min_size=80, max_size=80), st.data())
+def test_the_critical_path_is_what_brute_force_finds(
+    dag: Dag, order: list[int], data: st.DataObject
+) -> None:
+    """Of all chains of what waited for what, the one whose every link ended last, seen from its end."""
+    flow = as_flow(dag)
+    seed = data.draw(st.randoms(use_true_random=False))
+    simulation = Traced(flow, iter(lambda: seed.uniform(0.001, 1.0), None))
     picks = iter(order)
     simulation.run(choose=lambda ready: next(picks, 0) % len(ready))
-    begun: dict[str, int] = {}
-    for time, done in enumerate(simulation.order):
-        begun.setdefault(done, time)
-    ended = {done: time + 1 for time, done in enumerate(simulation.order)}
-    nodes = []
-    for done, start in begun.items():
-        opened = simulation._opened.get(done)
-        more = {} if opened is None else {"width": opened.expects, "keys": opened.keys}
-        nodes.append(ran(done, start, ended[done], **more))
-    path = critical_path(flow.plan, nodes)
-    plain = [node.path for node in nodes if node.width is None and node.path[-1] != "]"]
-    ends = [p for p in plain if p in ("b", "z")]
-    assert path[0] == "a"
-    assert path[-1] == max(ends, key=lambda each: ended[each])
-    assert set(path) <= set(plain)
-    for one, next_ in pairwise(path):
-        assert ended[one] <= begun[next_]
+    opened = simulation._opened
+    ends = {(end, True) if end in opened else (end, False) for end in flow.plan.graph.ends}
+    chains = [chain for end in ends for chain in simulation.chains(end)]
+    best = max(chains, key=lambda chain: [simulation.ended[step] for step in reversed(chain)])
+    told = [p for p, _ in best if p not in opened and not p.endswith("]")]
+    assert critical_path(flow.plan, simulation.nodes()) == told
 
 
 def test_trace_draws_every_node_and_marks_the_critical_ones(tmp_path: Path) -> None:

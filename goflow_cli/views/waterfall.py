@@ -1,0 +1,148 @@
+"""A run's waterfall as lines for a terminal of 60 columns or more."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from goflow.backend import Run
+from goflow.drawing.look import BOLD, DIM, LOOKS, RED, Line
+from goflow.drawing.text import clean, cut, duration, width, wrap
+from goflow.state import NodeState
+from goflow.waterfall import Bar, Piece, Spread, Waterfall
+from goflow_cli.views.drawing import Screen
+
+#: columns of the longest name, as a share of the screen and at most
+NAMES: Final = (3, 40)
+#: what stands for each kind of piece, with and without Unicode
+_SIGNS: Final = {
+    "waited": ("░", "."),
+    "ran": ("█", "#"),
+    "failed": ("▓", "x"),
+    "open": ("─", "-"),
+    "gap": ("┆", ":"),
+}
+
+
+def page(run: Run, fall: Waterfall, seen: Screen) -> list[Line]:
+    """The heading, a bar for each node, and what the signs mean."""
+    return _Page(run, fall, seen).lines()
+
+
+class _Page:
+    def __init__(self, run: Run, fall: Waterfall, seen: Screen) -> None:
+        self._run = run
+        self._fall = fall
+        self._seen = seen
+        most = min(seen.width // NAMES[0], NAMES[1])
+        self._names = min(most, max(width(self._name(bar)) for bar in fall.bars))
+        self._told = max(width(_times(bar)) for bar in fall.bars)
+        self._columns = max(10, seen.width - self._names - self._told - 5)
+        self._breaks = len(fall.gaps)
+        self._scale = (self._columns - self._breaks) / max(fall.took, 1e-6)
+
+    def lines(self) -> list[Line]:
+        fall, run = self._fall, self._run
+        rounds = f" in {run.round} rounds" if run.round > 1 else ""
+        head = f"  {run.id}  {run.state}  {duration(fall.took)}{rounds}"
+        lines: list[Line] = [
+            [(run.flow, BOLD), (cut(head, max(1, self._seen.width - width(run.flow))), "")],
+            self._ruler(),
+        ]
+        for bar in fall.bars:
+            lines += self._row(bar)
+        return [*lines, [], *self._legend()]
+
+    def _row(self, bar: Bar) -> list[Line]:
+        name = cut(self._name(bar), self._names, "…" if self._seen.unicode else "~")
+        line: Line = [
+            (name + " " * (self._names - width(name)), BOLD if bar.critical else ""),
+            (" * " if bar.critical else "   ", BOLD),
+            *self._drawn(bar),
+            ("  ", ""),
+            (_times(bar), DIM),
+        ]
+        if bar.runs is None or bar.waits is None:
+            return [line]
+        spreads = [f"ran {_spread(bar.runs)}", f"waited {_spread(bar.waits)}"]
+        if width("  " + ",  ".join(spreads)) <= self._seen.width:
+            spreads = [",  ".join(spreads)]
+        return [line, *([(f"  {told}", DIM)] for told in spreads)]
+
+    def _drawn(self, bar: Bar) -> Line:
+        """The bar's columns, one sign each."""
+        signs = [(" ", "")] * self._columns
+        for start, _ in self._fall.gaps:
+            signs[self._at(start)] = (self._sign("gap"), DIM)
+        for piece in sorted(bar.pieces, key=lambda piece: piece.kind != "waited"):
+            begin = min(self._at(piece.begin), self._columns - 1)
+            end = min(max(self._at(piece.end), begin + (piece.kind != "waited")), self._columns)
+            for column in range(begin, end):
+                signs[column] = (self._sign(piece.kind), _sgr(piece, bar))
+        return signs
+
+    def _at(self, moment: float) -> int:
+        """The column of a moment; gaps take one each."""
+        passed, before = moment - self._fall.begin, 0
+        for start, stop in self._fall.gaps:
+            if moment > start:
+                passed -= min(moment, stop) - start
+                before += moment >= stop
+        return min(round(max(passed, 0.0) * self._scale) + before, self._columns - 1 + (passed > 0))
+
+    def _sign(self, kind: str) -> str:
+        return _SIGNS[kind][0 if self._seen.unicode else 1]
+
+    def _name(self, bar: Bar) -> str:
+        many = f" x{bar.count}" if bar.count > 1 else ""
+        return clean(bar.path, self._seen.unicode) + many
+
+    def _ruler(self) -> Line:
+        """The beginning and the end of the time line."""
+        right = duration(self._fall.took)
+        space = " " * max(1, self._columns - 1 - len(right))
+        return [(" " * (self._names + 3) + "0" + space + right, DIM)]
+
+    def _legend(self) -> list[Line]:
+        fall = self._fall
+        other = max(0.0, fall.took - fall.queued - fall.ran)
+        parts = [
+            f"* critical path: {duration(fall.ran)} running, {duration(fall.queued)} waiting for a"
+            f" worker, {duration(other)} in between (retry delays, branches opening and closing)",
+        ]
+        kinds = {piece.kind for bar in fall.bars for piece in bar.pieces}
+        signs = [
+            f"{self._sign(kind)} {text}"
+            for kind, text in (
+                ("waited", "waits for a worker"),
+                ("ran", "runs"),
+                ("failed", "failed attempt"),
+                ("open", "open branch"),
+            )
+            if kind in kinds
+        ]
+        if fall.gaps:
+            idle = sum(stop - start for start, stop in fall.gaps)
+            signs.append(f"{self._sign('gap')} {duration(idle)} between rounds")
+        parts.append("   ".join(signs))
+        columns = self._seen.width
+        return [[(line, DIM)] for part in parts for line in wrap(part.split(" "), columns, columns)]
+
+
+def _sgr(piece: Piece, bar: Bar) -> str:
+    if piece.kind in ("waited", "open"):
+        return DIM
+    if piece.kind == "failed":
+        return RED
+    return LOOKS[NodeState(bar.state)].sgr if bar.state in set(NodeState) else ""
+
+
+def _times(bar: Bar) -> str:
+    """What it waited and ran; of many instances the medians."""
+    waited = f"{duration(bar.queued)} + " if bar.queued >= 0.0005 else ""
+    return ("p50 " if bar.count > 1 else "") + waited + duration(bar.ran)
+
+
+def _spread(spread: Spread) -> str:
+    return "  ".join(
+        f"{name} {duration(getattr(spread, name))}" for name in ("p50", "p90", "p99", "max")
+    )
