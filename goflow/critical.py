@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from goflow.backend import NodeRun
+from goflow.errors import UnknownNode
 from goflow.plan import Graph, Node, Plan, decode_key
 
 
@@ -45,7 +46,10 @@ class _Chain:
 
     def _before(self, path: str) -> str | None:
         """The plain node that the one at this path waited for longest."""
-        place = self._plan.locate(path)
+        try:
+            place = self._plan.locate(path)
+        except UnknownNode:  # the run was moved to another definition
+            return None
         while True:
             prefix = place.scope.prefix
             edges = place.scope.graph.edges_in[place.node.name]

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from goflow.backend import NodeRun, Run
+from goflow.critical import critical_path
 from goflow.errors import UnknownNode
 from goflow.plan import Plan
 from goflow.server.pages.markup import Markup, tag
-from goflow.waterfall import critical_path
 
 #: units of a bar's width and height: the style sheet scales them to what place there is
 _WIDTH: Final = 1000
