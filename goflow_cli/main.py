@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "stop": ("control", "Stop a run and kill what it is executing."),
     "retry": ("retry", "Go on from the unfinished nodes of a run that ended."),
     "trace": ("trace", "Where a run's time went: a waterfall with the critical path."),
+    "top": ("top", "A live page of flows, queues and workers."),
     "explain": ("explain", "Why a run or a node is where it is."),
     "debug": ("debug", "Run a node again here, on its recorded input."),
     "export": ("export", "Write a run as one file."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from itertools import accumulate
 
 from goflow.drawing import text
 from goflow.drawing.look import DIM, LOOKS, OF_RUN, Line, paint
@@ -20,19 +21,50 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], state: int =
 
     seen = screen(sys.stdout)
     room = seen.width if sys.stdout.isatty() else 0
-    shown = [[clean(cell, seen.unicode) for cell in row] for row in rows]
+    for line in table(head, rows, room, state, unicode=seen.unicode):
+        print(paint(line, seen.color))
+
+
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    room: int = 0,
+    state: int = -1,
+    *,
+    numbers: frozenset[int] = frozenset(),
+    unicode: bool = True,
+) -> list[Line]:
+    """The same as lines of at most `room` columns (0: as many as it takes). The columns in `numbers`
+    stand at the right, and are left out where they do not fit."""
+    shown = [[clean(cell, unicode) for cell in row] for row in rows]
     widths = [max(map(width, column)) for column in zip(head, *shown, strict=True)]
-    print(paint(_line([*head], widths, room, DIM), seen.color))
-    for row in shown:
-        print(paint(_line(row, widths, room, "", state), seen.color))
+    if room:
+        ends = list(accumulate(wide + len(_GAP[0]) for wide in widths))
+        fits = [n for n in range(len(widths)) if n not in numbers or ends[n] - len(_GAP[0]) <= room]
+        head, shown = [head[n] for n in fits], [[row[n] for n in fits] for row in shown]
+        widths = [widths[n] for n in fits]
+        state = fits.index(state) if state in fits else -1
+        numbers = frozenset(place for place, n in enumerate(fits) if n in numbers)
+    return [
+        _line([*head], widths, room, DIM, numbers=numbers),
+        *(_line(row, widths, room, "", state, numbers) for row in shown),
+    ]
 
 
-def _line(row: list[str], widths: Sequence[int], room: int, sgr: str, state: int = -1) -> Line:
+def _line(
+    row: list[str],
+    widths: Sequence[int],
+    room: int,
+    sgr: str,
+    state: int = -1,
+    numbers: frozenset[int] = frozenset(),
+) -> Line:
     """Cells as spans; what does not fit the room is cut off at its end."""
     line: Line = []
     for column, (cell, wide) in enumerate(zip(row, widths, strict=True)):
         text_sgr = _sgr(cell) if column == state else sgr
-        padded = cell + " " * (wide - width(cell))
+        space = " " * (wide - width(cell))
+        padded = space + cell if column in numbers else cell + space
         if room and wide > room:
             padded = cut(cell, max(room, 1))
         line += [(padded, text_sgr), _GAP]
@@ -61,4 +93,4 @@ def duration(seconds: float | None) -> str:
     return "" if seconds is None else text.duration(max(0.0, seconds))
 
 
-__all__ = ["clean", "duration", "moment", "print_table"]
+__all__ = ["clean", "duration", "moment", "print_table", "table"]

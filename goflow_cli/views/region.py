@@ -20,8 +20,9 @@ __all__ = ["ConsoleDimensions", "Lines", "opened"]
 class Lines:
     """Painted lines as rich wants them."""
 
-    def __init__(self, lines: Sequence[Line]) -> None:
+    def __init__(self, lines: Sequence[Line], *, last: bool = True) -> None:
         self._lines = lines
+        self._last = last  # whether the last line ends too: on a full screen that would scroll
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for number, line in enumerate(self._lines):
@@ -29,7 +30,8 @@ class Lines:
                 yield Segment.line()
             for text, sgr in line:
                 yield Segment(text, _style(sgr))
-        yield Segment.line()
+        if self._last:
+            yield Segment.line()
 
 
 def opened(stream: TextIO, color: bool) -> Live:

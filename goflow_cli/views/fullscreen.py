@@ -1,0 +1,77 @@
+"""A page over the whole terminal, drawn anew until somebody presses q. Imported when there is one."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+
+from goflow.errors import BackendError
+from goflow.standing import Standing, Watcher
+from goflow_cli.views.drawing import screen
+from goflow_cli.views.region import ConsoleDimensions, Lines
+from goflow_cli.views.top import page
+
+
+def show(watcher: Watcher, name: str, interval: float) -> None:
+    """Show how a store stands until q is pressed. A store that goes away meanwhile is told and waited for."""
+    now = watcher.look()  # a store that cannot be read at all is an error, not a page
+    color = screen(sys.stdout).color
+    console = Console(file=sys.stdout, force_terminal=True, no_color=not color, highlight=False)
+    with (
+        _keys() as keys,
+        Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live,
+    ):
+        trouble = ""
+        while True:
+            _draw(live, now, name, trouble)
+            if not _wait(keys, interval):
+                return
+            try:
+                now, trouble = watcher.look(), ""
+            except BackendError as error:
+                trouble = f"{error}; looking again"
+
+
+def _draw(live: Live, now: Standing, name: str, trouble: str) -> None:
+    seen = screen(sys.stdout)
+    live.console.size = ConsoleDimensions(seen.width, seen.height)
+    lines = page(now, name, seen._replace(height=seen.height - 1), trouble)
+    lines += [[] for _ in range(seen.height - 1 - len(lines))]
+    live.update(Lines([*lines, [("q leaves", "2")]], last=False), refresh=True)
+
+
+def _wait(keys: int | None, seconds: float) -> bool:
+    """Wait that long. False when somebody wants to leave."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        ready, _, _ = select.select([] if keys is None else [keys], [], [], left)
+        if keys is not None and ready:
+            pressed = os.read(keys, 64)
+            if not pressed or b"q" in pressed.lower():
+                return False
+    return True
+
+
+@contextmanager
+def _keys() -> Iterator[int | None]:
+    """The descriptor to read single keys from, unseen on the screen; None where stdin is no terminal."""
+    if not sys.stdin.isatty():
+        yield None
+        return
+    import termios
+    import tty
+
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    tty.setcbreak(descriptor)
+    try:
+        yield descriptor
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
