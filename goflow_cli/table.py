@@ -38,6 +38,7 @@ def table(
     stand at the right, and are left out where they do not fit."""
     shown = [[clean(cell, unicode) for cell in row] for row in rows]
     widths = [max(map(width, column)) for column in zip(head, *shown, strict=True)]
+    more = "…" if unicode else "~"
     if room:
         ends = list(accumulate(wide + len(_GAP[0]) for wide in widths))
         fits = [n for n in range(len(widths)) if n not in numbers or ends[n] - len(_GAP[0]) <= room]
@@ -46,8 +47,8 @@ def table(
         state = fits.index(state) if state in fits else -1
         numbers = frozenset(place for place, n in enumerate(fits) if n in numbers)
     return [
-        _line([*head], widths, room, DIM, numbers=numbers),
-        *(_line(row, widths, room, "", state, numbers) for row in shown),
+        _line([*head], widths, room, DIM, numbers=numbers, more=more),
+        *(_line(row, widths, room, "", state, numbers, more) for row in shown),
     ]
 
 
@@ -58,6 +59,7 @@ def _line(
     sgr: str,
     state: int = -1,
     numbers: frozenset[int] = frozenset(),
+    more: str = "…",
 ) -> Line:
     """Cells as spans; what does not fit the room is cut off at its end."""
     line: Line = []
@@ -66,7 +68,7 @@ def _line(
         space = " " * (wide - width(cell))
         padded = space + cell if column in numbers else cell + space
         if room and wide > room:
-            padded = cut(cell, max(room, 1))
+            padded = cut(cell, max(room, 1), more)
         line += [(padded, text_sgr), _GAP]
         room = room and max(1, room - wide - len(_GAP[0]))
     return line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Final
 
 from goflow.backend import Run
@@ -78,7 +79,10 @@ class _Page:
             end = min(max(self._at(piece.end), begin + (piece.kind != "waited")), self._columns)
             for column in range(begin, end):
                 signs[column] = (self._sign(piece.kind), _sgr(piece, bar))
-        return signs
+        return [
+            ("".join(sign for sign, _ in alike), sgr)
+            for sgr, alike in groupby(signs, key=lambda sign: sign[1])
+        ]
 
     def _at(self, moment: float) -> int:
         """The column of a moment; gaps take one each."""
