@@ -93,7 +93,9 @@ def waterfall(
     `attempts` may be left out (empty) for a run in its first round of which no node was retried.
     """
     if run.finished is not None:
-        now = run.finished  # what never ended, such as the branch around a failed node, ended with it
+        now = (
+            run.finished
+        )  # what never ended, such as the branch around a failed node, ended with it
     tries: dict[str, list[Attempt]] = {}
     for attempt in attempts:
         tries.setdefault(attempt.path, []).append(attempt)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 import msgspec
 
+from goflow.drawing.text import wrap
 from goflow.plan import Plan
 from goflow.why import why_node, why_run
 from goflow_cli.arguments import run_argument
 from goflow_cli.session import Session, backend_option, json_option
 from goflow_cli.table import clean
 from goflow_cli.told import print_json
+from goflow_cli.views.drawing import screen
 
 
 @click.command()
@@ -34,7 +38,17 @@ def explain(run_id: str, node: str | None, backend: str | None, as_json: bool) -
         print_json(told | {"reasons": msgspec.to_builtins(reasons)})
         return 0
     for reason in reasons:
-        print(clean(reason.text))
+        _say(reason.text, "")
         if reason.todo:
-            print(f"  {clean(reason.todo)}")
+            _say(reason.todo, "  ")
     return 0
+
+
+def _say(text: str, indent: str) -> None:
+    """A sentence, on a terminal wrapped between its words."""
+    seen = screen(sys.stdout)
+    cleaned = clean(text, seen.unicode)
+    columns = max(20, seen.width - len(indent) - 2)
+    lines = wrap(cleaned.split(), columns, columns) if sys.stdout.isatty() else [cleaned]
+    for number, line in enumerate(lines):
+        print(indent + ("  " if number else "") + line)

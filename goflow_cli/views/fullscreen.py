@@ -24,10 +24,15 @@ def show(watcher: Watcher, name: str, interval: float) -> None:
     now = watcher.look()  # a store that cannot be read at all is an error, not a page
     color = screen(sys.stdout).color
     console = Console(file=sys.stdout, force_terminal=True, no_color=not color, highlight=False)
-    with (
-        _keys() as keys,
-        Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live,
-    ):
+    live = Live(
+        console=console,
+        screen=True,
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        vertical_overflow="crop",
+    )
+    with _keys() as keys, live:
         trouble = ""
         while True:
             _draw(live, now, name, trouble)

@@ -50,6 +50,9 @@ class Program:
         self._pid, self._fd = pty.fork()
         if self._pid == 0:
             fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
+            modes = termios.tcgetattr(1)
+            modes[3] &= ~termios.ECHO  # where a ^C lands on the screen is a matter of chance
+            termios.tcsetattr(1, termios.TCSANOW, modes)
             # not execv: readline, which pytest loads, has put sizes where os.environ does not see them
             os.execve(sys.executable, line, whole)
 
