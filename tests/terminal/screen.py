@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import json
 import os
 import pty
+import re
 import select
 import struct
 import sys
@@ -40,6 +42,7 @@ class Program:
         self.columns = columns
         self._names = list(commands)
         self._keys = keys
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._raw = ""
         self._typed = 0
         line = [sys.executable, "-m", "tests.terminal.at", str(NOW)]
@@ -70,7 +73,7 @@ class Program:
                 break
             if not data:
                 break
-            self._raw += data.decode(errors="replace")
+            self._raw += self._decoder.decode(data)
             self._type()
         os.waitpid(self._pid, 0)
         os.close(self._fd)
@@ -82,7 +85,10 @@ class Program:
         if len(shown) <= self._typed:
             return
         text, keys = self._keys.get(self._names[len(shown) - 1], ("", b""))
-        if keys and text in shown[-1]:
+        if keys and re.search(text, shown[-1]):
+            time.sleep(
+                0.05
+            )  # let it finish its page: the interrupt itself is not what is looked at
             os.write(self._fd, keys)
             self._typed = len(shown)
 

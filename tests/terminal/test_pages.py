@@ -30,7 +30,7 @@ PAGES = {
     "top": ["top"],
 }
 #: what is typed once a page shows a text: these two go on until somebody leaves
-KEYS = {"live": ("each", b"\x03"), "top": ("q leaves", b"q")}
+KEYS = {"live": ("~finally|each 3/20", b"\x03"), "top": ("q leaves", b"q")}
 LOOKS = {
     "60": (60, {}),
     "80": (80, {}),
