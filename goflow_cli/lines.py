@@ -11,9 +11,11 @@ import sys
 import time
 from typing import Final
 
-from goflow.drawing.text import clean, duration
+from goflow.drawing.text import duration
 from goflow.message import Outcome, Step, Task
 from goflow.plan import Plan
+from goflow.state import NodeState
+from goflow_cli.views.line import LineWriter, sentence
 from goflow_cli.watching import Echo
 
 #: seconds between two lines about the progress of a branch
@@ -28,12 +30,13 @@ class Lines(Echo):
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self._plan = plan
-        self._running: dict[str, tuple[str, float]] = {}
+        self._lines = LineWriter(sys.stderr)
+        self._running: dict[str, tuple[str, int, float]] = {}
         self._branches: dict[str, _Branch] = {}
 
     def started(self, task: Task) -> None:
         if self._told(task.path):
-            self._running[task.token] = (task.path, time.monotonic() + SOONEST)
+            self._running[task.token] = (task.path, task.attempt, time.monotonic() + SOONEST)
 
     def finished(self, outcome: Outcome, accepted: bool) -> None:
         super().finished(outcome, accepted)
@@ -46,12 +49,13 @@ class Lines(Echo):
         if step is not None and step.opened is not None:
             if self._told(task.path):
                 self._branches[task.path] = _Branch(step.opened.expects, outcome.started)
-                self._line(f"{task.path} running")
+                self._line(sentence(task.path, NodeState.RUNNING))
         elif step is not None and self._told(task.path):
             branch = self._branches.pop(task.path, None)
             begun = outcome.started if branch is None else branch.started
-            told = f" ({branch.width}/{branch.width})" if branch is not None else ""
-            self._line(f"{task.path} succeeded {duration(outcome.finished - begun)}{told}")
+            done = (branch.width, branch.width) if branch is not None else None
+            took = outcome.finished - begun
+            self._line(sentence(task.path, NodeState.SUCCEEDED, took=took, done=done))
         elif outcome.failure is not None:
             self._failure(outcome)
 
@@ -59,9 +63,9 @@ class Lines(Echo):
         """Tell what has been running for a while, and how far branches are."""
         now = time.monotonic()
         due: list[float] = []
-        for token, (path, when) in list(self._running.items()):
+        for token, (path, attempt, when) in list(self._running.items()):
             if now >= when:
-                self._line(f"{path} running")
+                self._line(sentence(path, NodeState.RUNNING, attempt=attempt))
                 del self._running[token]
             else:
                 due.append(when - now)
@@ -80,13 +84,14 @@ class Lines(Echo):
                 self._branches[arrival.target].done += 1
 
     def _failure(self, outcome: Outcome) -> None:
-        again = ""
+        then, state = "", NodeState.FAILED
         if outcome.retry_at is not None:
-            again = f", again in {duration(outcome.retry_at - outcome.finished)}"
+            state = NodeState.RETRYING
+            then = f"again in {duration(outcome.retry_at - outcome.finished)}"
         elif outcome.rescue:
-            again = ", its on_failure is next"
-        word = "retrying" if outcome.retry_at is not None else "failed"
-        self._line(f"{outcome.task.path} {word}: {outcome.failure}{again}")
+            then = "its on_failure is next"
+        took, error = outcome.finished - outcome.started, str(outcome.failure)
+        self._line(sentence(outcome.task.path, state, took=took, error=error, then=then))
 
     def _told(self, path: str) -> bool:
         """Whether a node gets lines of its own: not inside a foreach, and no join we add."""
@@ -95,9 +100,7 @@ class Lines(Echo):
         return path.startswith("~") or "[]" not in self._plan.locate(path).static
 
     def _line(self, text: str) -> None:
-        moment = time.strftime("%H:%M:%S")
-        sys.stderr.write(f"{moment} {clean(text)[:500]}\n")
-        sys.stderr.flush()
+        self._lines.write(text)
 
 
 class _Branch:

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from typing import Final, Protocol
 
 from goflow.backend import AllNodes, Backend, Run
+from goflow.drawing.look import paint
 from goflow.message import Outcome, Task
 from goflow.observer import Observer, Quiet
 from goflow.overview import Overview, overview
 from goflow.plan import Plan
+from goflow_cli.views.output import Output
 
 #: how much of what an attempt prints is echoed, in bytes
 ECHO_LIMIT: Final = 65536
@@ -25,14 +27,21 @@ class View(Protocol):
 
     def tick(self) -> float: ...
 
+
+class Screen(View, Protocol):
+    """One that shows what nodes print as well."""
+
     def echo(self, path: str, data: bytes) -> None: ...
 
 
 class Echo(Quiet):
-    """Passes on what nodes print, to stderr, bounded for each attempt."""
+    """Passes on what nodes print, to stderr, line by line after the node's path; bounded for each attempt."""
 
     def __init__(self) -> None:
+        from goflow_cli.views.drawing import screen
+
         self._seen: dict[str, int] = {}
+        self._output = Output(screen(sys.stderr).unicode)
 
     def printed(self, task: Task, data: bytes) -> None:
         seen = self._seen.get(task.token, 0)
@@ -43,18 +52,29 @@ class Echo(Quiet):
             self.show(task, b"\n... (more is not shown)\n")
 
     def finished(self, outcome: Outcome, accepted: bool) -> None:
-        self._seen.pop(outcome.task.token, None)
+        if self._seen.pop(outcome.task.token, None) is not None:
+            self._output.end(self.speaker(outcome.task))
+            self._write()
+
+    def speaker(self, task: Task) -> str:
+        """What stands before each of its lines."""
+        return task.path
 
     def show(self, task: Task, data: bytes) -> None:
         """Write it where the person looks."""
-        sys.stderr.buffer.write(data)
-        sys.stderr.buffer.flush()
+        self._output.add(self.speaker(task), data)
+        self._write()
+
+    def _write(self) -> None:
+        for line in self._output.take():
+            sys.stderr.write(paint(line, False) + "\n")
+        sys.stderr.flush()
 
 
 class Watched(Echo):
     """An echo into a view that is redrawn as the worker's loop turns."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: Screen) -> None:
         super().__init__()
         self._view = view
 
@@ -73,7 +93,9 @@ def watcher(backend: Backend, plan: Plan, run_id: str) -> Iterator[Observer]:
 
         yield Lines(plan)
         return
-    with _view(backend, plan, run_id) as view:
+    from goflow_cli.views.live import LiveView
+
+    with LiveView(plan, _current(backend, plan, run_id)) as view:
         yield Watched(view)
 
 
@@ -138,10 +160,10 @@ def _follow(
 def _view(backend: Backend, plan: Plan, run_id: str) -> Iterator[View]:
     from goflow_cli.views.view import view
 
-    nodes = AllNodes(backend, run_id)
-
-    def current() -> Overview:
-        return overview(plan, backend.run(run_id), nodes)
-
-    with view(plan, current) as shown:
+    with view(plan, _current(backend, plan, run_id)) as shown:
         yield shown
+
+
+def _current(backend: Backend, plan: Plan, run_id: str) -> Callable[[], Overview]:
+    nodes = AllNodes(backend, run_id)
+    return lambda: overview(plan, backend.run(run_id), nodes)

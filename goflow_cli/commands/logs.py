@@ -9,10 +9,13 @@ import click
 
 from goflow.backend import LogLine
 from goflow.client import Client
+from goflow.drawing.text import clean
 from goflow.rewind import find
 from goflow_cli.arguments import run_argument
 from goflow_cli.session import Session, backend_option, json_option, note
 from goflow_cli.told import print_json
+from goflow_cli.views.drawing import screen
+from goflow_cli.views.output import harmless
 from goflow_cli.waiting import patience
 
 
@@ -20,10 +23,20 @@ from goflow_cli.waiting import patience
 @run_argument
 @click.argument("node", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
+@click.option("--raw", is_flag=True, help="The bytes as they were printed, for a file or a pipe.")
 @backend_option
 @json_option
-def logs(run_id: str, node: str | None, follow: bool, backend: str | None, as_json: bool) -> int:
-    """Print what the nodes of RUN printed, or one NODE (a path, or a plain name)."""
+def logs(
+    run_id: str, node: str | None, follow: bool, raw: bool, backend: str | None, as_json: bool
+) -> int:
+    """Print what the nodes of RUN printed, or one NODE (a path, or a plain name).
+
+    Escape sequences are left out, wherever it goes: a pipe may end at a terminal. --raw has them.
+    """
+    if raw and sys.stdout.isatty():
+        raise click.UsageError(
+            "--raw is for a file or a pipe: what nodes print could steer this terminal"
+        )
     session = Session(None, backend)
     store = session.backend
     run = session.run(run_id)
@@ -31,7 +44,7 @@ def logs(run_id: str, node: str | None, follow: bool, backend: str | None, as_js
     if node is not None:
         plan = Client(store, config=session.config).plan(run.flow, run.fingerprint)
         path = find(plan, store.nodes(run_id), node)
-    printer = _Printer(as_json)
+    printer = _Printer(as_json, raw)
     after = printer.show(store.logs(run_id, path), 0)
     if not follow:
         return 0
@@ -54,40 +67,43 @@ def logs(run_id: str, node: str | None, follow: bool, backend: str | None, as_js
 class _Printer:
     """Writes log pieces; names the node path whenever another one speaks."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, as_json: bool, raw: bool) -> None:
         self._as_json = as_json
+        self._raw = raw
         self._speaker: tuple[str, int, int] | None = None
+        self._unicode = screen(sys.stdout).unicode
 
     def show(self, lines: list[LogLine], after: int) -> int:
         """Write them and answer the last id."""
         for line in lines:
             after = line.id
             if self._as_json:
-                print_json(
-                    {
-                        "path": line.path,
-                        "round": line.round,
-                        "attempt": line.attempt,
-                        "time": line.time,
-                        "text": line.data.decode(errors="replace"),
-                    }
-                )
-                continue
-            speaker = (line.path, line.round, line.attempt)
-            if speaker != self._speaker:
-                attempt = f" (attempt {line.attempt})" if line.attempt > 1 else ""
-                print(f"== {line.path}{attempt}")
-                self._speaker = speaker
-            text = line.data.decode(errors="replace")
-            print(_harmless(text) if sys.stdout.isatty() else text, end="")
-            if not text.endswith("\n"):
-                print()
+                _print_json(line)
+            elif self._raw:
+                sys.stdout.buffer.write(line.data)
+            else:
+                self._print(line)
         sys.stdout.flush()
         return after
 
+    def _print(self, line: LogLine) -> None:
+        speaker = (line.path, line.round, line.attempt)
+        if speaker != self._speaker:
+            attempt = f" (attempt {line.attempt})" if line.attempt > 1 else ""
+            round_ = f" (round {line.round})" if line.round > 1 else ""
+            print(f"== {clean(line.path, self._unicode)}{round_}{attempt}")
+            self._speaker = speaker
+        for each in line.data.removesuffix(b"\n").split(b"\n"):
+            print(harmless(each, self._unicode))
 
-def _harmless(text: str) -> str:
-    """Without control characters: what a node printed must not drive the terminal."""
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+
+def _print_json(line: LogLine) -> None:
+    print_json(
+        {
+            "path": line.path,
+            "round": line.round,
+            "attempt": line.attempt,
+            "time": line.time,
+            "text": line.data.decode(errors="replace"),
+        }
     )

@@ -42,15 +42,28 @@ class Output:
         lines, self._lines = self._lines, []
         return lines
 
+    def end(self, path: str) -> None:
+        """End the line of one node: it says nothing more."""
+        rest = self._open.pop(path, b"")
+        if rest:
+            self._add(path, rest)
+
     def _add(self, path: str, line: bytes) -> None:
-        """What a carriage return overwrote is gone; what would steer the terminal too."""
-        shown = line.removesuffix(b"\r").rpartition(b"\r")[2].decode(errors="replace").expandtabs()
-        shown = _STEERING.sub("", shown)
-        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
-        if not self._unicode:
-            shown = shown.encode("ascii", "backslashreplace").decode()
         bar = "│" if self._unicode else "|"
+        shown = harmless(line, self._unicode)
         self._lines.append([(f"{clean(path, self._unicode)} {bar} ", DIM), (shown, "")])
+
+
+def harmless(line: bytes, unicode: bool = True) -> str:
+    """A line that a node printed as no terminal can be steered by it.
+
+    What a carriage return overwrote is gone, and so are escape sequences; other control characters and
+    what is not UTF-8 become a sign.
+    """
+    shown = line.removesuffix(b"\r").rpartition(b"\r")[2].decode(errors="replace").expandtabs()
+    shown = _STEERING.sub("", shown)
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+    return shown if unicode else shown.encode("ascii", "backslashreplace").decode()
 
 
 _STEERING: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")

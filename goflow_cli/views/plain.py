@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Final, Self, TextIO
 
-from goflow.drawing.text import clean, duration
+from goflow.backend import NodeRun
 from goflow.overview import NodeSummary, Overview
 from goflow.plan import Plan
 from goflow.state import NodeState
+from goflow_cli.views.line import LineWriter, sentence
 
 #: seconds between two looks at least; the store is left alone meanwhile
 SOONEST: Final = 0.2
@@ -47,7 +48,7 @@ class PlainView:
     ) -> None:
         self._branches = {path: node.kind for path, node in plan.walk() if node.kind != "node"}
         self._current = current
-        self._stream = stream or sys.stderr
+        self._lines = LineWriter(stream or sys.stderr)
         self._clock = clock
         self._due = clock() + SOONEST
         self._states: dict[str, NodeState] = {}
@@ -76,26 +77,10 @@ class PlainView:
         self._due = end + max(SOONEST, COST * (end - begin))
         return max(PROGRESS, self._due - end)
 
-    def echo(self, path: str, data: bytes) -> None:
-        """Pass on what a node printed, as it is."""
-        self._stream.flush()
-        buffer = getattr(self._stream, "buffer", None)
-        if buffer is None:
-            self._stream.write(data.decode(errors="replace"))
-        else:
-            buffer.write(data)
-            buffer.flush()
-
     def _tell(self, overview: Overview) -> None:
         changes = [*self._changes(overview), *self._failures(overview), *self._handlers(overview)]
         for moment, line in sorted(changes, key=lambda change: change[0]):
-            clock = time.strftime("%H:%M:%S", time.localtime(moment))
-            self._stream.write(f"{clock} {clean(line, self._unicode)}\n")
-        self._stream.flush()
-
-    @property
-    def _unicode(self) -> bool:
-        return (self._stream.encoding or "ascii").lower().replace("-", "").startswith("utf")
+            self._lines.write(line, moment)
 
     def _changes(self, overview: Overview) -> Iterator[tuple[float, str]]:
         for path, summary in overview.nodes.items():
@@ -105,7 +90,7 @@ class PlainView:
                 yield from self._progress(summary, overview.now)
             if summary.state in _TOLD and self._states.get(path) != summary.state:
                 self._states[path] = summary.state
-                yield _line(path, summary, overview.now)
+                yield _line(summary, overview.now)
 
     def _progress(self, summary: NodeSummary, now: float) -> Iterator[tuple[float, str]]:
         done, last = self._done.get(summary.path, (-1, 0.0))
@@ -121,28 +106,31 @@ class PlainView:
                 continue
             if node.path not in overview.nodes:
                 self._states[node.path] = node.state
-                yield node.finished or overview.now, f"{node.path} failed: {node.error}"
+                yield _line(node, overview.now)
 
     def _handlers(self, overview: Overview) -> Iterator[tuple[float, str]]:
         for node in overview.handlers:
             if node.state in _TOLD and self._states.get(node.path) != node.state:
                 self._states[node.path] = node.state
-                error = f": {node.error}" if node.error else ""
-                yield node.finished or overview.now, f"{node.path} {node.state}{error}"
+                yield _line(node, overview.now)
 
 
-def _line(path: str, summary: NodeSummary, now: float) -> tuple[float, str]:
-    text, moment = f"{path} {summary.state}", now
-    if summary.state == NodeState.RUNNING and summary.started is not None:
-        moment = summary.started
-    elif summary.finished is not None:
-        moment = summary.finished
-        if summary.started is not None and summary.state != NodeState.STOPPED:
-            text += f" {duration(summary.finished - summary.started)}"
-    if summary.width is not None and summary.state != NodeState.RUNNING:
-        text += f" ({summary.done}/{summary.width})"
-    if summary.state == NodeState.RUNNING and summary.attempt > 1:
-        text += f" (attempt {summary.attempt})"
-    if summary.error and summary.state in (NodeState.FAILED, NodeState.RETRYING):
-        text += f": {summary.error}"
-    return moment, text
+def _line(node: NodeSummary | NodeRun, now: float) -> tuple[float, str]:
+    """When something became of a node, and what."""
+    state, moment, took = node.state, now, None
+    if state == NodeState.RUNNING and node.started is not None:
+        moment = node.started
+    elif node.finished is not None:
+        moment = node.finished
+        if node.started is not None and state != NodeState.STOPPED:
+            took = node.finished - node.started
+    over = node.width is not None and state != NodeState.RUNNING
+    failed = state in (NodeState.FAILED, NodeState.RETRYING)
+    return moment, sentence(
+        node.path,
+        state,
+        took=took,
+        done=(node.done, node.width) if over and node.width is not None else None,
+        attempt=node.attempt,
+        error=node.error if failed else None,
+    )

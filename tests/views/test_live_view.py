@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from goflow.backend import NodeRun
+from goflow.message import Outcome, Task
 from goflow.overview import Overview
 from goflow.plan import Plan
 from goflow_cli.views import live, plain
@@ -16,6 +17,7 @@ from goflow_cli.views.live import LiveView
 from goflow_cli.views.output import Output
 from goflow_cli.views.plain import PlainView
 from goflow_cli.views.view import view
+from goflow_cli.watching import Echo
 from tests.views.samples import PLANS, foreach, graph, node, seen
 
 CHAIN = PLANS["chain"]
@@ -294,7 +296,7 @@ def test_a_foreach_is_told_as_progress_and_failures() -> None:
     assert told(FAN, {"nodes": opened}, {"nodes": failed, "state": "failed"}) == [
         "each running",
         "each 1/3",
-        "each[b]/a failed: boom",
+        "each[b]/a failed 2.0 s: boom",
         "each failed (2/3)",
     ]
 
@@ -307,18 +309,31 @@ def test_changes_between_two_looks_come_in_the_order_they_happened() -> None:
 def test_handlers_are_told() -> None:
     nodes = [node("~on_failure", "succeeded", 1, 2), node("~finally", "failed", 2, 3, error="E")]
     assert told(CHAIN, {"nodes": nodes, "state": "failed"}) == [
-        "~on_failure succeeded",
-        "~finally failed: E",
+        "~on_failure succeeded 1.0 s",
+        "~finally failed 1.0 s: E",
     ]
 
 
-def test_lines_without_a_terminal_carry_no_escapes_and_what_nodes_print_passes() -> None:
+def test_lines_without_a_terminal_carry_no_escapes() -> None:
     out, story, clock = Terminal(), Story(CHAIN), Clock()
     story.nodes = [node("fetch", "failed", 0, 1, error="\x1b[2J")]
     with PlainView(CHAIN, story, out, clock) as view:
-        view.echo("fetch", b"raw \xff bytes\n")
         assert view.tick() == pytest.approx(plain.SOONEST)
-    raw = out.buffer
-    assert isinstance(raw, io.BytesIO)
-    assert raw.getvalue().startswith(b"raw \xff bytes\n")
-    assert b"\x1b" not in raw.getvalue()
+    assert plain_lines(out.text) == ["fetch failed 1.0 s: \\x1b[2J"]
+
+
+def test_what_nodes_print_is_told_line_by_line_with_their_names(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    echo = Echo()
+    first, second = (Task("r", "f", "", path, path) for path in ("fetch", "parse"))
+    echo.printed(first, b"half a ")
+    echo.printed(second, b"\x1b[2Jother\n")
+    echo.printed(first, b"line\n10%\r20%\nno end")
+    echo.finished(Outcome(first, 0, 1), True)
+    assert capsys.readouterr().err.splitlines() == [
+        "parse │ other",
+        "fetch │ half a line",
+        "fetch │ 20%",
+        "fetch │ no end",
+    ]
