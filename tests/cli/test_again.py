@@ -199,7 +199,7 @@ def test_a_file_tells_what_the_store_tells() -> None:
     lines = list(export(stored))
     read = InFile(lines, "run.jsonl")
     assert read.run.failure == stored.run.failure
-    assert read.request == replace(stored.request, owner=0)
+    assert read.request == replace(stored.request, owner=0, made=read.request.made)
     assert read.plan == stored.plan
     assert list(read.nodes) == list(stored.nodes)
     assert [log.data for log in read.logs] == [log.data for log in stored.logs]
