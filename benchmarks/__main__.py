@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME]...`: measure, print a table, keep it under benchmarks/results/."""
+"""`python -m benchmarks [local] [http]`: measure, print a table, keep it under benchmarks/results/."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import local
+from benchmarks import http, local
 from benchmarks.measure import Figure
 
+GROUPS = {"local": local.figures, "http": http.figures}
 RESULTS = Path(__file__).with_name("results")
 
 
 def main() -> int:
+    chosen = sys.argv[1:] or list(GROUPS)
+    if not set(chosen) <= set(GROUPS):
+        print(f"expected any of {', '.join(GROUPS)}, got {' '.join(chosen)}", file=sys.stderr)
+        return 2
     runs = int(os.environ.get("GOFLOW_BENCH_RUNS", "5"))
     print(
         f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores,",
@@ -24,7 +29,7 @@ def main() -> int:
     print(f"{platform.machine()}, {time.strftime('%Y-%m-%d')}; medians of {runs}\n")
     print(f"{'figure':44} {'ours':>10} {'yardstick':>10} {'':4} {'ratio':>6}  goal")
     measured: list[Figure] = []
-    for figure in local.figures(runs):
+    for figure in (figure for name in chosen for figure in GROUPS[name](runs)):
         measured.append(figure)
         mark = "" if figure.holds else "  MISSED"
         print(

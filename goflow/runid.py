@@ -11,6 +11,8 @@ from goflow.errors import GoflowError
 
 RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS: Final = [first + second for first in _ALPHABET for second in _ALPHABET]
+_SHIFTS: Final = range(90, -1, -10)
 
 
 def new_run_id() -> str:
@@ -19,7 +21,7 @@ def new_run_id() -> str:
     Crockford's base 32 (no i, l, o, u), in lower case: easy to read out and to select by double click.
     """
     number = (int(time.time() * 1000) << 50) | (int.from_bytes(os.urandom(7), "big") >> 6)
-    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(95, -1, -5))
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
 
 
 def checked(run_id: str) -> str:

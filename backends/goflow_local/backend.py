@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from goflow.backend import (
@@ -25,7 +26,7 @@ from goflow.backend import (
     Run,
     WorkerInfo,
 )
-from goflow.errors import ConfigError
+from goflow.errors import BackendError, ConfigError, GoflowError, UnknownRun
 from goflow.message import Claim, Item, Outcome, Request, Task
 from goflow.payload import Payload
 from goflow.state import RunState
@@ -35,13 +36,14 @@ from goflow_local.change import Change
 from goflow_local.rows import HELD, RunRow, fence, run_of
 from goflow_local.sql import Connection
 from goflow_local.store import Store, now
-from goflow_local.submit import submit
+from goflow_local.submit import BITE, submit, submit_some
 
 if TYPE_CHECKING:
     from goflow.config import Config
     from goflow.figures import Figures, Name
     from goflow.untold import Ended
-    from goflow_local.wake import SocketWaker
+    from goflow.wholesale import Look
+    from goflow_local.wake import EndsWaker, SocketWaker
 
 T = TypeVar("T")
 
@@ -119,7 +121,24 @@ class LocalBackend:
 
     def submit(self, request: Request) -> Run:
         """Accept a run durably. Raises Conflict, StoreFull."""
-        run = self._change(lambda change: submit(change, request))
+        return self._accepted(self._change(lambda change: submit(change, request)))
+
+    def submit_all(self, requests: Sequence[Request]) -> list[Run | GoflowError]:
+        """Submit each; in place of a run stands what `submit` would have raised."""
+        answers: list[Run | GoflowError] = []
+        for first in range(0, len(requests), BITE):
+            some = requests[first : first + BITE]
+            try:
+                taken = self._change(partial(submit_some, requests=some))
+            except BackendError as error:
+                answers += [error] * len(some)
+                continue
+            answers += [
+                self._accepted(each) if isinstance(each, RunRow) else each for each in taken
+            ]
+        return answers
+
+    def _accepted(self, run: RunRow) -> Run:
         return run_of(run, False) if not run.owner else self._seen(run)
 
     def claim(self, ask: Ask) -> list[Claim]:
@@ -225,6 +244,12 @@ class LocalBackend:
 
         return self._store.read(lambda c: reading.result(c, run_id))
 
+    def results(self, run_ids: Sequence[str]) -> list[Look | UnknownRun]:
+        """Each run as it is now, with what it made."""
+        from goflow_local import reading
+
+        return self._store.read(lambda c: reading.results(c, self._store.locks, run_ids))
+
     def request(self, run_id: str) -> Request:
         """What was submitted."""
         from goflow_local import reading
@@ -303,6 +328,12 @@ class LocalBackend:
         key = self._change(lambda change: forget(change, run_id))
         while not self._change(lambda change: clear(change, key)):
             pass  # in bites: others write between them
+
+    def watch_ends(self) -> EndsWaker:
+        """Something that wakes when runs have ended, and tells which."""
+        from goflow_local.wake import listen_for_ends
+
+        return listen_for_ends(self._store)
 
     def watch(self, run_id: str | None = None) -> SocketWaker:
         """Something that wakes when the run (None: anything claimable) may have changed."""

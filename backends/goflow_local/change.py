@@ -15,7 +15,7 @@ import msgspec
 from goflow.errors import UnknownRun
 from goflow.message import Arrival
 from goflow_local import rows
-from goflow_local.rows import OPEN, READY, RUN_COLUMNS, WAITING, WORK, RunRow, code_of
+from goflow_local.rows import ENDS, OPEN, READY, RUN_COLUMNS, WAITING, WORK, RunRow, code_of
 from goflow_local.sql import Connection
 from goflow_local.store import Store, now
 
@@ -304,6 +304,8 @@ class Change:
             else:
                 continue
             topics.add(key)
+            if run.finished == self.now:
+                topics.add(ENDS)
         if touched:
             self.connection.executemany(_TOUCH_RUN, touched)
         if altered:

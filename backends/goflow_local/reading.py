@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from goflow.backend import Attempt, LogLine, NodeRun, Run
-from goflow.errors import Conflict, RunFailed, RunStopped
+from goflow.errors import Conflict, RunFailed, RunStopped, UnknownRun
 from goflow.message import Request
 from goflow.payload import EMPTY, Payload
 from goflow.state import NodeState, RunState
@@ -18,6 +18,9 @@ from goflow_local.change import unknown_run
 from goflow_local.liveness import Locks
 from goflow_local.rows import RUN_COLUMNS, RunRow, payload_of, run_of
 from goflow_local.sql import Connection
+
+if TYPE_CHECKING:
+    from goflow.wholesale import Look
 
 #: node instances in a page
 PAGE: Final = 1000
@@ -70,6 +73,16 @@ def runs(
     return [run_of(row, abandoned(row, locks)) for row in found]
 
 
+def ended_since(connection: Connection, since: float) -> list[tuple[str, float]]:
+    """Names and ends of the runs that ended then or later."""
+    query = "SELECT name, finished FROM run INDEXED BY run_ended WHERE state = ? AND finished >= ?"
+    found: list[tuple[str, float]] = []
+    for state in RunState:
+        if state.terminal:
+            found += connection.execute(query, (state, since)).fetchall()
+    return found
+
+
 def result(connection: Connection, run_id: str) -> Payload:
     """What a succeeded run made."""
     row = find(connection, run_id)
@@ -81,6 +94,24 @@ def result(connection: Connection, run_id: str) -> Payload:
     if row.state != RunState.SUCCEEDED:
         raise Conflict(f"run {run_id} has not ended yet: it is {row.state}")
     return (None if row.result is None else _output(connection, row.result)) or EMPTY
+
+
+def results(
+    connection: Connection, locks: Locks, run_ids: Sequence[str]
+) -> list[Look | UnknownRun]:
+    """Each run as it is now, with what it made."""
+    found: list[Look | UnknownRun] = []
+    for run_id in run_ids:
+        try:
+            row = find(connection, run_id)
+        except UnknownRun as error:
+            found.append(error)
+            continue
+        made = None
+        if row.state == RunState.SUCCEEDED:
+            made = (None if row.result is None else _output(connection, row.result)) or EMPTY
+        found.append((run_of(row, abandoned(row, locks)), made))
+    return found
 
 
 def request(connection: Connection, run_id: str) -> Request:

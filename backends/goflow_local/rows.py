@@ -23,8 +23,9 @@ STOPPED: Final = 7
 
 HANDLERS: Final = (ON_FAILURE, FINALLY)
 
-#: a topic no run has: listeners for anything claimable
+#: topics no run has: those of listeners for anything claimable, and for runs that end
 WORK: Final = 0
+ENDS: Final = -1
 
 _MEDIA: Final = (OCTETS, TEXT, JSON)
 _CODES: Final[dict[str, int]] = {media: code for code, media in enumerate(_MEDIA)}

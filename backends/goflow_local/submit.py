@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 import msgspec
 
 from goflow.errors import Conflict
@@ -12,6 +15,9 @@ from goflow_local.change import Change
 from goflow_local.rows import RunRow, code_of
 from goflow_local.sql import Connection
 from goflow_local.store import Store
+
+#: runs submitted by one transaction: others wait for it
+BITE: Final = 64
 
 
 def submit(change: Change, request: Request) -> RunRow:
@@ -48,6 +54,17 @@ def submit(change: Change, request: Request) -> RunRow:
     for name in request.starts:
         change.start(run, name, 0, 0)
     return run
+
+
+def submit_some(change: Change, requests: Sequence[Request]) -> list[RunRow | Conflict]:
+    """Submit each, or say why not: a conflict is found before anything of its run is written."""
+    taken: list[RunRow | Conflict] = []
+    for request in requests:
+        try:
+            taken.append(submit(change, request))
+        except Conflict as error:
+            taken.append(error)
+    return taken
 
 
 def definition_id(store: Store, connection: Connection, flow: str, fingerprint: str) -> int:

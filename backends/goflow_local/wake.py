@@ -9,30 +9,44 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from socket import AF_INET, SOCK_DGRAM, socket
-from typing import Final
+from typing import Final, TypeVar
 
 from goflow.errors import BackendError
 from goflow_local.liveness import LISTENERS
-from goflow_local.reading import find
-from goflow_local.rows import WORK
+from goflow_local.reading import ended_since, find
+from goflow_local.rows import ENDS, WORK
 from goflow_local.sql import Connection
-from goflow_local.store import Store
+from goflow_local.store import Store, now
+
+W = TypeVar("W", bound="SocketWaker")
 
 _LOOPBACK: Final = "127.0.0.1"
 _BUFFER: Final = 64
 
 
 def listen(store: Store, run_id: str | None) -> SocketWaker:
-    """A waker for a run, or for anything claimable. Its lock tells others that it is still there."""
+    """A waker for a run, or for anything claimable."""
+    return _registered(
+        store, SocketWaker, lambda c: WORK if run_id is None else find(c, run_id).key
+    )
+
+
+def listen_for_ends(store: Store) -> EndsWaker:
+    """A waker for runs that end."""
+    return _registered(store, lambda: EndsWaker(store), lambda _: ENDS)
+
+
+def _registered(store: Store, make: Callable[[], W], topic_of: Callable[[Connection], int]) -> W:
+    """A waker that those who write know of. Its lock tells others that it is still there."""
     try:
-        waker = SocketWaker()
+        waker = make()
     except OSError as error:
         raise BackendError(
             f"cannot listen on {_LOOPBACK} for news of the store {store.path}: {error.strerror}"
         ) from None
 
     def write(connection: Connection) -> int:
-        topic = WORK if run_id is None else find(connection, run_id).key
+        topic = topic_of(connection)
         while True:
             row = (waker.port, topic)
             connection.execute("INSERT INTO listener (port, topic) VALUES (?, ?)", row)
@@ -102,6 +116,28 @@ class SocketWaker:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+class EndsWaker(SocketWaker):
+    """Wakes when runs have ended, and tells which: those whose end is no earlier than the last one told.
+
+    A clock that was set back hides ends until it has caught up.
+    """
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self._store = store
+        self._since = now()
+        self._told: set[str] = set()
+
+    def ended(self) -> list[str]:
+        """Names of the runs that have ended since it was asked last."""
+        since = self._since
+        found = self._store.read(lambda connection: ended_since(connection, since))
+        self._since = max((at for _, at in found), default=since)
+        fresh = [name for name, _ in found if name not in self._told]
+        self._told = {name for name, at in found if at == self._since}
+        return fresh
 
 
 class Bell:

@@ -109,12 +109,19 @@ class Directory(Queue):
 
     def definition(self, flow: str, fingerprint: str | None = None) -> Definition:
         """The present one, or that with the fingerprint. Raises UnknownFlow."""
-        top = self.keys.directory
-        present = fingerprint
-        if present is None:
-            found = self.link.ask(top, "HGET", f"{top}:flows", flow)
-            present = found.decode() if found else ""
-        stored = self.link.ask(top, "HGET", f"{top}:definitions", f"{flow}:{present}")
+        top, key = self.keys.directory, f"{self.keys.directory}:definitions"
+        if fingerprint is None:
+            # the present one is likely that of last time: then one round trip tells both
+            guess = self._present.get(flow, "")
+            found, stored = self.link.ask_all(
+                top, [("HGET", f"{top}:flows", flow), ("HGET", key, f"{flow}:{guess}")]
+            )
+            fingerprint = found.decode() if found else ""
+            self._present[flow] = fingerprint
+            if fingerprint != guess:
+                stored = self.link.ask(top, "HGET", key, f"{flow}:{fingerprint}")
+        else:
+            stored = self.link.ask(top, "HGET", key, f"{flow}:{fingerprint}")
         if stored is None:
             known = self.link.ask(top, "HKEYS", f"{top}:flows")
             raise UnknownFlow(flow, [name.decode() for name in known])

@@ -25,6 +25,7 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `P:news` | stream | 100 entries | `class` a new queue, `stop` a run to be killed |
 | `P:figures` | hash | for ever | `flow state place`, `flow run:ms` of runs that ended; `flow begun` rounds |
 | `P:untold` | stream, group `t` | for ever | ended runs that are to be told: `r` run, `n` round, `s` state, `b` `f` when it began and ended (ms) |
+| `P:ends` | stream | 30 min after the last look | ids of runs that ended, an entry a script call, some 1000 entries; absent when no server listens |
 | `P:w:<worker>` | string | 1 h | the tasks of its last claim, for when the reply is lost |
 | `P:r:<run>` | hash | R | `:s` `:i` the run (see `_records.lua`), `:h` head, `:d` digest, `:x` nonce of the last retry, `:w` until when (ms) somebody watches; node path -> its record |
 | `P:r:<run>:d` | hash | R | `q` input, `e` end node, `z` timeout failure, `f:` failure, and by node path `o:` result, `f:` failure, `k:` keys, `p:` payload of an arrival, `i:N:` `c:N:` a chunk of a wide inbox; `v:` context value |
@@ -52,7 +53,7 @@ SCHEMA: Final = 1
 #: partitions of a store made through one server, and through a cluster
 STANDALONE_PARTITIONS: Final = 1
 CLUSTER_PARTITIONS: Final = 16
-#: ms a run's event stream outlives the last look of whoever watches it
+#: ms an event stream outlives the last look of whoever watches it
 WATCH_LIFE: Final = 1_800_000
 
 
@@ -64,7 +65,7 @@ OF_DIRECTORY: Final = {
 }  # fmt: skip
 OF_PARTITION: Final = {
     "classes": "set", "q": "stream", "p": "zset", "due": "zset", "runs": "zset", "news": "stream",
-    "figures": "hash", "untold": "stream", "w": "string!",
+    "figures": "hash", "untold": "stream", "ends": "stream!", "w": "string!",
 }  # fmt: skip
 OF_RUN: Final = {
     "": "hash", "d": "hash", "a": "list", "l": "list", "k": "list", "x": "set", "s": "list",
@@ -105,7 +106,7 @@ class Keys:
     def of_partition(self, partition: str, classes: Iterable[str]) -> list[str]:
         """Every lasting key of a partition apart from its runs' and their list."""
         queues = [f"{partition}:{letter}:{name}" for name in classes for letter in "qp"]
-        lasting = ("due", "news", "classes", "figures", "untold")
+        lasting = ("due", "news", "ends", "classes", "figures", "untold")
         return [f"{partition}:{name}" for name in lasting] + queues
 
     def of_directory(self) -> list[str]:

@@ -9,15 +9,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal
 
 from goflow.backend import Ask, FlowKey, Run
-from goflow.errors import Conflict
+from goflow.errors import BackendError, Conflict, GoflowError
 from goflow.message import TIMED_OUT, Claim, Failure, Item, Outcome, Request, Task
 from goflow.payload import Payload
 from goflow_redis import words
 from goflow_redis.store import Store
 from goflow_redis.words import Word
 
-#: tasks claimed and outcomes committed by one script call: 2 ms of a Redis core at most
+#: runs submitted, tasks claimed and outcomes committed by one script call: 2 ms of a Redis core at most
 BATCH: Final = 32
+#: bytes of payloads in one SUBMIT, beyond the first run's
+SUBMIT_BYTES: Final = 1_000_000
 #: arrivals handed out at a time where they are too many for one message
 INPUTS: Final = 512
 
@@ -27,21 +29,40 @@ class Queue(Store):
 
     def submit(self, request: Request) -> Run:
         """Accept a run durably. Raises Conflict, StoreFull."""
-        late = None
-        if request.timeout is not None:
-            late = Failure(TIMED_OUT, f"timed out after {request.timeout:g} s")
-        args = words.submit_args(request, self.lives, late)
-        how, state, identity, failure = self.link.run(
-            "submit", self.keys.partition(request.run_id), args
-        )
-        if how == b"conflict":
-            raise Conflict(
-                f"run {request.run_id!r} exists with another flow, payload or query;"
-                " use another run id, or none to get a new one"
+        (answer,) = self.submit_all([request])
+        if isinstance(answer, GoflowError):
+            raise answer
+        return answer
+
+    def submit_all(self, requests: Sequence[Request]) -> list[Run | GoflowError]:
+        """Submit each; in place of a run stands what `submit` would have raised."""
+        answers: dict[int, Run | GoflowError] = {}
+        for partition, places in self.grouped([request.run_id for request in requests]):
+            for some in _bites(requests, places):
+                batch = [requests[place] for place in some]
+                answers |= zip(some, self._submit(partition, batch), strict=True)
+        return [answers[place] for place in range(len(requests))]
+
+    def _submit(self, partition: str, batch: Sequence[Request]) -> list[Run | GoflowError]:
+        """One SUBMIT. Where it fails none is known to be accepted."""
+        args: list[Word] = [self.lives, len(batch)]
+        for request in batch:
+            late = None
+            if request.timeout is not None:
+                late = Failure(TIMED_OUT, f"timed out after {request.timeout:g} s")
+            args += words.submit_args(request, late)
+        try:
+            told = self.link.run("submit", partition, args)
+        except BackendError as error:
+            return [error] * len(batch)
+        return [
+            _taken(request.run_id)
+            if how == b"conflict"
+            else words.as_run(
+                request.run_id, words.read_run(state, identity), words.read_failure(failure)
             )
-        return words.as_run(
-            request.run_id, words.read_run(state, identity), words.read_failure(failure)
-        )
+            for request, (how, state, identity, failure) in zip(batch, told, strict=True)
+        ]
 
     def claim(self, ask: Ask) -> list[Claim]:
         """Up to `ask.limit` ready tasks, now held by the worker."""
@@ -100,7 +121,7 @@ class Queue(Store):
         """Keep the leases of the tasks a worker holds. Answers those it must kill."""
         verdicts: list[tuple[Task, Literal["lost", "stop"]]] = []
         self.alive(worker)
-        for partition, places in self._grouped([task.run_id for task in tasks]):
+        for partition, places in self.grouped([task.run_id for task in tasks]):
             for first in range(0, len(places), 500):
                 held = [tasks[place] for place in places[first : first + 500]]
                 args: list[Word] = [self.lives, len(held)]
@@ -172,15 +193,28 @@ class Queue(Store):
         return flows[turn:] + flows[:turn]
 
     def _batches(self, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[int]]]:
-        for partition, places in self._grouped([o.task.run_id for o in outcomes]):
+        for partition, places in self.grouped([o.task.run_id for o in outcomes]):
             for first in range(0, len(places), BATCH):
                 yield partition, places[first : first + BATCH]
 
-    def _grouped(self, run_ids: Sequence[str]) -> list[tuple[str, list[int]]]:
-        """Positions of run ids by their partition."""
-        if len(self.keys.partitions) == 1:
-            return [(self.keys.partitions[0], list(range(len(run_ids))))] if run_ids else []
-        groups: dict[str, list[int]] = {}
-        for place, run_id in enumerate(run_ids):
-            groups.setdefault(self.keys.partition(run_id), []).append(place)
-        return list(groups.items())
+
+def _bites(requests: Sequence[Request], places: Sequence[int]) -> Iterator[list[int]]:
+    """The places in parts that one script call takes."""
+    bite: list[int] = []
+    size = 0
+    for place in places:
+        weight = len(requests[place].payload.data)
+        if bite and (len(bite) == BATCH or size + weight > SUBMIT_BYTES):
+            yield bite
+            bite, size = [], 0
+        bite.append(place)
+        size += weight
+    if bite:
+        yield bite
+
+
+def _taken(run_id: str) -> Conflict:
+    return Conflict(
+        f"run {run_id!r} exists with another flow, payload or query;"
+        " use another run id, or none to get a new one"
+    )

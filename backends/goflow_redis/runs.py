@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from goflow.backend import Action, Attempt, LogLine, NodeRun, Retry, Run
 from goflow.errors import Conflict, RunFailed, RunStopped, UnknownRun
@@ -12,7 +13,13 @@ from goflow.state import RunState
 from goflow_redis import words
 from goflow_redis.rewind import open_round
 from goflow_redis.store import SCAN, Store
-from goflow_redis.waker import QueueWaker, RunWaker
+from goflow_redis.waker import EndsWaker, QueueWaker, RunWaker
+
+if TYPE_CHECKING:
+    from goflow.wholesale import Look
+
+#: results read by one script call
+RESULTS: Final = 64
 
 
 class Runs(Store):
@@ -72,6 +79,17 @@ class Runs(Store):
         key = f"{self.keys.run(run_id)}:d"
         path = self.link.ask(key, "HGET", key, "e")
         return (self.output(run_id, path.decode()) if path else None) or EMPTY
+
+    def results(self, run_ids: Sequence[str]) -> list[Look | UnknownRun]:
+        """Each run as it is now, with what it made."""
+        found: dict[int, Look | UnknownRun] = {}
+        for partition, places in self.grouped(run_ids):
+            for first in range(0, len(places), RESULTS):
+                some = places[first : first + RESULTS]
+                ids = [run_ids[place] for place in some]
+                told = self.link.run("results", partition, [self.lives, *ids])
+                found |= zip(some, map(_look, ids, told), strict=True)
+        return [found[place] for place in range(len(run_ids))]
 
     def request(self, run_id: str) -> Request:
         """What was submitted."""
@@ -208,6 +226,10 @@ class Runs(Store):
         fields = self.scan(f"{self.keys.run(run_id)}:d", match="v:*")
         return sorted(field.decode()[len("v:") :] for field, _ in fields)
 
+    def watch_ends(self) -> EndsWaker:
+        """Wakes when runs have ended. Nothing that ends after this returns is missed."""
+        return EndsWaker(self)
+
     def watch(self, run_id: str | None = None) -> QueueWaker | RunWaker:
         """Wakes when the run (None: anything claimable) may have changed. Nothing that happens after
         this returns is missed."""
@@ -215,3 +237,14 @@ class Runs(Store):
             return QueueWaker(self)
         self.read(run_id)
         return RunWaker(self, run_id)
+
+
+def _look(run_id: str, told: Sequence[Any]) -> Look | UnknownRun:
+    """What RESULTS tells of one run."""
+    state, identity, failure, result = told
+    if state is None:
+        return UnknownRun(run_id)
+    run = words.as_run(run_id, words.read_run(state, identity), words.read_failure(failure))
+    if run.state is not RunState.SUCCEEDED:
+        return run, None
+    return run, EMPTY if result is None else words.disclose(result)

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 NAMES: Final = (
     "submit", "commit", "stage", "renew", "reap", "due", "control", "retry", "forget", "sweep",
     "held", "positions", "waiting", "tidy", "lost",
-    "watch", "alive", "count",
+    "watch", "alive", "count", "results", "listen",
 )  # fmt: skip
 
 

@@ -57,6 +57,8 @@ class Store:
         self.asked: set[FlowKey] = set()
         #: those that claims through this connection wake
         self.wakers: WeakSet[QueueWaker] = WeakSet()
+        #: fingerprints of flows' present definitions, as seen last
+        self._present: dict[str, str] = {}
         self._staged: dict[str, int] = {}
         self._unanswered: dict[tuple[str, int], str] = {}
         #: claims of calls that failed later on, by worker: the next call hands them over
@@ -72,6 +74,15 @@ class Store:
         """How long ended runs are kept, our lease, and whether runs are to be told, as every script is."""
         lease = int(self.lease * MS)
         return f"{self.retention}:{self.dead}:{lease}{':t' if self.traced else ''}"
+
+    def grouped(self, run_ids: Sequence[str]) -> list[tuple[str, list[int]]]:
+        """Positions of run ids by their partition."""
+        if len(self.keys.partitions) == 1:
+            return [(self.keys.partitions[0], list(range(len(run_ids))))] if run_ids else []
+        groups: dict[str, list[int]] = {}
+        for place, run_id in enumerate(run_ids):
+            groups.setdefault(self.keys.partition(run_id), []).append(place)
+        return list(groups.items())
 
     # -- workers' leases --------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: ms a wait lasts before it is begun anew; well below WATCH_LIFE
 _PATIENCE: Final = 600_000
+#: entries that the stream of ended runs keeps at least: as in `_records.lua`
+ENDS: Final = 1000
 #: seconds between two attempts to listen to a server that is away
 _PAUSE: Final = 0.05
 
@@ -44,12 +46,13 @@ class _Ear:
         self.streams: dict[str, bytes] = {}
         self._connection: Any = None
 
-    def listen(self, streams: dict[str, bytes]) -> int:
-        """Wait for what comes after these ids; answers the socket to select on. Raises BackendError."""
+    def listen(self, streams: dict[str, bytes], most: int) -> int:
+        """Wait for what comes after these ids, and to hear at most so many entries; answers the socket to
+        select on. Raises BackendError."""
         if self._connection is None:
             self._connection = self._store.link.connection(self.key)
         self.streams = streams
-        wait = ("XREAD", "COUNT", 1, "BLOCK", _PATIENCE, "STREAMS")
+        wait = ("XREAD", "COUNT", most, "BLOCK", _PATIENCE, "STREAMS")
         try:
             self._connection.send_command(*wait, *streams, *streams.values())
         except Exception as error:
@@ -57,12 +60,14 @@ class _Ear:
             raise BackendError(f"{self._store.link.name}: the connection was cut") from error
         return int(self._connection._get_socket().fileno())
 
-    def hear(self) -> None:
-        """Read the answer, whatever it is. A cut connection or a demoted master is begun anew."""
+    def hear(self) -> Any:
+        """The answer, whatever it is. A cut connection or a demoted master is begun anew: then an
+        exception is the answer."""
         try:
-            self._connection.read_response()
-        except Exception:  # noqa: BLE001 - there is one cure for all of them
+            return self._connection.read_response()
+        except Exception as error:  # noqa: BLE001 - there is one cure for all of them
             self.close()
+            return error
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -72,7 +77,10 @@ class _Ear:
 
 
 class _Waker:
-    """What both wakers share: ears, and one descriptor over them that never changes."""
+    """What all wakers share: ears, and one descriptor over them that never changes."""
+
+    #: entries of a stream that one wake-up hears
+    most = 1
 
     def __init__(self, store: Store, ears: Sequence[_Ear]) -> None:
         self._store = store
@@ -97,8 +105,7 @@ class _Waker:
         for key, _ in self._selector.select(0):
             if key.data is not None:
                 self._forget(key.data)
-                key.data.hear()
-                self._heard(key.data)
+                self._heard(key.data, key.data.hear())
         self._silence()
         for ear in self._ears:
             if ear not in self._sockets and not ear.lazy:
@@ -121,7 +128,7 @@ class _Waker:
         self._listen(ear, self._streams(ear))
 
     def _listen(self, ear: _Ear, streams: dict[str, bytes]) -> None:
-        socket = ear.listen(streams)
+        socket = ear.listen(streams, self.most)
         self._sockets[ear] = socket
         self._selector.register(socket, selectors.EVENT_READ, ear)
 
@@ -143,8 +150,8 @@ class _Waker:
                 os.close(end)
             self._alarm = None
 
-    def _heard(self, ear: _Ear) -> None:
-        """What follows from what an ear heard."""
+    def _heard(self, ear: _Ear, answer: Any) -> None:
+        """What follows from what an ear heard: usually that there is something says it all."""
 
     def _streams(self, ear: _Ear) -> dict[str, bytes]:
         """The streams to wait on, and the ids of what is in them already."""
@@ -180,7 +187,7 @@ class QueueWaker(_Waker):
         with suppress(BackendError):  # what comes next fails too, and is told there
             self._listen(ear, streams)
 
-    def _heard(self, ear: _Ear) -> None:
+    def _heard(self, ear: _Ear, answer: Any) -> None:
         queues = self._queues[ear.key]
         if ear is not queues and not queues.lazy:  # there may be a new one
             self._forget(queues)
@@ -213,3 +220,43 @@ class RunWaker(_Waker):
         partition = self._store.keys.partition(self._run_id)
         last: bytes = self._store.link.run("watch", partition, [0, self._run_id, WATCH_LIFE])
         return {ear.key: last}
+
+
+class EndsWaker(_Waker):
+    """Wakes when runs have ended, and tells which. It goes on from the last entry that it has heard."""
+
+    most = ENDS
+
+    def __init__(self, store: Store) -> None:
+        self._last: dict[str, bytes] = {}
+        self._renew: dict[str, float] = {}
+        self._ids: list[str] = []
+        self._sure = True
+        super().__init__(store, [_Ear(store, key) for key in store.keys.partitions])
+
+    def ended(self) -> list[str] | None:
+        """Ids of runs that ended; None where some may have been missed."""
+        ids, sure = self._ids, self._sure
+        self._ids, self._sure = [], True
+        return ids if sure else None
+
+    def _streams(self, ear: _Ear) -> dict[str, bytes]:
+        key = ear.key
+        now = time.monotonic()
+        if key not in self._last or now > self._renew[key]:
+            found: bytes = self._store.link.run("listen", key, [0, WATCH_LIFE])
+            self._last.setdefault(key, found)
+            self._renew[key] = now + _PATIENCE / 1000
+        return {f"{key}:ends": self._last[key]}
+
+    def _heard(self, ear: _Ear, answer: Any) -> None:
+        if isinstance(answer, Exception):  # the stream may have been lost too, and begin anew
+            self._last.pop(ear.key, None)
+            self._sure = False
+            return
+        entries = answer[0][1] if answer else ()
+        if len(entries) == ENDS:  # there were so many that the stream was trimmed, perhaps
+            self._sure = False
+        for number, fields in entries:
+            self._last[ear.key] = number
+            self._ids += [each.decode() for each in fields[1::2] if each]

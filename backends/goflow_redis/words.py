@@ -79,11 +79,10 @@ def read_failure(stored: bytes | None) -> Failure | None:
 # -- what a script is told ------------------------------------------------------------------------
 
 
-def submit_args(request: Request, lives: str, late: Failure | None) -> list[Word]:
-    """The arguments of SUBMIT."""
+def submit_args(request: Request, late: Failure | None) -> list[Word]:
+    """A run's arguments of SUBMIT."""
     letters = "".join(name[1] for name in ("~on_failure", "~finally") if name in request.handlers)
     return [
-        lives,
         request.run_id,
         request.flow,
         request.fingerprint,

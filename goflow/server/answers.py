@@ -6,11 +6,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from goflow.backend import Backend, Run
-from goflow.errors import RunEnded
+from goflow.backend import Run
 from goflow.payload import TEXT, Payload
 from goflow.server.errors import HttpError, answer, json_response
-from goflow.server.service import Service
 from goflow.told import run_json
 
 
@@ -39,19 +37,11 @@ def accepted(run: Run, headers: dict[str, str] | None = None) -> Response:
     return json_response(told(run), 202, named)
 
 
-async def ended(serving: Service, run: Run, headers: dict[str, str] | None = None) -> Response:
+def ended(run: Run, result: Payload | None, headers: dict[str, str] | None = None) -> Response:
     """The answer of a run that has ended: 200 and its result, 500 failed, 409 stopped."""
-
-    def read(backend: Backend) -> Payload | None:
-        try:
-            return backend.result(run.id)
-        except RunEnded:
-            return None
-
     named = {"X-Request-Id": run.id, **(headers or {})}
-    payload = await serving.lanes.quickly(read) if run.state == "succeeded" else None
-    if payload is not None:
-        return payload_response(payload, named)
+    if result is not None:
+        return payload_response(result, named)
     if run.state == "stopped":
         message = f"run {run.id} was stopped"
         return answer(HttpError(409, "run_stopped", message, named, run_id=run.id))

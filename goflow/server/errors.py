@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,6 +15,7 @@ from goflow import errors
 
 #: seconds after which a refused caller may come again
 _LATER: Final = "2"
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class HttpError(Exception):
@@ -44,10 +46,13 @@ def json_response(
     told: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """JSON, as UTF-8."""
-    body = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
-    # surrogates, which JSON text of others may hold, are legal JSON only when escaped
-    data = body.encode("utf-8", "backslashreplace") + b"\n"
-    return Response(data, status, headers, "application/json")
+    try:
+        data = _encode(told)
+    except (TypeError, UnicodeEncodeError):
+        # surrogates, which JSON text of others may hold, are legal JSON only when escaped
+        body = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+        data = body.encode("utf-8", "backslashreplace")
+    return Response(data + b"\n", status, headers, "application/json")
 
 
 #: the nearest class decides

@@ -6,12 +6,12 @@ import logging
 import time
 from typing import Any, Final
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from goflow.errors import GoflowError
 from goflow.runid import RUN_ID
 from goflow.server.errors import HttpError, answer, of_goflow
+from goflow.server.fields import fields
 from goflow.server.limits import TooSlow, bounded_send, limited_body
 from goflow.server.security import Hosts, check_caller, check_origin
 from goflow.server.service import Service
@@ -59,7 +59,7 @@ class Guard:
                 _dress(scope, message)
             await bounded(message)
 
-        bounded = bounded_send(send)
+        bounded = bounded_send(scope, send)
         config = self._serving.config
         most = min(config.serve.max_body, config.payload.max_size)
         receive = limited_body(scope, receive, most)
@@ -73,7 +73,7 @@ class Guard:
             self._serving.metrics.answered(_route(scope), method, status, seconds)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
+        headers = fields(scope)
         try:
             self._hosts.check(headers.get("host"))
             receive = await check_caller(self._serving, scope, receive)
@@ -108,7 +108,7 @@ async def _settle(
 
 async def _refuse(error: HttpError, scope: Scope, receive: Receive, send: Send) -> None:
     response = answer(error)
-    if error.code == "unauthorized" and "text/html" in Headers(scope=scope).get("accept", ""):
+    if error.code == "unauthorized" and "text/html" in fields(scope).get("accept", ""):
         from goflow.server.pages.login import login_page
 
         response = login_page(401, headers=error.headers)
@@ -119,12 +119,12 @@ def _dress(scope: Scope, message: Message) -> None:
     """Add what every answer carries. On raw headers: this is done for each request."""
     headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
     message["headers"] = headers
-    names = {name.lower() for name, _ in headers}
+    names = [name.lower() for name, _ in headers]
     headers += _RAW
     if b"x-request-id" not in names:
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        if given and RUN_ID.fullmatch(given.decode("latin-1")):
-            headers.append((b"x-request-id", given))
+        given = fields(scope).get("x-request-id", "")
+        if given and RUN_ID.fullmatch(given):
+            headers.append((b"x-request-id", given.encode("latin-1")))
     if b"cache-control" not in names:
         headers.append((b"cache-control", b"no-store"))
 

@@ -1,4 +1,4 @@
-"""Waiting for runs: one waker per run and process, however many callers and event streams wait."""
+"""Watching runs: one waker per run and process, however many event streams look at it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from goflow.backend import Backend, Run, Waker
 from goflow.errors import BackendError, GoflowError
-from goflow.server.lanes import Lanes
+from goflow.server.lanes import Lanes, readable
 
 if TYPE_CHECKING:
     from goflow.server.live import Live
 
 #: seconds between two looks at a store that refuses
 _PATIENCE: Final = 0.5
-#: seconds before each of the first looks at a run whose end is waited for. To listen costs a store as much
-#: as several looks, so only a run that takes longer than all of these is listened to
-_LOOKS: Final = (0.003, 0.006, 0.012, 0.024, 0.048)
 
 #: a run, and a waker that was opened before the run was looked at
 Followed = tuple[Run, Waker]
@@ -79,7 +76,7 @@ class Watch:
     async def _look_on(self) -> None:
         try:
             while not self.run.state.terminal and self._trouble is None:
-                await self._readable()
+                await readable(self._waker)
                 try:
                     self.run = await self._hub.lanes.quickly(self._look)
                 except BackendError:
@@ -98,21 +95,6 @@ class Watch:
     def _close(self) -> None:
         with suppress(BackendError):
             self._waker.close()
-
-    async def _readable(self) -> None:
-        loop = asyncio.get_running_loop()
-        woken: asyncio.Future[None] = loop.create_future()
-        number = self._waker.fileno()
-
-        def wake() -> None:
-            if not woken.done():
-                woken.set_result(None)
-
-        loop.add_reader(number, wake)
-        try:
-            await woken
-        finally:
-            loop.remove_reader(number)
 
 
 class Hub:
@@ -166,29 +148,6 @@ class Hub:
             return known
         self._watches[run.id] = watch = Watch(self, followed)
         return watch
-
-    async def end(self, run: Run, seconds: float) -> Run:
-        """The run when it has ended, or as it is after so many seconds, or when the server closes."""
-        loop, name = asyncio.get_running_loop(), run.id
-        until = loop.time() + seconds
-
-        def look(backend: Backend) -> Run:
-            return backend.run(name)
-
-        for pause in _LOOKS:
-            if run.state.terminal or self.closing or loop.time() + pause > until:
-                break
-            await asyncio.sleep(pause)
-            run = await self.lanes.quickly(look)
-        if run.state.terminal or self.closing:
-            return run
-        async with self.watching(name) as watch:
-            run = watch.run
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(until):
-                    while not run.state.terminal and not self.closing:
-                        run = await watch.change(run.revision)
-            return watch.run
 
     def forget(self, watch: Watch) -> None:
         """Have the next who asks open a new one."""

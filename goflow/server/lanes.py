@@ -15,7 +15,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
-from goflow.backend import Backend, load_backend
+from goflow.backend import Backend, Waker, load_backend
 from goflow.config import Config
 
 T = TypeVar("T")
@@ -102,8 +102,30 @@ def _deliver(done: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) 
             done[0][0].get_loop().call_soon_threadsafe(settle)
 
 
+async def readable(waker: Waker, seconds: float | None = None) -> bool:
+    """Wait until it wakes; False where it has not within so many seconds."""
+    loop = asyncio.get_running_loop()
+    woken: asyncio.Future[None] = loop.create_future()
+    number = waker.fileno()
+
+    def wake() -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    loop.add_reader(number, wake)
+    try:
+        async with asyncio.timeout(seconds):
+            await woken
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(number)
+    return True
+
+
 class Lanes:
-    """The lanes of one server: `quick` for starts, results and waiting, the others for what takes longer.
+    """The lanes of one server: `quick` for starts and what takes a moment, `ends` for the results of what has
+    ended, the others for what takes longer.
 
     `backend` is a URL or name, of which each lane opens its own; or an open Backend, which one lane uses
     for everything and leaves open.
@@ -113,6 +135,7 @@ class Lanes:
         if isinstance(backend, str):
             url = backend
             self.quick = Lane(lambda: load_backend(url, config), "goflow-quick")
+            self.ends = Lane(lambda: load_backend(url, config), "goflow-ends")
             self._slow = [
                 Lane(lambda: load_backend(url, config), f"goflow-slow-{i}")
                 for i in range(_SLOW_LANES)
@@ -120,6 +143,7 @@ class Lanes:
         else:
             given = backend
             self.quick = Lane(lambda: given, "goflow-store", owned=False)
+            self.ends = self.quick
             self._slow = [self.quick]
 
     async def quickly(self, work: Work[T]) -> T:
@@ -132,5 +156,5 @@ class Lanes:
 
     async def close(self) -> None:
         """End all threads."""
-        for lane in {self.quick, *self._slow}:
+        for lane in {self.quick, self.ends, *self._slow}:
             await asyncio.to_thread(lane.close)

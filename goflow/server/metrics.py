@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Final
 
 from starlette.requests import Request
@@ -13,7 +15,7 @@ from starlette.responses import Response
 from goflow.backend import Backend
 
 #: upper bounds of the histogram's buckets, in seconds
-_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, inf)
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -32,8 +34,7 @@ class Metrics:
         """A request is over. `route` is one of ours, so the number of series is bounded."""
         self._requests[route, method, status] += 1
         self._seconds[route] += seconds  # type: ignore[assignment]
-        bound = next((each for each in _BUCKETS if seconds <= each), float("inf"))
-        self._buckets[route, bound] += 1
+        self._buckets[route, _BUCKETS[bisect_left(_BUCKETS, seconds)]] += 1
 
     def started(self, flow: str) -> None:
         """A run was accepted. Only flows that exist get here."""
@@ -53,9 +54,9 @@ class Metrics:
         yield from _family(name, "histogram", "Time to answer, event streams included.")
         for route in sorted(self._seconds):
             total = 0
-            for bound in (*_BUCKETS, float("inf")):
+            for bound in _BUCKETS:
                 total += self._buckets[route, bound]
-                edge = "+Inf" if bound == float("inf") else f"{bound:g}"
+                edge = "+Inf" if bound == inf else f"{bound:g}"
                 yield _sample(f"{name}_bucket", {"route": route, "le": edge}, total)
             yield _sample(f"{name}_sum", {"route": route}, self._seconds[route])
             yield _sample(f"{name}_count", {"route": route}, total)

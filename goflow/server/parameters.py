@@ -14,6 +14,8 @@ from goflow.server.errors import bad
 def query(request: Request) -> dict[str, list[str]]:
     """All query parameters, in order, with those that have no value."""
     found: dict[str, list[str]] = {}
+    if not request.scope["query_string"]:
+        return found
     text = request.scope["query_string"].decode("latin-1")
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=1000)

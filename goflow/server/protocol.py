@@ -18,6 +18,44 @@ MOST_HEADER: Final = 32_768
 HEADER_SECONDS: Final = 10.0
 #: how many header lines there may be
 MOST_LINES: Final = 100
+#: bytes of a write that waits for the next one
+_CORKED: Final = 16_384
+
+
+class Corked:
+    """A transport that sends an answer's head together with its body: a system call, and a packet, less.
+
+    What is written first in a turn of the event loop waits for a second write, at most until the turn is over.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send it soon."""
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.writelines((held, data))
+        elif len(data) < _CORKED:
+            self._held = data
+            self._loop.call_soon(self._flush)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what is held, then close."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held)
 
 
 class Guarded(HttpToolsProtocol):
@@ -31,7 +69,7 @@ class Guarded(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock."""
-        super().connection_made(transport)
+        super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -68,10 +106,12 @@ class Guarded(HttpToolsProtocol):
             self._refuse_header()
             return
         self.scope["goflow.abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
+        self.scope["goflow.flow"] = self.flow  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Between requests an idle connection is uvicorn's keep-alive timer's."""
+        self.scope["goflow.whole"] = True  # type: ignore[typeddict-unknown-key]
         super().on_message_complete()
         self._in_headers = True
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from goflow.backend import Action, Backend, LogLine
-from goflow.errors import Conflict
+from goflow.errors import Conflict, UnknownRun
 from goflow.overview import rows
 from goflow.plan import Plan
 from goflow.rewind import find
@@ -148,10 +148,15 @@ async def result(request: Request) -> Response:
     serving, flow, name = service(request), flow_name(request), run_id(request)
     given = only(request, ("wait",))
     wait = seconds(given["wait"]) if "wait" in given else 0.0
-    found = await serving.lanes.quickly(lambda backend: serving.run(backend, flow, name))
-    if wait:
-        found = await serving.hub.end(found, min(wait, serving.config.serve.max_wait))
-    return await ended(serving, found) if found.state.terminal else accepted(found)
+    await serving.ends.listen()
+    with serving.ends.expecting(name) as future:
+        run, made = await serving.ends.look(name)
+        if run.flow != flow:
+            raise UnknownRun(name)
+        if wait and not run.state.terminal:
+            most = serving.config.serve.max_wait
+            run, made = await serving.ends.end(run, future, min(wait, most))
+    return ended(run, made) if run.state.terminal else accepted(run)
 
 
 async def logs(request: Request) -> Response:

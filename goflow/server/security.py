@@ -20,6 +20,7 @@ from starlette.types import Message, Receive, Scope
 from goflow.backend import Backend
 from goflow.server import login
 from goflow.server.errors import HttpError
+from goflow.server.limits import whole_body
 from goflow.server.service import Service
 from goflow.server.signature import MEMORY, Signed, refused
 from goflow.signature import SIGNATURE
@@ -29,6 +30,8 @@ from goflow.signature import SIGNATURE
 OPEN: Final = ("/healthz", "/login")
 OPEN_BELOW: Final = "/static/"
 
+#: Host headers remembered as ours
+_KNOWN_HOSTS: Final = 100
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -56,9 +59,13 @@ class Hosts:
         self._names = names
         self._below = tuple(each[1:] for each in names if each.startswith("*."))
         self._all = "*" in names
+        #: what was found to be ours: to take a header apart costs more than all the rest of the door
+        self._known: set[str | None] = set()
 
     def check(self, header: str | None) -> None:
         """Raises HttpError 421."""
+        if header in self._known:
+            return
         name = _host_name(header or "")
         if name is not None and (
             self._all
@@ -66,6 +73,8 @@ class Hosts:
             or (self._below and name.endswith(self._below))
             or (self._public and _is_address(name))
         ):
+            if len(self._known) < _KNOWN_HOSTS:
+                self._known.add(header)
             return
         raise HttpError(
             421,
@@ -122,7 +131,7 @@ async def _check_signature(
     serving: Service, scope: Scope, headers: Headers, receive: Receive
 ) -> Receive:
     signed = Signed(headers, time.time())
-    body = await _whole(receive)
+    body = await whole_body(receive)
     signed.check(
         serving.secret,
         scope["method"],
@@ -142,17 +151,6 @@ async def _check_signature(
         return unread.pop() if unread else await receive()
 
     return again
-
-
-async def _whole(receive: Receive) -> bytes:
-    chunks = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise HttpError(400, "disconnected", "the body did not come")
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(chunks)
 
 
 def _foreign(what: str) -> HttpError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Final
 
 from starlette.requests import Request
@@ -12,8 +13,11 @@ from goflow.config import Config
 from goflow.errors import UnknownFlow, UnknownRun
 from goflow.plan import Plan
 from goflow.runid import RUN_ID
+from goflow.server.ends import Ends
 from goflow.server.errors import bad
+from goflow.server.gathering import Gathering
 from goflow.server.hub import Hub
+from goflow.server.intake import Accepted, Order, accept
 from goflow.server.lanes import Lanes
 from goflow.server.metrics import Metrics
 
@@ -30,10 +34,24 @@ class Service:
         self.secret = secret
         self.lanes = Lanes(backend, config)
         self.hub = Hub(self.lanes)
+        self.ends = Ends(self.lanes)
+        #: `await accept(order)`: a run that is durable
+        self.accept: Gathering[Order, Accepted] = Gathering(self.lanes.quick, partial(accept, self))
         self.metrics = Metrics()
         #: what of the flow files beside this server could not be loaded, each with file and line
         self.problems: tuple[str, ...] = ()
         self._plans: dict[tuple[str, str], Plan] = {}
+
+    def close(self) -> None:
+        """Let all who wait go on with what they know."""
+        self.hub.close()
+        self.ends.close()
+
+    async def stop(self) -> None:
+        """Let go of the store."""
+        self.close()
+        await self.ends.stop()
+        await self.lanes.close()
 
     def plan(self, backend: Backend, flow: str, fingerprint: str | None = None) -> Plan:
         """A definition: the present one, or a run's. Called inside a lane. Raises UnknownFlow."""

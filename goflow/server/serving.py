@@ -103,7 +103,7 @@ class Server(uvicorn.Server):
 
         loop = asyncio.get_running_loop()
         self._serving.hub.drain()
-        later = loop.call_later(PATIENCE, self._serving.hub.close)
+        later = loop.call_later(PATIENCE, self._serving.close)
         try:
             await super().shutdown(sockets)
         finally:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from goflow.backend import Backend, Run
-from goflow.engine import request as run_request
-from goflow.errors import UnknownRun
 from goflow.payload import JSON, OCTETS, TEXT, Payload
 from goflow.runid import RUN_ID, new_run_id
 from goflow.server.answers import accepted, ended
 from goflow.server.errors import HttpError, bad
+from goflow.server.fields import fields
+from goflow.server.intake import Order
+from goflow.server.limits import whole_body
 from goflow.server.parameters import query, seconds
-from goflow.server.service import Service, flow_name, service
-from goflow.tracing import trace_of
+from goflow.server.service import flow_name, service
 
 #: request headers that `context.headers` holds; credentials and cookies are never among them
 HEADERS: Final = (
@@ -36,77 +35,36 @@ _HEADER_SIZE: Final = 1024
 _WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:;.*)?", re.IGNORECASE)
 
 
-class _Order(NamedTuple):
-    """What a request asks for. `wait` is in seconds, None where it does not say; `made` is when the
-    request came."""
+class _Asked(NamedTuple):
+    """What a request asks for. `wait` is in seconds, None where it does not say."""
 
-    flow: str
-    payload: Payload
-    query: dict[str, list[str]]
-    run_id: str | None
-    headers: dict[str, str]
+    order: Order
     wait: float | None
     preferred: bool
-    made: float
 
 
 async def start(request: Request) -> Response:
     """Start a run: 200 with its result, or 202 with where to look for it."""
     serving = service(request)
-    order = await _read(request)
-    run, waits, traced = await serving.lanes.quickly(
-        lambda backend: _begin(serving, backend, order)
-    )
-    serving.metrics.started(run.flow)
-    if waits:
-        run = await serving.hub.end(run, _patience(serving, order))
-    applied = {"Preference-Applied": "wait"} if order.preferred else {}
-    applied |= traced
-    if waits and run.state.terminal:
-        return await ended(serving, run, applied)
-    return accepted(run, applied)
+    order, wait, preferred = await _read(request)
+    applied = {"Preference-Applied": "wait"} if preferred else {}
+    if wait == 0:
+        run, _, traced = await serving.accept(order)
+        serving.metrics.started(run.flow)
+        return accepted(run, applied | traced)
+    await serving.ends.listen()
+    with serving.ends.expecting(order.run_id) as future:
+        run, single, traced = await serving.accept(order)
+        applied |= traced
+        serving.metrics.started(run.flow)
+        if wait is None and not single:
+            return accepted(run, applied)
+        most = serving.config.serve.max_wait
+        run, result = await serving.ends.end(run, future, most if wait is None else min(wait, most))
+    return ended(run, result, applied) if run.state.terminal else accepted(run, applied)
 
 
-def _begin(serving: Service, backend: Backend, order: _Order) -> tuple[Run, bool, dict[str, str]]:
-    """Submit, whether the end is waited for, and the answer's `traceparent`. One call of a lane."""
-    plan = serving.plan(backend, order.flow)
-    _refuse_more(serving, backend, order)
-    name = new_run_id() if order.run_id is None else order.run_id
-    asked = run_request(
-        plan, name, order.payload, order.query, headers=order.headers, made=order.made
-    )
-    run = backend.submit(asked)
-    waits = plan.single if order.wait is None else order.wait > 0
-    if not serving.config.telemetry.on:
-        return run, waits, {}
-    # a run that was there already is in the trace of whoever submitted it first
-    headers = asked.headers if order.run_id is None else backend.request(name).headers
-    return run, waits, {"traceparent": trace_of(name, headers).traceparent}
-
-
-def _patience(serving: Service, order: _Order) -> float:
-    most = serving.config.serve.max_wait
-    return most if order.wait is None else min(order.wait, most)
-
-
-def _refuse_more(serving: Service, backend: Backend, order: _Order) -> None:
-    """429 where `serve.max_queued` tasks wait already. A run that exists may be asked for all the same."""
-    most = serving.config.serve.max_queued
-    if not most or sum(backend.waiting().values()) < most:
-        return
-    if order.run_id is not None:
-        try:
-            backend.run(order.run_id)
-        except UnknownRun:
-            pass
-        else:
-            return
-    raise HttpError(
-        429, "too_many", f"{most} tasks wait already; come back later", {"Retry-After": "1"}
-    )
-
-
-async def _read(request: Request) -> _Order:
+async def _read(request: Request) -> _Asked:
     made = time.time()
     flow = flow_name(request)
     given = query(request)
@@ -114,12 +72,15 @@ async def _read(request: Request) -> _Order:
     if len(waits) > 1:
         raise bad(f"parameter 'wait' is given {len(waits)} times")
     wait = seconds(waits[0]) if waits else None
-    preferred = None if waits else _preferred(request.headers.getlist("prefer"))
+    headers = fields(request.scope)
+    preferred = None
+    if not waits and "prefer" in headers:
+        preferred = _preferred(request.headers.getlist("prefer"))
     if preferred is not None:
         wait = preferred
-    if _asynchronous(request):
+    if _asynchronous(headers):
         wait, preferred = 0.0, None
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", ""):
         raise HttpError(
             415,
@@ -127,24 +88,22 @@ async def _read(request: Request) -> _Order:
             f"Content-Encoding {encoding[:100]!r} is not known here; send the bytes as they are",
             {"Accept-Encoding": "identity"},
         )
-    run_id = _run_id(request)
-    body = await request.body()
-    return _Order(
+    run_id = _run_id(request) if "x-request-id" in headers else None
+    body = await whole_body(request.receive)
+    order = Order(
         flow=flow,
-        payload=Payload(body, _media_type(request.headers.get("content-type", ""), body)),
+        run_id=new_run_id() if run_id is None else run_id,
+        known=run_id is not None,
+        payload=Payload(body, _media_type(headers.get("content-type", ""), body)),
         query=given,
-        run_id=run_id,
-        headers=_kept(request),
-        wait=wait,
-        preferred=preferred is not None,
+        headers=_kept(headers),
         made=made,
     )
+    return _Asked(order, wait, preferred is not None)
 
 
-def _run_id(request: Request) -> str | None:
+def _run_id(request: Request) -> str:
     given = request.headers.getlist("x-request-id")
-    if not given:
-        return None
     if len(given) > 1 or not RUN_ID.fullmatch(given[0]):
         raise bad(
             f"X-Request-Id: {', '.join(given)[:200]!r} is no run id: expected letters, digits, '.', '_'"
@@ -154,8 +113,8 @@ def _run_id(request: Request) -> str | None:
     return given[0]
 
 
-def _asynchronous(request: Request) -> bool:
-    given = request.headers.get("x-async", "false").strip().lower()
+def _asynchronous(headers: Mapping[str, str]) -> bool:
+    given = headers.get("x-async", "false").strip().lower()
     if given not in ("true", "false"):
         raise bad(f"X-Async: expected true or false, got {given[:100]!r}")
     return given == "true"
@@ -187,9 +146,9 @@ def _media_type(header: str, body: bytes) -> str:
     return OCTETS
 
 
-def _kept(request: Request) -> dict[str, str]:
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
     return {
-        name: request.headers[name]
+        name: headers[name]
         for name in HEADERS
-        if name in request.headers and len(request.headers[name]) <= _HEADER_SIZE
+        if name in headers and len(headers[name]) <= _HEADER_SIZE
     }

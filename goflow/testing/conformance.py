@@ -30,6 +30,7 @@ from goflow.testing.suite.rounds import Rounds
 from goflow.testing.suite.submitting import Submitting
 from goflow.testing.suite.telling import Counting, Telling
 from goflow.testing.suite.watching import Watching
+from goflow.testing.suite.wholesaling import Wholesaling
 
 __all__ = ["BackendConformance", "BackendHooks"]
 
@@ -51,5 +52,6 @@ class BackendConformance(
     Listing,
     Telling,
     Counting,
+    Wholesaling,
 ):
     """Every rule of the seam as a test; see `BackendHooks` for what a backend supplies."""

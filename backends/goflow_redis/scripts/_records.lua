@@ -193,6 +193,7 @@ local function save_data(run)
 end
 
 local function save()
+  local ends = {}
   for _, run in ipairs(touched) do
     run.rev = run.rev + 1
     local values = {':s', run_record(run)}
@@ -205,8 +206,13 @@ local function save()
     call_many('HSET', run.key, values, 1000)
     if run.sets then save_data(run) end
     for list, pushed in pairs(run.pushes or {}) do call_many('RPUSH', run.key .. ':' .. list, pushed, 1000) end
-    if run.ended then expire_run(run) end
+    if run.ended then
+      expire_run(run)
+      ends[#ends + 1] = 'r'
+      ends[#ends + 1] = run.id
+    end
     if run.watched then call('XADD', run.key .. ':ev', 'NOMKSTREAM', 'MAXLEN', '~', '4', '*', 'v', '1') end
   end
+  if #ends > 0 then call('XADD', P .. ':ends', 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', unpack(ends)) end
   touched = {}
 end

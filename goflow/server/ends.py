@@ -1,0 +1,163 @@
+"""Waiting for runs to end: one waker and one look for all requests that wait.
+
+A wake-up tells of all that has ended since the last one, so the store is asked once for many results, and a
+server with hundreds of waiting requests listens no more than one with a single one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from goflow import wholesale
+from goflow.backend import Backend, Run
+from goflow.errors import BackendError, UnknownRun
+from goflow.server.lanes import Lanes, readable
+from goflow.wholesale import Look, Wholesale
+
+#: seconds after which all that is waited for is looked at, whatever was heard
+_DOUBT: Final = 5.0
+#: seconds between two looks at a store that cannot tell of ends
+_BLIND: Final = 0.05
+#: seconds between two looks at a store that refuses
+_PATIENCE: Final = 0.5
+
+Future = asyncio.Future[Look | UnknownRun | None]
+
+
+class Ends:
+    """All who wait for the end of a run in this process."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._waiting: dict[str, list[Future]] = {}
+        self._waker: wholesale.Ends | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._opening: asyncio.Future[None] | None = None
+        self.closing = False
+
+    @contextmanager
+    def expecting(self, run_id: str) -> Iterator[Future]:
+        """What is told of the run when it has ended; None when the server closes. Enter before it can end,
+        or before it is looked at."""
+        future: Future = asyncio.get_running_loop().create_future()
+        others = self._waiting.setdefault(run_id, [])
+        others.append(future)
+        try:
+            yield future
+        finally:
+            others.remove(future)
+            if not others:
+                del self._waiting[run_id]
+
+    async def listen(self) -> None:
+        """Be told of what ends from now on; the first call opens the waker. Raises BackendError."""
+        if self._following is not None:
+            return
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.ensure_future(self._open())
+        await asyncio.shield(self._opening)
+
+    async def end(self, run: Run, future: Future, seconds: float) -> Look:
+        """The run when it has ended, or as it is after so many seconds, or when the server closes.
+
+        `future` comes from `expecting`. Raises UnknownRun when the run expires, BackendError.
+        """
+        if not run.state.terminal and not self.closing:
+            clock = asyncio.get_running_loop().call_later(seconds, _let_go, future)
+            try:
+                found = await future
+            finally:
+                clock.cancel()
+            if isinstance(found, UnknownRun):
+                raise found
+            if found is not None:
+                return found
+        return await self.look(run.id)
+
+    async def look(self, run_id: str) -> Look:
+        """The run as it is now. Raises UnknownRun, BackendError."""
+        (found,) = await self._lanes.quickly(lambda backend: wholesale.results(backend, [run_id]))
+        if isinstance(found, UnknownRun):
+            raise found
+        return found
+
+    def close(self) -> None:
+        """Let all who wait go on with what they know."""
+        self.closing = True
+        for futures in self._waiting.values():
+            for future in futures:
+                _let_go(future)
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait({self._following})
+        if self._waker is not None:
+            await self._lanes.ends.call(_closing(self._waker))
+
+    # -- following --------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        def watch(backend: Backend) -> wholesale.Ends | None:
+            return backend.watch_ends() if isinstance(backend, Wholesale) else None
+
+        self._waker = await self._lanes.ends.call(watch)
+        self._following = asyncio.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        doubt = False
+        while True:
+            if self._waker is None:
+                await asyncio.sleep(_BLIND)
+                doubt = True
+            elif not doubt:
+                doubt = not await readable(self._waker, _DOUBT)
+            if not self._waiting and self._waker is None:
+                continue
+            try:
+                for run_id, look in await self._lanes.ends.call(self._looking(doubt)):
+                    self._tell(run_id, look)
+                doubt = False
+            except BackendError:
+                doubt = True
+                await asyncio.sleep(_PATIENCE)
+
+    def _looking(self, doubt: bool) -> Callable[[Backend], list[tuple[str, Look | UnknownRun]]]:
+        """Clear the waker, then look at those that have ended; in doubt, at all that is waited for."""
+        waker, waiting = self._waker, self._waiting
+
+        def look(backend: Backend) -> list[tuple[str, Look | UnknownRun]]:
+            ended = None
+            if waker is not None:
+                waker.clear()
+                ended = waker.ended()
+            if doubt or ended is None:
+                ended = list(waiting)
+            wanted = [run_id for run_id in ended if run_id in waiting]
+            return list(zip(wanted, wholesale.results(backend, wanted), strict=True))
+
+        return look
+
+    def _tell(self, run_id: str, look: Look | UnknownRun) -> None:
+        if isinstance(look, tuple) and not look[0].state.terminal:
+            return  # it was retried in between
+        for future in self._waiting.get(run_id, ()):
+            if not future.done():
+                future.set_result(look)
+
+
+def _let_go(future: Future) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _closing(waker: wholesale.Ends) -> Callable[[Backend], None]:
+    def close(backend: Backend) -> None:
+        with suppress(BackendError):
+            waker.close()
+
+    return close

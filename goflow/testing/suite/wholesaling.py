@@ -1,0 +1,150 @@
+"""Doing many at once: submits in one call, results in one look, one waker for all ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from goflow.backend import Run
+from goflow.errors import Conflict, UnknownRun
+from goflow.payload import Payload
+from goflow.state import RunState
+from goflow.testing.store import Store, request
+from goflow.testing.suite.base import Suite
+from goflow.testing.suite.watching import woken
+from goflow.wholesale import Ends, Wholesale, results, submit_all
+
+
+class Wholesaling(Suite):
+    @contextmanager
+    def ends(self, store: Store) -> Iterator[Ends]:
+        """A waker for ends on a connection of its own, where the backend has such."""
+        backend = store.connect()
+        if not isinstance(backend, Wholesale):
+            pytest.skip("this backend is asked for one run after the other")
+        waker = backend.watch_ends()
+        try:
+            yield waker
+        finally:
+            waker.close()
+
+    def test_many_submits_at_once_are_as_many_runs(self, store: Store) -> None:
+        asked = [request(f"r{n}", "a", "b", payload=str(n).encode()) for n in range(150)]
+        runs = submit_all(store.backend, asked)
+        seen = store.connect()
+        assert [seen.run(each.run_id) for each in asked] == runs
+        assert [seen.request(each.run_id) for each in asked] == asked
+        w, claims = store.worker(), []
+        while more := w.claim():
+            claims += more
+        assert {(c.task.run_id, c.task.path) for c in claims} == {
+            (each.run_id, path) for each in asked for path in "ab"
+        }
+        assert all(w.data(c) == {"": c.task.run_id[1:].encode()} for c in claims)
+
+    def test_runs_submitted_at_once_are_listed_in_their_order(self, store: Store) -> None:
+        names = [f"r{n}" for n in (3, 1, 4, 15, 9, 2, 6, 5)]
+        submit_all(store.backend, [request(name) for name in names])
+        assert [run.id for run in store.backend.runs()] == names[::-1]
+
+    def test_one_conflict_among_many_is_an_answer_in_its_place(self, store: Store) -> None:
+        first = store.submit("taken", payload=b"one")
+        asked = [request("before"), request("taken", payload=b"two"), request("after")]
+        before, conflict, after = submit_all(store.backend, asked)
+        assert isinstance(conflict, Conflict)
+        assert (store.run("before"), store.run("after")) == (before, after)
+        assert store.run("taken") == first
+
+    def test_the_same_run_twice_in_one_call_is_one_run(self, store: Store) -> None:
+        asked = [request("r"), request("r"), request("r", payload=b"other")]
+        first, second, third = submit_all(store.backend, asked)
+        assert first == second == store.run("r")
+        assert isinstance(third, Conflict)
+        assert store.worker().paths() == ["a"]
+
+    def test_large_payloads_at_once_arrive_whole(self, store: Store) -> None:
+        asked = [request(f"r{n}", payload=bytes([n]) * 700_000) for n in range(4)]
+        assert all(isinstance(run, Run) for run in submit_all(store.backend, asked))
+        assert [store.backend.request(each.run_id) for each in asked] == asked
+
+    def test_nothing_to_submit_and_nobody_to_look_at_is_nothing(self, store: Store) -> None:
+        assert submit_all(store.backend, []) == []
+        assert results(store.backend, []) == []
+
+    def test_one_look_tells_runs_and_what_they_made(self, store: Store) -> None:
+        w = store.worker()
+        for name in ("good", "empty", "bad", "stopped"):
+            store.submit(name)
+        claims = {claim.task.run_id: claim for claim in w.claim()}
+        assert w.succeed(claims["good"], Payload(b"[1]", "application/json"), ends=True)
+        assert w.succeed(claims["empty"], Payload(), ends=True)
+        assert w.fail(claims["bad"])
+        store.backend.control("stopped", "stop")
+        store.submit("waiting")
+        names = ["waiting", "good", "nobody", "empty", "bad", "stopped"]
+        found = dict(zip(names, results(store.connect(), names), strict=True))
+        assert isinstance(found.pop("nobody"), UnknownRun)
+        assert found == {
+            "waiting": (store.run("waiting"), None),
+            "good": (store.run("good"), Payload(b"[1]", "application/json")),
+            "empty": (store.run("empty"), Payload()),
+            "bad": (store.run("bad"), None),
+            "stopped": (store.run("stopped"), None),
+        }
+
+    def test_every_end_wakes_and_is_told(self, store: Store) -> None:
+        w = store.worker()
+        names = {"good", "bad", "stopped"}
+        with self.ends(store) as ends:
+            for name in [*names, "queued"]:
+                store.submit(name)
+            claims = {claim.task.run_id: claim for claim in w.claim()}
+            assert w.succeed(claims["good"], b"", ends=True)
+            assert heard(ends, {"good"})
+            assert w.fail(claims["bad"])
+            store.backend.control("stopped", "stop")
+            assert w.killed(claims["stopped"])
+            assert heard(ends, {"bad", "stopped"})
+
+    def test_a_run_ends_when_its_last_handler_has(self, store: Store) -> None:
+        w = store.worker()
+        store.submit("r", handlers=("~finally",))
+        with self.ends(store) as ends:
+            assert w.succeed(w.one("a"), b"A", ends=True)
+            ends.clear()
+            assert ends.ended() in ([], None)
+            assert w.succeed(w.one("~finally"))
+            assert heard(ends, {"r"})
+
+    def test_many_ends_are_all_told(self, store: Store) -> None:
+        w, names = store.worker(), [f"r{n}" for n in range(300)]
+        with self.ends(store) as ends:
+            submit_all(store.backend, [request(name) for name in names])
+            while claims := w.claim(50):
+                assert all(w.succeed(claim, b"", ends=True) for claim in claims)
+            assert heard(ends, set(names))
+
+    def test_a_waker_of_ends_hears_nothing_of_what_was_before(self, store: Store) -> None:
+        w = store.worker()
+        store.submit("before")
+        assert w.succeed(w.one("a"), b"", ends=True)
+        assert store.state("before") is RunState.SUCCEEDED
+        with self.ends(store) as ends:
+            store.submit("r")
+            assert w.succeed(w.one("a"), b"", ends=True)
+            assert heard(ends, {"r"})
+
+
+def heard(ends: Ends, wanted: set[str]) -> bool:
+    """Whether it wakes until all these ends were told; one that cannot tell makes everybody look."""
+    until = time.monotonic() + 20
+    while wanted and time.monotonic() < until:
+        if not woken(ends):
+            return False
+        ends.clear()
+        told = ends.ended()
+        wanted = set() if told is None else wanted - set(told)
+    return not wanted

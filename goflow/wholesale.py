@@ -1,0 +1,77 @@
+"""Doing at once what many callers want: a server's submits, and the ends of the runs it answers with.
+
+A backend may have the methods of `Wholesale`; one that lacks them is asked for one run after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from goflow.backend import Backend, Run, Waker
+from goflow.errors import Conflict, GoflowError, RunEnded, UnknownRun
+from goflow.message import Request
+from goflow.payload import Payload
+
+#: a run as it is now, and what it made where it has succeeded
+Look = tuple[Run, Payload | None]
+
+
+class Ends(Waker, Protocol):
+    """Wakes when runs have ended, whichever they are, and tells which."""
+
+    def ended(self) -> list[str] | None:
+        """Ids of the runs that ended before the last `clear` and were not told yet (a few may be told
+        twice); None where it cannot tell: then all that one waits for must be looked at."""
+        ...
+
+
+@runtime_checkable
+class Wholesale(Protocol):
+    """A backend that does many at the price of few."""
+
+    def submit_all(self, requests: Sequence[Request]) -> list[Run | GoflowError]:
+        """Submit each as `submit` does. In place of a run stands what `submit` would have raised; the
+        others are accepted all the same."""
+        ...
+
+    def results(self, run_ids: Sequence[str]) -> list[Look | UnknownRun]:
+        """Each run as it is now, with what it made."""
+        ...
+
+    def watch_ends(self) -> Ends:
+        """Nothing that ends after this returns is missed."""
+        ...
+
+
+def submit_all(backend: Backend, requests: Sequence[Request]) -> list[Run | GoflowError]:
+    """See Wholesale."""
+    if isinstance(backend, Wholesale):
+        return backend.submit_all(requests)
+    return [_submit(backend, request) for request in requests]
+
+
+def results(backend: Backend, run_ids: Sequence[str]) -> list[Look | UnknownRun]:
+    """See Wholesale."""
+    if isinstance(backend, Wholesale):
+        return backend.results(run_ids)
+    return [_look(backend, run_id) for run_id in run_ids]
+
+
+def _submit(backend: Backend, request: Request) -> Run | GoflowError:
+    try:
+        return backend.submit(request)
+    except GoflowError as error:
+        return error
+
+
+def _look(backend: Backend, run_id: str) -> Look | UnknownRun:
+    try:
+        run = backend.run(run_id)
+        if run.state != "succeeded":
+            return run, None
+        return run, backend.result(run_id)
+    except (Conflict, RunEnded):  # it was retried in between
+        return run, None
+    except UnknownRun as error:
+        return error
