@@ -183,7 +183,10 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         node = place.node
         if (node.kind == "sub_dag") == bool(match) or node.kind == "node":
             raise UnknownNode(head)
-        graph = node.dags.get(decode_key(key) if node.kind == "conditional" else "")
+        if node.kind == "conditional":  # by their encoded keys: a path has one spelling
+            graph = {encode_key(each): inner for each, inner in node.dags.items()}.get(key)
+        else:
+            graph = node.dags.get("")
         if graph is None:
             raise UnknownNode(head, (f"{owner}[{encode_key(k)}]" for k in node.dags))
         mark = "" if match is None else f"[{key}]" if node.kind == "conditional" else "[]"
@@ -278,8 +281,10 @@ def encode_key(key: str) -> str:
 
 
 def decode_key(key: str) -> str:
-    """The key again."""
-    return _ESCAPES.sub(lambda m: bytes.fromhex(m[0].replace("%", "")).decode(), key)
+    """The key again; of what `encode_key` did not make, what can be read."""
+    return _ESCAPES.sub(
+        lambda m: bytes.fromhex(m[0].replace("%", "")).decode(errors="replace"), key
+    )
 
 
 def _walk(graph: Graph, prefix: str) -> Iterator[tuple[str, Node]]:

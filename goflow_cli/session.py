@@ -75,6 +75,8 @@ class Session:
             return pick(load(file), name)
         flows = self.flows()
         if file not in flows:
+            if os.path.exists(file):  # noqa: PTH110 - no flow, and as a file it is refused by what it is
+                load(file)
             raise UnknownFlow(file, flows, "`goflow flows` lists them; a file works too")
         if name not in (None, file):
             raise click.UsageError(

@@ -41,7 +41,12 @@ class Address(NamedTuple):
 
 def parse(url: str) -> Address:
     """The address a URL means. Raises ConfigError, without credentials, for one that means none."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a bracket that is not closed; its text would repeat the password
+        raise ConfigError(
+            "the Redis URL is none: expected redis://HOST:PORT/0, an IPv6 address as [::1]"
+        ) from None
     if parts.scheme not in _SCHEMES:
         raise ConfigError(
             f"expected a Redis URL (redis://, rediss://, unix://, redis+sentinel://, redis+cluster://),"
