@@ -7,7 +7,7 @@ from goflow.errors import Conflict
 from goflow.state import RunState
 from goflow_local.change import Change
 from goflow_local.ending import doom, end, move, proceed
-from goflow_local.reaping import adopt_all
+from goflow_local.reaping import adopt_all, take_back_dead
 from goflow_local.rows import HANDLERS, RunRow
 
 
@@ -63,9 +63,11 @@ def _stop(change: Change, run: RunRow) -> None:
         return
     run.next()
     run.altered = True
+    # nobody else may ever be there to notice that whoever owns it, or holds its tasks, has ended
     if run.owner and not change.store.locks.alive(run.owner):
-        adopt_all(change, [run.key])  # nobody else may ever be there to notice
+        adopt_all(change, [run.key])
     doom(change, run)
+    take_back_dead(change, run)
     if run.ending is None:
         run.state = RunState.STOPPING
         lane = run.lane

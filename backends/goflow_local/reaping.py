@@ -47,6 +47,14 @@ def take_back(change: Change, worker: int, *, dead: bool) -> None:
     take_back_where(change, "worker = ?", worker, owned=dead)
 
 
+def take_back_dead(change: Change, run: RunRow) -> None:
+    """Take back what workers of this run held whose processes have ended."""
+    query = "SELECT DISTINCT worker FROM node INDEXED BY node_held WHERE state = 2 AND run = ?"
+    for (worker,) in change.execute(query, (run.key,)).fetchall():
+        if not change.store.locks.alive(worker):
+            take_back_where(change, f"run = {run.key} AND worker = ?", worker)
+
+
 def take_back_where(change: Change, condition: str, value: int, *, owned: bool = True) -> None:
     """Take back held tasks: all that match, or only those of runs without an owner."""
     held = change.execute(

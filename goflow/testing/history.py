@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -33,6 +34,18 @@ class Held(NamedTuple):
     worker: Worker
 
 
+class Remembered(NamedTuple):
+    """What the store held at some moment, and what was true then."""
+
+    memory: object
+    runs: dict[str, ModelRun]
+    plans: dict[str, Plan]
+    held: dict[str, Held]
+    staged: dict[str, tuple[Item, ...]]
+    stale: list[Held]
+    gone: set[int]
+
+
 class History:
     """Three workers on three connections, the runs they work on, and who holds what."""
 
@@ -49,6 +62,7 @@ class History:
         self.gone: set[int] = set()
         self.staged: dict[str, tuple[Item, ...]] = {}
         self.serial = 0
+        self.remembered: Remembered | None = None
 
     # -- what there is to pick from ---------------------------------------------------------------
 
@@ -180,6 +194,19 @@ class History:
             if model.orphan and not self.store.run(run_id).owner:
                 self.adopt(model)
 
+    def notice_losses(self, model: ModelRun) -> None:
+        """A backend may take back what vanished workers held of a run as soon as somebody stops it."""
+        run_id = model.request.run_id
+        shown = {node.path: node.state for node in self.store.backend.nodes(run_id)}
+        for worker in self.gone:
+            mine = [
+                node for node in model.held(worker) if shown[node.path] is not NodeState.RUNNING
+            ]
+            lost = {node.token for node in mine}
+            self.stale += [self.held.pop(token) for token in lost]
+            for node in mine:
+                model.lose_one(node)
+
     def adopt(self, model: ModelRun) -> None:
         """An orphan is anybody's, and its owner's tasks are lost."""
         run_id = model.request.run_id
@@ -208,6 +235,55 @@ class History:
         self.stale.clear()
         self.repeats.clear()
         self.workers = [self.store.worker(*flows, own=True) for flows in SKILLS]
+
+    def remember(self) -> None:
+        """Note what the store holds, and what is true of it."""
+        self.remembered = Remembered(
+            self.store.memory(),
+            deepcopy(self.runs),
+            dict(self.plans),
+            dict(self.held),
+            dict(self.staged),
+            list(self.stale),
+            set(self.gone),
+        )
+
+    def fall_back(self) -> None:
+        """The store has lost all that was written since `remember`. Nobody is told: workers that still hold
+        what they held then go on; late commits of what was claimed since are refused; what was committed
+        since is held by nobody who knows, and comes back as from a vanished worker."""
+        then = self.remembered
+        assert then is not None
+        self.store.fall_back(then.memory)
+        lost = [held for token, held in self.held.items() if token not in then.held]
+        before, self.held = self.held, dict(then.held)
+        self.runs, self.plans, self.staged = (
+            deepcopy(then.runs),
+            dict(then.plans),
+            dict(then.staged),
+        )
+        self.stale, self.gone, self.repeats = list(then.stale), set(then.gone), []
+        self.revisions.clear()
+        for held in lost:
+            late = outcome(held.claim, step=Step(output=held.claim.task.token.encode()))
+            assert not held.worker.commit(late), "a claim that the store has lost was accepted"
+        for holder in {held.worker.id: held.worker for held in self.held.values()}.values():
+            mine = {token for token, held in self.held.items() if held.worker is holder}
+            if holder in self.workers and mine <= before.keys():
+                continue
+            self.lose_touch(holder)
+        known = {worker.id for worker in self.workers} | self.gone
+        for place, worker in enumerate(self.workers):
+            if worker.id in self.gone:
+                self.workers[place] = self._another(worker, known)
+        self.check()
+
+    def _another(self, worker: Worker, known: set[int]) -> Worker:
+        """A worker in its place, with a number that nobody has: the store may have forgotten some."""
+        while (new := Worker(worker.backend, worker.flows)).id in known:
+            continue
+        known.add(new.id)
+        return new
 
     def drain(self) -> None:
         """A healthy worker goes on alone: every run ends, and nothing is left to do."""

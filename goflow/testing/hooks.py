@@ -19,6 +19,8 @@ class BackendHooks:
 
     #: what `Backend.exclusive` says: whether a run may have one owner that alone executes it
     exclusive: ClassVar[bool] = False
+    #: whether the store can lose what was written last, as a Redis does whose replica takes over
+    loses: ClassVar[bool] = False
     #: how many scopes the widest fan-out of the suite opens
     wide: ClassVar[int] = 20_000
 
@@ -37,3 +39,11 @@ class BackendHooks:
         through it as a process would that was frozen and came back.
         """
         raise NotImplementedError(f"{type(self).__name__} must define vanish")
+
+    def memory(self, backend: Backend) -> object:
+        """All that the store holds now; only asked of one that `loses`."""
+        raise NotImplementedError(f"{type(self).__name__} must define memory")
+
+    def fall_back(self, backend: Backend, memory: object) -> None:
+        """Make the store hold that again, and nothing that was written since."""
+        raise NotImplementedError(f"{type(self).__name__} must define fall_back")

@@ -221,6 +221,18 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         )
         assert not zombie.commit(late)
 
+    @precondition(lambda self: self.loses and self.history.runs)
+    @rule()
+    def remember(self) -> None:
+        """What is written from here on may be lost."""
+        self.history.remember()
+
+    @precondition(lambda self: self.history.remembered is not None)
+    @rule()
+    def fall_back(self) -> None:
+        """Another server takes over that has not heard of what was written last."""
+        self.history.fall_back()
+
     # -- steering ---------------------------------------------------------------------------------
 
     @precondition(lambda self: self.history.runs)
@@ -234,6 +246,8 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         run = backend.control(model.request.run_id, action)
         self.history.notice_adoptions()
         model.control(action)
+        if action == "stop":
+            self.history.notice_losses(model)
         assert run.state is model.state
 
     @precondition(lambda self: self._live())
@@ -246,6 +260,8 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         model = self.history.runs[run_id]
         held.worker.backend.control(run_id, action)
         model.control(action)
+        if action == "stop":
+            self.history.notice_losses(model)
         self.history.renew(held.worker)
         self.history.settle(held.worker, [self.history.end(held.worker, held.claim, how, 2)])
         worker = self._actor(actor)

@@ -172,7 +172,11 @@ class ModelRun:
     def lose(self, worker: int) -> None:
         """A worker's vanishing was noticed."""
         for node in self.held(worker):
-            node.ready(attempt=node.attempt, lost=node.lost + 1, failure=node.failure)
+            self.lose_one(node)
+
+    def lose_one(self, node: ModelNode) -> None:
+        """The loss of whoever held it was noticed."""
+        node.ready(attempt=node.attempt, lost=node.lost + 1, failure=node.failure)
         self._settle()
 
     def promote(self) -> None:

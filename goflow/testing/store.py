@@ -182,6 +182,15 @@ class Store:
         """Let a worker's process be gone."""
         self.hooks.vanish(worker.backend, worker.id)
 
+    def memory(self) -> object:
+        """All that the store holds now."""
+        return self.hooks.memory(self.backend)
+
+    def fall_back(self, memory: object) -> None:
+        """Let the store hold that again, and nothing that was written since."""
+        self.hooks.fall_back(self.backend, memory)
+        self._keeper = 0
+
     def tick(self, worker: Worker | None = None) -> float | None:
         """Housekeeping until nothing more is due now, by a worker or by one that knows no flow."""
         if not self._keeper:

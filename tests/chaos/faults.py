@@ -32,6 +32,8 @@ class Fault:
     #: how long it lasts
     seconds: float = 0.5
     repeats: int = 0
+    #: whether the store may forget what it had acknowledged
+    loses: ClassVar[bool] = False
 
     def __init__(self, world: World, dice: random.Random) -> None:
         self.world = world
@@ -297,10 +299,13 @@ class TornFile(ServerFault):
     """The last bytes of the append-only file are missing after a kill: what was acknowledged last is lost."""
 
     seconds = 0.1
+    loses = True
+    #: bytes that are torn off at most, and how many outcomes they may hold
+    MOST: ClassVar[int] = 4000
+    repeats = 40
 
     def strike(self) -> None:
         self.kill_server()
-        self.lost_since = time.monotonic()
         stage = self.world.stage
         home = (
             stage.cluster.folder / str(stage.cluster.ports[self.number])
@@ -309,7 +314,7 @@ class TornFile(ServerFault):
         )
         for file in (home / "appendonlydir").glob("*.incr.aof"):
             size = file.stat().st_size
-            os.truncate(file, max(0, size - self.dice.randrange(1, 4000)))
+            os.truncate(file, max(0, size - self.dice.randrange(1, self.MOST)))
 
     def heal(self) -> None:
         self.start_server()
@@ -377,9 +382,9 @@ class Unplugged(Fault):
         self.world.stage.proxy.plug()
 
 
-#: what an episode draws from; a torn file is drawn apart, since it breaks what was acknowledged
+#: what an episode draws from
 FAULTS: Final[tuple[type[Fault], ...]] = (
     KillWorker, KillChild, DrainWorker, FreezeWorker, FreezeWorkerAndChildren, FreezeChild, ClockJump,
     FullDisk, KillServer, LongAbsence, FreezeServer, PauseServer, KillConnections, ForgetScripts,
-    FullMemory, ServerClockJump, Rain, HalfOpen, Unplugged,
+    FullMemory, TornFile, ServerClockJump, Rain, HalfOpen, Unplugged,
 )  # fmt: skip

@@ -59,6 +59,7 @@ def episode(
             time.sleep(dice.uniform(0.3, 0.8))
             faults = [each(world, dice) for each in group if each.possible(world)]
             struck += faults
+            load.forgiving = any(fault.loses for fault in struck)
             _together(faults, dice)
         load.stop()
         world.mend()

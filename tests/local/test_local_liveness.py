@@ -58,6 +58,18 @@ def test_the_tasks_of_a_killed_process_come_back_at_the_next_tick(
     assert [attempt.state for attempt in backend.attempts("r")] == ["lost", "succeeded"]
 
 
+def test_a_stop_ends_a_run_at_once_whose_holder_was_killed(open_store: Open, start: Start) -> None:
+    """No worker may be there to notice that what is to be killed is dead."""
+    backend = open_store()
+    backend.submit(request("r", "a", "b"))
+    process = start(CLAIM)
+    said(process)
+    process.kill()
+    process.wait()
+    assert backend.control("r", "stop").state is RunState.STOPPED
+    assert {node.state for node in backend.nodes("r")} == {NodeState.STOPPED}
+
+
 def test_a_process_stopped_for_less_than_its_lease_keeps_its_tasks(
     open_store: Open, start: Start
 ) -> None:

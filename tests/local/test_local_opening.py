@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from hashlib import sha256
 from pathlib import Path
 
 import apsw
@@ -79,6 +80,13 @@ def test_tables_of_another_version_are_left_alone(
     with pytest.raises(BackendError, match=f"made by an? {word} goflow") as caught:
         open_store()
     assert str(tmp_path / "store") in str(caught.value)
+
+
+def test_other_tables_have_another_version() -> None:
+    """Else a store of an older goflow is opened, and met by `no such column` somewhere. When this fails:
+    raise `schema.VERSION`, and put the new pair here."""
+    digest = sha256(" ".join(schema.TABLES.split()).encode()).hexdigest()[:16]
+    assert (schema.VERSION, digest) == (2, "7fc8319d12a0cedb")
 
 
 def test_somebody_elses_database_is_left_alone(open_store: Open, tmp_path: Path) -> None:

@@ -59,6 +59,8 @@ def expire_leases(backend: RedisBackend, worker: int) -> None:
 class RedisHooks(BackendHooks):
     """A namespace of the shared server for each folder; a worker vanishes when its leases run out."""
 
+    loses = True
+
     def open_backend(self, folder: Path, *, ephemeral: bool = False) -> Backend:
         namespace = hashlib.sha1(str(folder).encode()).hexdigest()[:12]
         return open_store(shared_server().url, namespace, ephemeral=ephemeral)
@@ -66,3 +68,22 @@ class RedisHooks(BackendHooks):
     def vanish(self, backend: Backend, worker: int) -> None:
         assert isinstance(backend, RedisBackend)
         expire_leases(backend, worker)
+
+    def memory(self, backend: Backend) -> object:
+        client = shared_server().client
+        keys = client.keys(f"gf:{{{_namespace(backend)}[.}}]*")
+        return [(key, max(0, client.pttl(key)), client.dump(key)) for key in keys]
+
+    def fall_back(self, backend: Backend, memory: object) -> None:
+        client = shared_server().client
+        for key in client.keys(f"gf:{{{_namespace(backend)}[.}}]*"):
+            client.delete(key)
+        assert isinstance(memory, list)
+        for key, life, value in memory:
+            if value is not None:
+                client.restore(key, life, value)
+
+
+def _namespace(backend: Backend) -> str:
+    assert isinstance(backend, RedisBackend)
+    return backend.keys.namespace
