@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from goflow.backend import FlowKey
 from goflow.message import RESULT, Claim, Item, Opened, Outcome, Step
+from goflow.payload import Payload
 from goflow.plan import Plan
 from goflow.state import NodeState, RunState
 from goflow.testing.agreement import agree
@@ -265,7 +266,7 @@ class History:
         self.stale, self.gone, self.repeats = list(then.stale), set(then.gone), []
         self.revisions.clear()
         for held in lost:
-            late = outcome(held.claim, step=Step(output=held.claim.task.token.encode()))
+            late = outcome(held.claim, step=Step(output=Payload(b"lost")))
             assert not held.worker.commit(late), "a claim that the store has lost was accepted"
         for holder in {held.worker.id: held.worker for held in self.held.values()}.values():
             mine = {token for token, held in self.held.items() if held.worker is holder}

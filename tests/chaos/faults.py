@@ -13,9 +13,11 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.chaos.stores import ClusterStage, LocalStage, RedisStage
 from tests.chaos.world import CONCURRENCY, LEASE, WorkerProcess, World
@@ -191,11 +193,22 @@ class ServerFault(Fault):
         super().__init__(world, dice)
         self.number = dice.randrange(3)
         stage = world.stage
+        where: dict[str, Any]
         if isinstance(stage, ClusterStage):
-            self.client = stage.cluster.clients[self.number]
+            where = {"port": stage.cluster.ports[self.number]}
         else:
             assert isinstance(stage, RedisStage)
-            self.client = stage.server.client
+            where = {"unix_socket_path": str(stage.server.socket)}
+        # impatient: another fault may have taken or frozen the server
+        self._client: Any = redis.Redis(**where, socket_timeout=1, retry=Retry(NoBackoff(), 0))
+
+    def command(self, *words: str | int) -> bool:
+        """Say it to the server, if it listens; whether it did."""
+        try:
+            self._client.execute_command(*words)
+        except redis.RedisError:
+            return False
+        return True
 
     def kill_server(self) -> None:
         stage = self.world.stage
@@ -257,7 +270,7 @@ class PauseServer(ServerFault):
     seconds = PAST_LEASE
 
     def strike(self) -> None:
-        self.client.execute_command("CLIENT", "PAUSE", int(self.seconds * 1000), "ALL")
+        self.command("CLIENT", "PAUSE", int(self.seconds * 1000), "ALL")
 
 
 class KillConnections(ServerFault):
@@ -267,7 +280,7 @@ class KillConnections(ServerFault):
 
     def strike(self) -> None:
         for _ in range(5):
-            self.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            self.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             time.sleep(0.1)
 
 
@@ -278,7 +291,7 @@ class ForgetScripts(ServerFault):
 
     def strike(self) -> None:
         for _ in range(5):
-            self.client.script_flush()
+            self.command("SCRIPT", "FLUSH")
             time.sleep(0.1)
 
 
@@ -288,11 +301,12 @@ class FullMemory(ServerFault):
     seconds = 1.5
 
     def strike(self) -> None:
-        self.client.config_set("maxmemory", 1)
+        self.command("CONFIG", "SET", "maxmemory", 1)
 
     def heal(self) -> None:
-        with suppress(redis.RedisError):
-            self.client.config_set("maxmemory", 0)
+        deadline = time.monotonic() + 30  # until another fault has given the server back
+        while not self.command("CONFIG", "SET", "maxmemory", 0) and time.monotonic() < deadline:
+            time.sleep(0.1)
 
 
 class TornFile(ServerFault):

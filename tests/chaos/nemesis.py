@@ -6,6 +6,7 @@ import os
 import random
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -92,15 +93,22 @@ def episode(
 
 
 def _together(faults: Sequence[Fault], dice: random.Random) -> None:
-    """They strike one after the other, and are healed as each has lasted."""
+    """They strike one after the other, and are healed as each has lasted, whatever happens."""
     ends: list[tuple[float, Fault]] = []
-    for fault in faults:
-        fault.strike()
-        ends.append((time.monotonic() + fault.seconds, fault))
-        time.sleep(dice.uniform(0, 0.3))
-    for end, fault in sorted(ends, key=lambda pair: pair[0]):
-        time.sleep(max(0.0, end - time.monotonic()))
-        fault.heal()
+    try:
+        for fault in faults:
+            ends.append((time.monotonic() + fault.seconds, fault))
+            fault.strike()
+            time.sleep(dice.uniform(0, 0.3))
+    finally:
+        with ThreadPoolExecutor(len(ends) or 1) as healers:
+            list(healers.map(_heal, ends))
+
+
+def _heal(ending: tuple[float, Fault]) -> None:
+    end, fault = ending
+    time.sleep(max(0.0, end - time.monotonic()))
+    fault.heal()
 
 
 def _peace(world: World, load: Load) -> list[str]:

@@ -81,7 +81,7 @@ class RedisCluster:
         for client in self.clients:
             client.close()
         for process in self._processes:
-            process.terminate()
+            process.kill()  # a test may have frozen it
         for process in self._processes:
             process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)

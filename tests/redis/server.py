@@ -86,7 +86,7 @@ class RedisServer:
         """End it and remove its folder."""
         self.client.close()
         if self._process is not None:
-            self._process.terminate()
+            self._process.kill()  # a test may have frozen it
             self._process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
