@@ -141,7 +141,7 @@ class Worker:
         What is at hand goes out first: the children need not wait for the store.
         """
         self._dispatch()
-        now = time.time()
+        now = time.monotonic()  # a wall clock that is set back would have leases run out
         try:
             if self._waker is None:
                 self._listen()
@@ -174,7 +174,7 @@ class Worker:
                 if fine and not outcome.released:
                     self._meter.add(outcome)
                 if outcome.retry_at is not None:
-                    self._tick_at = min(self._tick_at, outcome.retry_at)
+                    self._tick_at = min(self._tick_at, _monotonic(outcome.retry_at))
         elif ask is not None:
             claims = self._backend.claim(ask)
         else:
@@ -225,11 +225,11 @@ class Worker:
         """Seconds until the next thing on any clock; `due` is what the children's say."""
         if self._ledger.outcomes or (self._look and self._limit() > 0 and not self._deaf):
             return 0.0
-        rest = min(self._tick_at, self._renew_at) - time.time()
+        now = time.monotonic()
+        rest = min(self._tick_at, self._renew_at) - now
         pulse = self._observer.pulse()
         if pulse is not None:
             rest = min(rest, pulse)
-        now = time.monotonic()
         if due is not None:
             rest = min(rest, due - now)
         if self._crew.backlog:
@@ -259,7 +259,7 @@ class Worker:
             self._count_at = now + 1.0
             self._count()
         rhythm = now + min(1.0, self._lease / 6)
-        self._tick_at = rhythm if due is None else min(rhythm, max(due, now + 0.001))
+        self._tick_at = rhythm if due is None else min(rhythm, max(_monotonic(due), now + 0.001))
         self._look = True
 
     def _count(self) -> None:
@@ -277,7 +277,8 @@ class Worker:
         if not held:
             return
         self._ledger.sentence(self._backend.renew(self._id, held))
-        for claim in [c for c in backlog if self._ledger.executed(c.task, now)]:
+        since = time.time()
+        for claim in [c for c in backlog if self._ledger.executed(c.task, since)]:
             backlog.remove(claim)
         self._crew.enforce(over=False)
 
@@ -317,6 +318,11 @@ class Worker:
             self._count()
         except BackendError as error:
             self._observer.troubled(error)  # its leases run out, others take over
+
+
+def _monotonic(moment: float) -> float:
+    """When a moment of the wall clock is by the other clock, as far as one can know."""
+    return moment - time.time() + time.monotonic()
 
 
 def _key(task: Task) -> FlowKey:

@@ -31,19 +31,14 @@ class Directory(Queue):
         top = self.keys.directory
         worker = int(self.link.ask(top, "INCR", f"{top}:ids"))
         packed = msgspec.msgpack.encode(msgspec.structs.replace(info, id=worker))
-        ends = int((time.time() + self.lease) * MS)
-        self.link.ask_all(
-            top,
-            [
-                ("HSET", f"{top}:workers", worker, packed),
-                ("ZADD", f"{top}:alive", ends, worker),
-            ],
-        )
+        self.entered[worker] = packed
+        self.alive(worker)
         return worker
 
     def leave(self, worker: int) -> None:
         """The worker has ended: what it still holds goes back without a penalty."""
         top, now = self.keys.directory, time.time()
+        self.entered.pop(worker, None)
         left = [
             Outcome(Task(run_id, "", "", path, entry), now, now, released=True)
             for holder, run_id, path, entry in self.held()
@@ -63,8 +58,7 @@ class Directory(Queue):
             [("HGETALL", f"{top}:workers"), ("ZRANGE", f"{top}:alive", 0, -1, "WITHSCORES")],
         )
         ends = {int(worker): float(end) / MS for worker, end in _pairs(leases)}
-        doing = self._doing()
-        now = time.time()
+        doing, now = self._doing(), self.clock()
         found = []
         for number, stored in _pairs(packed):
             worker = int(number)

@@ -6,7 +6,6 @@ else is named and left alone: it may be somebody's.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -137,7 +136,7 @@ def _workers(backend: RedisBackend) -> Finding:
     """Workers whose lease is over, and whether somebody is there to take over what they held."""
     top = backend.keys.directory
     leases = backend.link.ask(top, "ZRANGE", f"{top}:alive", 0, -1, "WITHSCORES")
-    now = time.time() * MS
+    now = backend.clock() * MS
     ends = {int(worker): float(end) for worker, end in zip(leases[::2], leases[1::2], strict=True)}
     gone = {worker for worker, end in ends.items() if end <= now}
     alive = len(ends) - len(gone)

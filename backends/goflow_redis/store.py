@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import socket
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
@@ -59,6 +58,8 @@ class Store:
         self.wakers: WeakSet[QueueWaker] = WeakSet()
         #: fingerprints of flows' present definitions, as seen last
         self._present: dict[str, str] = {}
+        #: workers that entered by this connection, as they are recorded
+        self.entered: dict[int, bytes] = {}
         self._staged: dict[str, int] = {}
         self._unanswered: dict[tuple[str, int], str] = {}
         #: claims of calls that failed later on, by worker: the next call hands them over
@@ -88,8 +89,13 @@ class Store:
 
     def alive(self, worker: int) -> None:
         """A sign of life: the worker's own lease begins anew."""
-        end = int((time.time() + self.lease) * MS)
-        self.link.run("alive", self.keys.directory, [worker, end])
+        said = self.entered.get(worker, b"")
+        self.link.run("alive", self.keys.directory, [worker, int(self.lease * MS), said])
+
+    def clock(self) -> float:
+        """The directory's server's time, in seconds since the epoch."""
+        seconds, microseconds = self.link.ask(self.keys.directory, "TIME")
+        return int(seconds) + int(microseconds) / 1e6
 
     def classes(self, partition: str) -> list[str]:
         """The queues of a partition, as `flow:fingerprint`."""

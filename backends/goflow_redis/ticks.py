@@ -75,7 +75,7 @@ class Ticks(Store):
     def _sweep_directory(self) -> None:
         """Forget workers that have been gone for long."""
         top = self.keys.directory
-        end = int((time.time() - GONE) * MS)
+        end = int((self.clock() - GONE) * MS)
         gone = self.link.ask(top, "ZRANGEBYSCORE", f"{top}:alive", "-inf", end, "LIMIT", 0, SWEEP)
         if gone:
             self.link.ask_all(

@@ -139,15 +139,12 @@ class FreezeChild(Fault):
 
 
 class ClockJump(Fault):
-    """The wall clock of every worker jumps, and later jumps back."""
+    """The wall clock of every worker jumps, and past a lease later jumps back."""
 
-    seconds = 1.0
+    seconds = PAST_LEASE
 
     def strike(self) -> None:
         self.world.clock.write_text(str(self.dice.choice([-7200, -60, 60, 7200])))
-        # the local store has no clock but the workers', and asks it for how long one was silent
-        if self.world.stage.name == "local":
-            self.repeats = CONCURRENCY * len(self.world.workers)
 
     def heal(self) -> None:
         self.world.clock.write_text("0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,29 @@ def test_a_worker_that_holds_nothing_stays_alive_by_its_ticks(store: RedisBacken
     assert not store.workers()[0].alive
     store.tick(me)
     assert store.workers()[0].alive
+
+
+def test_a_worker_that_the_store_has_lost_is_there_again_under_its_number(
+    server: RedisServer, store: RedisBackend
+) -> None:
+    """As when a replica takes over that had not heard of it."""
+    gone, me = store.enter(ME), store.enter(ME)
+    server.client.delete(*store.keys.of_directory()[1:])
+    store.leave(gone)
+    for worker in (gone, me):
+        store.renew(worker, ())
+    assert [(info.id, info.alive) for info in store.workers()] == [(me, True)]
+    assert store.enter(ME) == me + 1, "numbers are not given twice"
+
+
+def test_a_worker_whose_clock_is_wrong_forgets_nobody(
+    store: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me, other = store.enter(ME), store.enter(ME)
+    true = time.time
+    monkeypatch.setattr(time, "time", lambda: true() + 7200)
+    store.tick(me)
+    assert [(info.id, info.alive) for info in store.workers()] == [(me, True), (other, True)]
 
 
 def test_one_connection_may_wait_any_number_of_times(store: RedisBackend) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -423,3 +424,27 @@ def test_a_result_larger_than_a_payload_may_be_is_a_failure_that_says_so(bench: 
     run = bench.execute(define, payload_limit=1000)
     assert run.error is not None
     assert "what it made has 1100 bytes, payload.max_size allows 1000" in run.error
+
+
+def test_leases_are_renewed_though_the_wall_clock_is_set_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what a worker holds would be taken from it until the clock has caught up."""
+    true, renew, renewed = time.time, bench.store.renew, 0
+
+    def counting(worker: int, tasks: Sequence[Task]) -> Any:
+        nonlocal renewed
+        renewed += 1
+        if renewed == 2:
+            monkeypatch.setattr(time, "time", lambda: true() - 7200)
+        return renew(worker, tasks)
+
+    monkeypatch.setattr(bench.store, "renew", counting)
+    flow = build("naps", lambda workflow, context: workflow.dag.node("nap", _nap))
+    bench.work([flow], bench.submit(flow), lease=0.3)
+    assert renewed > 4
+
+
+def _nap(data: bytes) -> bytes:
+    time.sleep(0.8)
+    return data
