@@ -38,7 +38,7 @@ class Held(NamedTuple):
 class Remembered(NamedTuple):
     """What the store held at some moment, and what was true then."""
 
-    memory: object
+    snapshot: object
     runs: dict[str, ModelRun]
     plans: dict[str, Plan]
     held: dict[str, Held]
@@ -240,7 +240,7 @@ class History:
     def remember(self) -> None:
         """Note what the store holds, and what is true of it."""
         self.remembered = Remembered(
-            self.store.memory(),
+            self.store.snapshot(),
             deepcopy(self.runs),
             dict(self.plans),
             dict(self.held),
@@ -253,9 +253,9 @@ class History:
         """The store has lost all that was written since `remember`. Nobody is told: workers that still hold
         what they held then go on; late commits of what was claimed since are refused; what was committed
         since is held by nobody who knows, and comes back as from a vanished worker."""
-        then = self.remembered
+        then, self.remembered = self.remembered, None
         assert then is not None
-        self.store.fall_back(then.memory)
+        self.store.restore(then.snapshot)
         lost = [held for token, held in self.held.items() if token not in then.held]
         before, self.held = self.held, dict(then.held)
         self.runs, self.plans, self.staged = (

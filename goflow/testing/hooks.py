@@ -40,10 +40,10 @@ class BackendHooks:
         """
         raise NotImplementedError(f"{type(self).__name__} must define vanish")
 
-    def memory(self, backend: Backend) -> object:
+    def snapshot(self, backend: Backend) -> object:
         """All that the store holds now; only asked of one that `loses`."""
-        raise NotImplementedError(f"{type(self).__name__} must define memory")
+        raise NotImplementedError(f"{type(self).__name__} must define snapshot")
 
-    def fall_back(self, backend: Backend, memory: object) -> None:
+    def restore(self, backend: Backend, snapshot: object) -> None:
         """Make the store hold that again, and nothing that was written since."""
-        raise NotImplementedError(f"{type(self).__name__} must define fall_back")
+        raise NotImplementedError(f"{type(self).__name__} must define restore")

@@ -233,6 +233,18 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         """Another server takes over that has not heard of what was written last."""
         self.history.fall_back()
 
+    @precondition(lambda self: self.loses and self._anybodys())
+    @rule(actor=_actors, hows=st.lists(_endings, min_size=1, max_size=3), kept=st.integers(0, 2))
+    def fail_over(self, actor: int, hows: list[str], kept: int) -> None:
+        """A worker holds tasks, ends some, claims others; then all but the first is lost."""
+        worker, order = self._actor(actor), cycle(hows)
+        self.history.took(worker, worker.claim(3), 3)
+        self.history.remember()
+        mine = [held.claim for held in self.history.held.values() if held.worker is worker]
+        made = [self.history.end(worker, claim, next(order), 2) for claim in mine[kept:]]
+        self.history.settle(worker, made, 3)
+        self.history.fall_back()
+
     # -- steering ---------------------------------------------------------------------------------
 
     @precondition(lambda self: self.history.runs)

@@ -182,13 +182,13 @@ class Store:
         """Let a worker's process be gone."""
         self.hooks.vanish(worker.backend, worker.id)
 
-    def memory(self) -> object:
+    def snapshot(self) -> object:
         """All that the store holds now."""
-        return self.hooks.memory(self.backend)
+        return self.hooks.snapshot(self.backend)
 
-    def fall_back(self, memory: object) -> None:
+    def restore(self, snapshot: object) -> None:
         """Let the store hold that again, and nothing that was written since."""
-        self.hooks.fall_back(self.backend, memory)
+        self.hooks.restore(self.backend, snapshot)
         self._keeper = 0
 
     def tick(self, worker: Worker | None = None) -> float | None:

@@ -69,17 +69,17 @@ class RedisHooks(BackendHooks):
         assert isinstance(backend, RedisBackend)
         expire_leases(backend, worker)
 
-    def memory(self, backend: Backend) -> object:
+    def snapshot(self, backend: Backend) -> object:
         client = shared_server().client
         keys = client.keys(f"gf:{{{_namespace(backend)}[.}}]*")
         return [(key, max(0, client.pttl(key)), client.dump(key)) for key in keys]
 
-    def fall_back(self, backend: Backend, memory: object) -> None:
+    def restore(self, backend: Backend, snapshot: object) -> None:
         client = shared_server().client
         for key in client.keys(f"gf:{{{_namespace(backend)}[.}}]*"):
             client.delete(key)
-        assert isinstance(memory, list)
-        for key, life, value in memory:
+        assert isinstance(snapshot, list)
+        for key, life, value in snapshot:
             if value is not None:
                 client.restore(key, life, value)
 
