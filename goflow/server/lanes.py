@@ -33,7 +33,7 @@ class _Call(NamedTuple):
 
 
 class Lane:
-    """One thread and its backend, opened by the first call (again, when that failed)."""
+    """One thread and its backend, both there from the first call on (the backend again, when that failed)."""
 
     def __init__(self, open: Callable[[], Backend], name: str, *, owned: bool = True) -> None:
         self._open = open
@@ -41,7 +41,6 @@ class Lane:
         self._backend: Backend | None = None
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
 
     @property
     def load(self) -> int:
@@ -51,13 +50,16 @@ class Lane:
     async def call(self, work: Work[T]) -> T:
         """What `work(backend)` answers or raises."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if self._thread.ident is None:
+            self._thread.start()
         self._calls.put(_Call(work, future))
         return await future
 
     def close(self) -> None:
         """Finish what is queued, close the backend and end the thread. Blocks."""
-        self._calls.put(None)
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._calls.put(None)
+            self._thread.join()
 
     def _run(self) -> None:
         while True:

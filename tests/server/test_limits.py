@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -63,6 +64,20 @@ class InThread:
                 except (BrokenPipeError, ConnectionResetError):
                     break
             return read_all(connection)
+
+
+def test_a_server_that_has_ended_leaves_no_thread_and_no_descriptor(tmp_path: Path) -> None:
+    def left() -> tuple[int, int]:
+        app("local", config(tmp_path))  # one that never serves has none either
+        with (
+            InThread(config(tmp_path)) as server,
+            httpx.Client(base_url=server.url, trust_env=False) as http,
+        ):
+            assert http.get("/flows").status_code == 200
+        return threading.active_count(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    first = left()  # with what a process has once, and a store's lock file for good
+    assert left() == first
 
 
 def read_all(connection: socket.socket) -> bytes:
@@ -182,7 +197,6 @@ def test_what_is_no_request_is_a_client_error(small: InThread, said: bytes) -> N
 
 
 def test_who_does_not_read_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "IDLE", 0.3)
     settings = Config(local=Local(path=str(tmp_path)), serve=Serve(port=0, max_body=50_000_000))
     with load_backend("local", settings) as store:
         for flow in load(FLOWS).values():
@@ -190,6 +204,7 @@ def test_who_does_not_read_is_cut_off(tmp_path: Path, monkeypatch: pytest.Monkey
     with InThread(settings) as server, httpx.Client(base_url=server.url, trust_env=False) as http:
         big = b"x" * 40_000_000
         path = http.post("/flow/each", content=big).headers["location"]
+        monkeypatch.setattr(limits, "IDLE", 0.3)
         with server.socket() as connection:
             connection.sendall(f"GET {path}/payload HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             while 'route="payload"' not in http.get("/metrics").text:

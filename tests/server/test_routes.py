@@ -406,3 +406,14 @@ def test_every_answer_carries_the_strict_headers(http: httpx.Client, path: str) 
     assert "unsafe" not in policy
     assert headers["referrer-policy"] == "same-origin"
     assert "server" not in headers
+
+
+def test_only_dead_letters_are_dropped(http: httpx.Client) -> None:
+    fine = http.post("/flow/echo").headers["x-request-id"]
+    answer = http.post(f"/flow/echo/request/{fine}/drop")
+    assert (answer.status_code, code(answer)) == (409, "conflict")
+    failed = http.post("/flow/failing?wait=20").headers["x-request-id"]
+    at = f"/flow/failing/request/{failed}"
+    assert http.post(f"/flow/echo/request/{failed}/drop").status_code == 404
+    assert http.post(f"{at}/drop").json()["run_id"] == failed
+    assert http.get(at).status_code == 404

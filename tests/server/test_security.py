@@ -45,19 +45,43 @@ def every_route() -> list[tuple[str, str]]:
     return found
 
 
-def test_without_the_secret_every_route_is_closed_but_those_on_the_list(
-    stranger: httpx.Client,
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
+
+
+def test_without_the_secret_every_route_is_closed_to_every_method_but_those_on_the_list(
+    locked: House, stranger: httpx.Client
 ) -> None:
-    routes = every_route()
-    assert len(routes) > 20
-    for method, path in routes:
-        answer = stranger.request(method, path)
-        open_ = path in OPEN or path.startswith(OPEN_BELOW)
-        if open_ and path != "/login":
-            assert answer.status_code != 401, (method, path)
-        else:
-            assert answer.status_code == 401, (method, path)
-            assert path == "/login" or answer.headers["www-authenticate"].startswith("Bearer")
+    with locked.client(authorization=f"Bearer {SECRET}") as http:
+        http.post("/flow/echo", headers={"x-request-id": "some-run"})
+    paths = {path for _, path in every_route()}
+    assert len(paths) > 25
+    streams = {"accept": "text/event-stream", "last-event-id": "1"}
+    for method in METHODS:
+        for path in sorted(paths):
+            answer = stranger.request(method, path, headers=streams)
+            if path == "/login":
+                assert answer.status_code in (401, 405), method
+            elif path in OPEN or path.startswith(OPEN_BELOW):
+                assert answer.status_code != 401, (method, path)
+            else:
+                assert answer.status_code == 401, (method, path)
+                assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_another_sites_page_changes_nothing_on_any_route_with_and_without_a_secret(
+    locked: House, house: House
+) -> None:
+    changing = [(method, path) for method, path in every_route() if method not in ("GET", "HEAD")]
+    changing.append(("GET", "/flow/echo"))
+    assert len(changing) >= 8
+    foreign = [{"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}]
+    with house.client() as free, locked.client(authorization=f"Bearer {SECRET}") as knowing:
+        for http in (free, knowing):
+            for method, path in changing:
+                for headers in foreign:
+                    answer = http.request(method, path, headers=headers)
+                    assert answer.status_code == 403, (method, path, headers)
+                    assert "set-cookie" not in answer.headers
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])

@@ -55,7 +55,7 @@ async def page_of_dead(request: Request) -> Response:
         tag(
             "section",
             table(
-                ["Run", "Flow", "Node", "Failed", "Kept until", "Error", ""],
+                ["Run", "Flow", "Node", "Failed", "Kept until", "Error", "Actions"],
                 [_row(run, kept) for run in runs],
                 "Nothing has failed.",
                 "Dead letters",

@@ -108,7 +108,7 @@ let search = location.search;
 
 async function visit(url, from) {
   const closes = from.hasAttribute("data-close");
-  if (!closes) opener = selector(from);
+  if (!closes) opener = `#${from.closest("[data-live]")?.id ?? "main"} ${selector(from)}`;
   history.pushState(null, "", url);
   search = location.search;
   getSelection().removeAllRanges();
