@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Union
 import msgspec
 
 from goflow.engine import step
+from goflow.loglines import show_logging
 from goflow.message import Claim, Failure, Input, Item, Step, Task
 from goflow.payload import Payload
 from goflow.plan import Plan
@@ -114,6 +115,7 @@ def main(
     signal.set_wakeup_fd(-1)
     streams = _Streams(log.fileno(), marker)
     flows = {flow.key: flow for flow in source()}
+    show_logging()  # after the flow files, which may have their own way
     with suppress(EOFError, OSError):  # the supervisor is gone, or user code cut the connection
         wire = Wire(connection)
         wire.send(encode(Results(())))  # loaded: from here on timeouts count

@@ -116,9 +116,10 @@ class PayloadLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Logs(msgspec.Struct, frozen=True, kw_only=True):
-    """[logs]: bytes kept of what one attempt prints."""
+    """[logs]: bytes kept of what one attempt prints; how `goflow worker` and `serve` tell events."""
 
     max_per_attempt: int = 1_000_000
+    format: Literal["text", "json"] = "text"
 
 
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,7 +209,7 @@ KEYS: Final[Keys] = {
         "inline_limit": size(),
         "blobs": folder_or_url("a folder or an s3:// URL"),
     },
-    "logs": {"max_per_attempt": size()},
+    "logs": {"max_per_attempt": size(), "format": choice("text", "json")},
     "telemetry": {
         "traces": choice("off", "console", "otlp"),
         "endpoint": text(

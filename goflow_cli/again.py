@@ -13,6 +13,7 @@ from goflow.child import describe
 from goflow.drawing.text import duration
 from goflow.engine import step
 from goflow.errors import Conflict, UnknownFlow, UnknownNode
+from goflow.loglines import show_logging
 from goflow.message import FINALLY, ON_FAILURE, Failure, Step
 from goflow.payload import Payload
 from goflow.recorded import Again, Recorded, again, named, rescue
@@ -62,6 +63,7 @@ def execute(recorded: Recorded, flow: Flow, name: str, *, pdb: bool, as_json: bo
         tasks = again(recorded, flow.plan, path)
     except UnknownNode:
         raise Conflict(f"{flow.file} has no node {path} any more") from None
+    show_logging()
     if not as_json:
         _tell_code(recorded, flow, path)
     told: list[dict[str, Any]] = []

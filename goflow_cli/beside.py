@@ -23,7 +23,7 @@ import msgspec
 
 from goflow.config import Config, Serve
 from goflow_cli.exit_codes import USAGE
-from goflow_cli.session import note
+from goflow_cli.service_log import ServiceLog
 
 #: seconds between two looks at the flow files, and before a worker that died is started again
 _PACE: Final = 0.5
@@ -59,6 +59,7 @@ class Keeper:
     ) -> None:
         # the secret is the server's alone
         config = msgspec.structs.replace(orders.config, serve=Serve())
+        self._log = ServiceLog(config.logs.format)
         self._orders = msgspec.structs.replace(orders, config=config)
         self._reload = reload
         self._failed = failed
@@ -86,7 +87,9 @@ class Keeper:
                 now = dict(self._times())
                 if now != seen:
                     seen = now
-                    note("goflow serve: flow files changed, starting the worker anew")
+                    self._log.say(
+                        "reload", "goflow serve: flow files changed, starting the worker anew"
+                    )
                     self._drain()
                     process = self._spawn()
                     continue
@@ -98,7 +101,11 @@ class Keeper:
                     self._failed()
                     return
             else:
-                note(f"goflow serve: the worker ended ({_reason(code)}), starting it again")
+                self._log.say(
+                    "worker ended",
+                    f"goflow serve: the worker ended ({_reason(code)}), starting it again",
+                    "warning",
+                )
                 if self._ending.wait(_PAUSE):
                     return
                 process = self._spawn()
@@ -180,11 +187,13 @@ def _work(orders: Orders) -> None:
     from goflow.host import register, serve_flows
     from goflow.loader import gather_all, gather_files
     from goflow.patience import patiently
-    from goflow_cli.commands.worker import WorkerLog
+    from goflow_cli.service_log import WorkerLog
 
     config = orders.config
+    log = ServiceLog(config.logs.format)
+    watching = WorkerLog(log)
     # before flow files change sys.path
-    store = patiently(lambda: load_backend(config.backend, config), WorkerLog().troubled)
+    store = patiently(lambda: load_backend(config.backend, config), watching.troubled)
     if orders.files:
         flows, problems = gather_files(orders.files)
     else:
@@ -194,13 +203,13 @@ def _work(orders: Orders) -> None:
     if not flows:
         raise LoadError("\n".join(problems) or "no flows to work on: name some in goflow.toml")
     for problem in problems:
-        note(f"goflow serve: not loaded: {problem}")
+        log.say("not loaded", f"goflow serve: not loaded: {problem}", "error")
     if not orders.take_tasks:
         for flow in flows.values():
             register(store, flow)
         return
     threading.Thread(target=_end_with_server, daemon=True).start()
-    serve_flows(store, list(flows.values()), config, observer=WorkerLog())
+    serve_flows(store, list(flows.values()), config, observer=watching)
 
 
 def _end_with_server() -> None:

@@ -46,6 +46,7 @@ inline_limit = 1024
 blobs = "s3://bucket/prefix"
 [logs]
 max_per_attempt = "2KB"
+format = "json"
 [telemetry]
 traces = "otlp"
 endpoint = "http://localhost:4318"
@@ -116,7 +117,7 @@ def test_every_key_of_the_file_is_read(folder: Path) -> None:
             "max_queued": 3,
         },
         "payload": {"max_size": 10**9, "inline_limit": 1024, "blobs": "s3://bucket/prefix"},
-        "logs": {"max_per_attempt": 2000},
+        "logs": {"max_per_attempt": 2000, "format": "json"},
         "telemetry": {"traces": "otlp", "endpoint": "http://localhost:4318"},
         "retention": {"finished_runs": 5400.0, "dead": 14 * 86400.0},
     }

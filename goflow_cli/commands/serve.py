@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from goflow_cli.exit_codes import DONE, USAGE
-from goflow_cli.session import Session, backend_option, note
+from goflow_cli.service_log import ServiceLog
+from goflow_cli.session import Session, backend_option
 
 if TYPE_CHECKING:
     from goflow.server.serving import Server
@@ -40,6 +41,7 @@ def serve(
 
     start = files[0] if files else None
     config = Session(start, backend, serve__port=port, serve__host=host).config
+    log = ServiceLog(config.logs.format)
     named = tuple(os.path.abspath(file) for file in files)  # noqa: PTH100
     orders = Orders(config=config, files=named, take_tasks=not no_worker)
     keeper: Keeper | None = None
@@ -53,17 +55,21 @@ def serve(
             failed = True
             server.drain()
 
-        note(f"goflow serve: {url} (Ctrl-C drains)")
+        log.say("started", f"goflow serve: {url} (Ctrl-C drains)", url=url)
         if named or config.flows:
             keeper = Keeper(orders, reload=reload, failed=fail, told=server.tell_problems)
             keeper.start()
         elif not no_worker:
-            note("goflow serve: no flow files, so no worker: name some, or start `goflow worker`")
+            log.say(
+                "no worker",
+                "goflow serve: no flow files, so no worker: name some, or start `goflow worker`",
+                "warning",
+            )
 
     try:
         serve_http(config, started=started)
     finally:
         if keeper is not None:
             keeper.end()
-    note("goflow serve: drained")
+    log.say("drained", "goflow serve: drained")
     return USAGE if failed else DONE

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-import time
-
 import click
 
-from goflow.errors import BackendError, GoflowError, UnknownFlow
-from goflow.message import Outcome
+from goflow.errors import GoflowError, UnknownFlow
 from goflow.patience import patiently
 from goflow.worker import Worker
 from goflow_cli.arguments import FlowName
-from goflow_cli.session import Session, backend_option, note
-from goflow_cli.watching import Echo
+from goflow_cli.service_log import ServiceLog, WorkerLog
+from goflow_cli.session import Session, backend_option
 
 
 @click.command()
@@ -35,7 +31,9 @@ def worker(
 
     start = files[0] if files else None
     session = Session(start, backend, worker__concurrency=concurrency)
-    store = patiently(lambda: session.backend, WorkerLog().troubled)
+    log = ServiceLog(session.config.logs.format)
+    watching = WorkerLog(log)
+    store = patiently(lambda: session.backend, watching.troubled)
     flows = session.flows(files)
     for name in names:
         if name not in flows:
@@ -46,33 +44,18 @@ def worker(
         )
     chosen = [flow for name, flow in flows.items() if not names or name in names]
 
+    concurrency = session.config.worker.concurrency
+
     def started(worker: Worker) -> None:
         shown = ", ".join(flow.name for flow in chosen)
-        note(
-            f"goflow worker: {shown} from {store.name},"
-            f" {session.config.worker.concurrency} at a time (Ctrl-C drains)"
+        log.say(
+            "started",
+            f"goflow worker: {shown} from {store.name}, {concurrency} at a time (Ctrl-C drains)",
+            flows=[flow.name for flow in chosen],
+            store=store.name,
+            concurrency=concurrency,
         )
 
-    serve_flows(store, chosen, session.config, observer=WorkerLog(), started=started)
-    note("goflow worker: drained")
+    serve_flows(store, chosen, session.config, observer=watching, started=started)
+    log.say("drained", "goflow worker: drained")
     return 0
-
-
-class WorkerLog(Echo):
-    """One line for each failure and each trouble with the store; successes are silent."""
-
-    def finished(self, outcome: Outcome, accepted: bool) -> None:
-        super().finished(outcome, accepted)
-        task = outcome.task
-        if not accepted:
-            _line(f"{task.run_id} {task.path}: finished too late, another worker has it")
-        elif outcome.failure is not None:
-            again = "" if outcome.retry_at is None else ", will be retried"
-            _line(f"{task.run_id} {task.path}: {outcome.failure}{again}")
-
-    def troubled(self, error: BackendError) -> None:
-        _line(f"{error}; trying again")
-
-
-def _line(text: str) -> None:
-    print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
