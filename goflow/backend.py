@@ -51,7 +51,8 @@ FlowKey = tuple[str, str]
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution of a flow. Times are seconds since the epoch; `error` is why it failed."""
+    """One execution of a flow. Times are seconds since the epoch: `created` when it was accepted, `started`
+    and `finished` of its present round. `error` is why it failed."""
 
     id: str
     flow: str

@@ -41,6 +41,7 @@ CHANGING = (
     (r"\b\d\d:\d\d:\d\d\b", "TIME"),
     (r"\b01[0-9a-z]{18}\b", "RUN"),
     (r"\b[0-9a-f]{16}\b", "FINGERPRINT"),
+    (r"(?<=N s )\s*[0-9a-f]{8}\b", "DIGEST"),
     (r"\S+:\d+(?=\s+alive)", "WORKER"),
     (r"[\s─]+", " "),
 )

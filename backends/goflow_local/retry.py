@@ -58,7 +58,7 @@ def _open_round(run: RunRow, wanted: Retry) -> None:
     run.round += 1
     run.owner = wanted.owner
     run.state = RunState.QUEUED
-    run.ending = run.finished = run.deadline = run.failure = None
+    run.ending = run.started = run.finished = run.deadline = run.failure = None
     run.next()
     run.altered = True
 

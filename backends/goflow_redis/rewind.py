@@ -55,7 +55,10 @@ def open_round(runs: Runs, run_id: str, retry: Retry) -> Run:
         if not record.now.state.terminal:
             raise _conflict(run_id, record.now.state)
         if record.now.state is RunState.SUCCEEDED and rewind is None:
-            raise Conflict(f"run {run_id} has succeeded: say from which node to repeat it (--from)")
+            raise Conflict(
+                f"run {run_id} has succeeded: name the node to repeat, `goflow retry {run_id}"
+                " --from NODE`"
+            )
         change = _plan(runs, run_id, rewind)
         arguments = _arguments(change, rewind)
         fingerprint = (rewind.fingerprint if rewind else None) or ""

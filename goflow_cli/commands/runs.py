@@ -35,7 +35,7 @@ def runs(
     for run in found:
         end = run.finished or time.time()
         took = duration(end - run.started) if run.started else ""
-        trouble = run.error or ("its owner is gone: retry" if run.abandoned else "")
+        trouble = run.error or ("abandoned: its owner is gone, retry it" if run.abandoned else "")
         rows.append([run.id, run.flow, run.state.value, moment(run.created), took, trouble])
     print_table(["RUN", "FLOW", "STATE", "CREATED", "TOOK", "ERROR"], rows, state=2)
     return 0

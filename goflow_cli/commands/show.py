@@ -68,9 +68,36 @@ def tell(store: Backend, run: Run, tracebacks: int = 1) -> None:
     print_table(["NODE", "STATE", "TRIES", "STARTED", "TOOK", "ERROR"], table, state=1)
     if len(listed) > MOST_ROWS:
         print(f"... {len(listed) - MOST_ROWS} more (`--json` lists all)")
+    _attempts([each for name in tries if len(tries[name]) > 1 for each in tries[name]])
     traced = ((path, why) for path, why in failures(recorded) if why.detail)
     for path, failure in islice(traced, tracebacks):
         print(f"\n{path} failed at:\n{_printable(failure.detail)}{clean(str(failure))}")
+
+
+def _attempts(tries: list[Attempt]) -> None:
+    """The single attempts of the nodes that took several."""
+    if not tries:
+        return
+    print()
+    changed = len({(each.path, each.digest) for each in tries}) > len({e.path for e in tries})
+    head = ["ATTEMPT AT", "ROUND", "ATTEMPT", "STATE", "STARTED", "TOOK"]
+    head += [*(["CODE"] if changed else []), "ERROR"]
+    table = [
+        [
+            each.path,
+            str(each.round),
+            str(each.attempt),
+            each.state,
+            moment(each.started),
+            duration(each.finished - each.started),
+            *([each.digest] if changed else []),
+            (each.error or "").removeprefix(f"{each.path}: "),
+        ]
+        for each in tries[:MOST_ROWS]
+    ]
+    print_table(head, table, state=3)
+    if len(tries) > MOST_ROWS:
+        print(f"... {len(tries) - MOST_ROWS} more (`--json` lists all)")
 
 
 def failures(recorded: Iterable[NodeRun]) -> Iterator[tuple[str, Failure]]:
@@ -88,13 +115,14 @@ def _summary(run: Run) -> None:
     now = time.time()
     took = "" if run.started is None else f" {duration((run.finished or now) - run.started)}"
     print(f"{run.flow} {run.id}: {run.state}{took}")
-    waited = (
-        "" if run.started is None else f", first task after {duration(run.started - run.created)}"
-    )
-    rounds = f", round {run.round}" if run.round > 1 else ""
-    print(f"created {moment(run.created)}{waited}{rounds}")
+    waited = ""
+    if run.started is not None and run.round > 1:
+        waited = f", round {run.round} since {moment(run.started)}"
+    elif run.started is not None:
+        waited = f", first task after {duration(run.started - run.created)}"
+    print(f"created {moment(run.created)}{waited}")
     if run.abandoned:
-        print(f"its owner is gone: `goflow retry {run.id}` continues it")
+        print(f"abandoned: its owner is gone, `goflow retry {run.id}` continues it")
     if run.error:
         print(f"error: {clean(run.error)}")
     print()
