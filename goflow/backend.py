@@ -336,6 +336,11 @@ class Directory(Protocol):
         """How many ready tasks wait, by the definition they need."""
         ...
 
+    def identity(self) -> str:
+        """What tells this store from every other: letters and digits, the same by every connection and for
+        as long as it keeps what it holds."""
+        ...
+
     def remember(self, name: str, seconds: float) -> bool:
         """True the first time a name is seen within its lifetime: for nonces."""
         ...
@@ -439,4 +444,13 @@ def load_backend(url: str, config: Config, *, ephemeral: bool = False) -> Backen
                 " local, redis or redis://localhost:6379/0"
             )
         factory = found[name].load()
-    return factory.open(url, config, ephemeral=ephemeral)
+    store = factory.open(url, config, ephemeral=ephemeral)
+    if not config.payload.blobs or ephemeral:
+        return store
+    from goflow.blobs.backend import with_blobs
+
+    try:
+        return with_blobs(store, config)
+    except BaseException:
+        store.close()
+        raise

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Union
 
 import msgspec
 
+from goflow.blobs.carrier import BLOBS_AWAY, Carrier
+from goflow.blobs.place import BlobsAway
 from goflow.engine import step
 from goflow.loglines import show_logging
 from goflow.message import Claim, Failure, Input, Item, Step, Task
@@ -103,6 +105,7 @@ def main(
     lifeline: Connection,
     marker: bytes,
     source: Source,
+    carrier: Carrier | None,
     inherited: Sequence[Connection],
 ) -> None:
     """The child's whole life. `inherited` are the supervisor's ends that a fork left open here."""
@@ -119,7 +122,7 @@ def main(
     with suppress(EOFError, OSError):  # the supervisor is gone, or user code cut the connection
         wire = Wire(connection)
         wire.send(encode(Results(())))  # loaded: from here on timeouts count
-        _Loop(wire, flows, streams).run()
+        _Loop(wire, flows, streams, carrier or Carrier.unlimited()).run()
     os._exit(0)
 
 
@@ -127,11 +130,17 @@ class _Loop:
     """Receive, execute, answer."""
 
     def __init__(
-        self, wire: Wire, flows: Mapping[tuple[str, str], Flow], streams: _Streams
+        self,
+        wire: Wire,
+        flows: Mapping[tuple[str, str], Flow],
+        streams: _Streams,
+        carrier: Carrier,
     ) -> None:
         self._wire = wire
         self._flows = flows
         self._streams = streams
+        self._carrier = carrier
+        self._run_id = ""
         self._made: list[Result] = []
         self._pid = os.getpid()
         self._spans = _user_spans()
@@ -175,10 +184,15 @@ class _Loop:
         try:
             flow = self._flow(task)
             digest = _digest(flow, task)
+            self._run_id = task.run_id
+            inputs = self._carrier.inputs(task.run_id, inputs)
             with nullcontext() if self._spans is None else self._spans.within(flow.plan, task):
                 made = step(flow, task, inputs, read=self._read, stage=self._stage)
+            made = self._carrier.step(task.run_id, made)
+        except BlobsAway as error:
+            made, failure = None, Failure(BLOBS_AWAY, str(error), task.path)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything, SystemExit too
-            failure = describe(error, task.path)
+            made, failure = None, describe(error, task.path)
         if os.getpid() != self._pid:
             os._exit(1)  # a copy that the node forked and let go on: the original answers
         self._streams.end_task()
@@ -195,9 +209,10 @@ class _Loop:
         self._send(Get(key))
         answer = self._receive()
         assert isinstance(answer, Value)
-        return answer.payload
+        return self._carrier.fetched(self._run_id, answer.payload)
 
     def _stage(self, items: Sequence[Item]) -> None:
+        items = self._carrier.items(self._run_id, items)
         self._flush()
         self._send(Staged(tuple(items)))
 

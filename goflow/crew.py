@@ -15,6 +15,8 @@ from selectors import EVENT_READ, BaseSelector
 from typing import Final
 
 from goflow.backend import Backend, FlowKey
+from goflow.blobs.carrier import BLOBS_AWAY
+from goflow.blobs.place import BlobsAway
 from goflow.child import FromChild, Get, Result, Results, Staged
 from goflow.engine import gathers
 from goflow.errors import BackendError
@@ -35,6 +37,8 @@ LOADING: Final = 60.0
 
 _RELEASE: Final = "the worker ends"
 _DOOMED: Final = "its run was stopped, or another worker has it"
+#: seconds that nothing is claimed after large payloads could not be carried
+BLOBS_PAUSE: Final = 2.0
 
 
 class Backlog(deque[Claim]):
@@ -78,6 +82,8 @@ class Crew:
         self._observer = observer
         self._selector = selector
         self._patient = patient
+        #: until when (monotonic) nothing is claimed, since large payloads cannot be carried
+        self.pausing = 0.0
 
     @property
     def busy(self) -> bool:
@@ -182,9 +188,21 @@ class Crew:
         claim, log = child.settle(result, self._echo)
         self._ignore(child)
         self._pace.learn(claim.task, result.finished - result.started)
+        if result.failure is not None and result.failure.type == BLOBS_AWAY:
+            self._let_go(claim, result.failure.message)
+            return
         self._ledger.answered(claim.task, result, log)
         if result.failure is not None:
             self._hold_back(claim.task)
+
+    def _let_go(self, claim: Claim, why: str) -> None:
+        """Its inputs or its result cannot be carried now: it goes back, and we claim nothing for a while."""
+        error = BlobsAway(why)
+        if not self._patient:
+            raise error
+        self._ledger.released([claim])
+        self._observer.troubled(error)
+        self.pausing = time.monotonic() + BLOBS_PAUSE
 
     def _hold_back(self, task: Task) -> None:
         """A node has failed: if for good, its run starts no other, not even what was claimed already."""

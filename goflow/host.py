@@ -15,7 +15,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from goflow.backend import Backend, Definition, FlowKey, Run, WorkerInfo
-from goflow.errors import StoreAway
+from goflow.blobs.backend import WithBlobs, bare_of
+from goflow.errors import BackendError, StoreAway
 from goflow.observer import Observer, Quiet
 from goflow.patience import patiently
 from goflow.telemetry import traced
@@ -44,7 +45,11 @@ def serve_flows(
             register(backend, flow)
         return _enter(backend, config.worker.concurrency, keys)
 
+    from goflow.blobs.janitor import sweeping
+
+    _check_place(backend)
     with (
+        sweeping(backend, config),
         _entered(backend, patiently(begin, (observer or Quiet()).troubled)) as me,
         traced(config, backend, observer) as watching,
     ):
@@ -68,6 +73,7 @@ def own_run(
     Answers the run and whether a signal stopped it: the first SIGINT or SIGTERM stops the run, a second
     one lets go of it. A run that is another's, or has ended already, comes back as it is.
     """
+    _check_place(backend)
     register(backend, flow)
     with _entered(backend, _enter(backend, config.worker.concurrency)) as me:
         run = begin(me)
@@ -84,7 +90,18 @@ def own_run(
 
             with _on_signals(interrupt) as caught:
                 worker.run(until=lambda: backend.run(run.id).state.terminal)
+        if isinstance(backend, WithBlobs):
+            from goflow.blobs.sweep import sweep
+
+            with suppress(BackendError):  # then another time
+                sweep(backend.bare, backend.place)
         return backend.run(run.id), bool(caught)
+
+
+def _check_place(backend: Backend) -> None:
+    """Large payloads can be put out. Raises BlobsAway."""
+    if isinstance(backend, WithBlobs):
+        backend.place.check()
 
 
 def register(backend: Backend, flow: Flow) -> None:
@@ -134,8 +151,9 @@ def _worker(
     run_id: str = "",
     patient: bool = False,
 ) -> Worker:
+    bare, carrier = bare_of(backend, config)
     return Worker(
-        backend,
+        bare,
         flows,
         me,
         run_id=run_id,
@@ -143,7 +161,7 @@ def _worker(
         lease=config.worker.lease,
         grace=config.worker.grace,
         log_limit=config.logs.max_per_attempt,
-        payload_limit=config.payload.max_size,
+        carrier=carrier,
         observer=observer,
         patient=patient,
     )

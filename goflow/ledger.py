@@ -16,32 +16,25 @@ from msgspec.structs import replace
 from goflow.backend import FlowKey
 from goflow.child import Result
 from goflow.engine import after_failure
-from goflow.errors import PayloadError
 from goflow.message import Claim, Failure, Outcome, Task
-from goflow.payload import within
 from goflow.workflow import Flow
 
 Sentence = Literal["lost", "stop"]
 
 
 class Ledger:
-    """The outcomes that wait for the next commit, and the tasks that are sentenced.
+    """The outcomes that wait for the next commit, and the tasks that are sentenced."""
 
-    `payload_limit` is in bytes: what makes more than that has failed.
-    """
-
-    def __init__(self, flows: Mapping[FlowKey, Flow], payload_limit: int) -> None:
+    def __init__(self, flows: Mapping[FlowKey, Flow]) -> None:
         self._flows = flows
-        self._limit = payload_limit
         self.outcomes: list[Outcome] = []
         self.sentences: dict[str, Sentence] = {}
 
     def answered(self, task: Task, result: Result, log: bytes) -> None:
         """A child executed it: it succeeded, or failed with an exception."""
         self.sentences.pop(task.token, None)
-        failure = result.failure or self._oversize(task, result)
-        if failure is not None:
-            self.failed(task, failure, result.started, result.finished, log, result.digest)
+        if result.failure is not None:
+            self.failed(task, result.failure, result.started, result.finished, log, result.digest)
             return
         self.outcomes.append(
             Outcome(
@@ -95,19 +88,3 @@ class Ledger:
     def sentence(self, verdicts: Sequence[tuple[Task, Sentence]]) -> None:
         """What a renewal answered."""
         self.sentences |= {task.token: verdict for task, verdict in verdicts}
-
-    def _oversize(self, task: Task, result: Result) -> Failure | None:
-        """The failure of a task that made more than one payload may hold."""
-        step = result.step
-        if step is None:
-            return None
-        made = [arrival.payload for arrival in step.arrivals] + [step.output]
-        if step.opened is not None:
-            made += [item.payload for item in step.opened.items]
-        try:
-            for payload in made:
-                if payload is not None:
-                    within(payload, self._limit, "what it made")
-        except PayloadError as error:
-            return Failure("PayloadError", str(error), task.path)
-        return None

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from goflow import child as inside
 from goflow import starting
+from goflow.blobs.carrier import Carrier
 from goflow.child import Batch, FromChild, More, Result, Value
 from goflow.message import Claim, Input
 from goflow.payload import Payload
@@ -76,7 +77,14 @@ class Log:
 class Child:
     """One child process and the claims it has not answered yet."""
 
-    def __init__(self, context: Any, source: inside.Source, siblings: Iterable[Child], limit: int):
+    def __init__(
+        self,
+        context: Any,
+        source: inside.Source,
+        carrier: Carrier | None,
+        siblings: Iterable[Child],
+        limit: int,
+    ):
         connection, theirs = context.Pipe()
         output, log = context.Pipe(duplex=False)
         lifeline, alive = context.Pipe(duplex=False)
@@ -106,7 +114,7 @@ class Child:
             mine += [sibling.connection, sibling.output, sibling._alive]
         forked = context.get_start_method() == "fork"
         inherited = mine if forked else []
-        arguments = (theirs, log, lifeline, marker, source, inherited)
+        arguments = (theirs, log, lifeline, marker, source, carrier, inherited)
         self.process = context.Process(target=inside.main, args=arguments, name="goflow-child")
         with nullcontext() if forked else starting.nameless_main():
             self.process.start()
@@ -241,12 +249,19 @@ class Pool:
     """Up to `size` children, started when there is work for them."""
 
     def __init__(
-        self, flows: Sequence[Flow], size: int, *, start_method: str | None = None, log_limit: int
+        self,
+        flows: Sequence[Flow],
+        size: int,
+        *,
+        start_method: str | None = None,
+        log_limit: int,
+        carrier: Carrier | None = None,
     ) -> None:
         method = start_method or starting.start_method()
         self._context = starting.context(method)
         self._source = starting.source(flows, method)
         self._log_limit = log_limit
+        self._carrier = carrier
         self.size = size
         self.children: list[Child] = []
 
@@ -262,7 +277,7 @@ class Pool:
 
     def start(self) -> Child:
         """One more child."""
-        child = Child(self._context, self._source, self.children, self._log_limit)
+        child = Child(self._context, self._source, self._carrier, self.children, self._log_limit)
         self.children.append(child)
         return child
 

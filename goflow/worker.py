@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Final
 
 from goflow.backend import Ask, Backend, FlowKey, Waker
+from goflow.blobs.carrier import Carrier
 from goflow.crew import Crew
 from goflow.engine import refusal
 from goflow.errors import BackendError
@@ -56,7 +57,7 @@ class Worker:
         grace: float = 30.0,
         patient: bool = False,
         log_limit: int = 1_000_000,
-        payload_limit: int = 64_000_000,
+        carrier: Carrier | None = None,
         start_method: str | None = None,
     ) -> None:
         self._backend = backend
@@ -72,6 +73,7 @@ class Worker:
             concurrency,
             start_method=start_method,
             log_limit=log_limit,
+            carrier=carrier,
         )
         self._selector = selectors.DefaultSelector()
         self._inbox, self._outbox = os.pipe()
@@ -79,7 +81,7 @@ class Worker:
         os.set_blocking(self._outbox, False)
         self._selector.register(self._inbox, selectors.EVENT_READ, self._on_wake)
         self._waker: Waker | None = None
-        self._ledger = Ledger(self._flows, payload_limit)
+        self._ledger = Ledger(self._flows)
         self._meter = Meter()
         self._count_at = 0.0
         self._pace = Pace(self._flows)
@@ -188,7 +190,7 @@ class Worker:
     def _limit(self) -> int:
         """How many tasks to ask for: what free children can hold and busy ones can soon, less what is
         at hand."""
-        if self._draining is not None:
+        if self._draining is not None or time.monotonic() < self._crew.pausing:
             return 0
         room = self._pool.room
         soon = (self._pool.size - room) * self._pace.ahead
@@ -232,6 +234,8 @@ class Worker:
             rest = min(rest, pulse)
         if due is not None:
             rest = min(rest, due - now)
+        if self._look and self._crew.pausing > now:
+            rest = min(rest, self._crew.pausing - now)
         if self._crew.backlog:
             rest = min(rest, self._crew.backlog.until - now)
         if self._draining is not None:

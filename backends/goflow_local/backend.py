@@ -387,6 +387,12 @@ class LocalBackend:
 
         return self._store.read(directory.waiting)
 
+    def identity(self) -> str:
+        """What tells this store from every other."""
+        from goflow_local import directory
+
+        return self._store.write(directory.identity)
+
     def remember(self, name: str, seconds: float) -> bool:
         """True the first time a name is seen within its lifetime."""
         from goflow_local import directory

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from uuid import uuid4
 
 from goflow.backend import Definition, FlowKey, WorkerInfo
 from goflow.errors import UnknownFlow
@@ -123,6 +124,16 @@ def waiting(connection: Connection) -> dict[FlowKey, int]:
         " GROUP BY run.flow, run.fingerprint"
     )
     return {(flow, fingerprint): count for flow, fingerprint, count in found}
+
+
+def identity(connection: Connection) -> str:
+    """What tells this store from every other. Its table is made by whoever asks first: most never do."""
+    connection.execute("CREATE TABLE IF NOT EXISTS identity (id TEXT NOT NULL)")
+    found = connection.execute("SELECT id FROM identity").fetchone()
+    if found is None:
+        found = (uuid4().hex,)
+        connection.execute("INSERT INTO identity VALUES (?)", found)
+    return str(found[0])
 
 
 def remember(connection: Connection, name: str, seconds: float) -> bool:

@@ -142,6 +142,13 @@ class Directory(Queue):
                     counts[key] = counts.get(key, 0) + count
         return counts
 
+    def identity(self) -> str:
+        """What tells this store from every other; a server that was emptied holds another one."""
+        key = f"{self.keys.directory}:meta"
+        asked = [("HSETNX", key, "id", uuid4().hex), ("HGET", key, "id")]
+        found: bytes = self.link.ask_all(key, asked)[-1]
+        return found.decode()
+
     def remember(self, name: str, seconds: float) -> bool:
         """True the first time a name is seen within its lifetime: for nonces."""
         key, mine = f"{self.keys.directory}:seen:{name}", uuid4().hex

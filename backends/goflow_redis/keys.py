@@ -8,7 +8,7 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 
 | key | type | life | content |
 | --- | --- | --- | --- |
-| `D:meta` | hash | for ever | `schema`, `partitions`, `created` |
+| `D:meta` | hash | for ever | `schema`, `partitions`, `created`, `id` (once asked for) |
 | `D:ids` | string | for ever | the last worker id |
 | `D:workers` | hash | entries: while they work | worker id -> WorkerInfo |
 | `D:alive` | zset | as `D:workers` | worker id by the time (ms) its lease ends |

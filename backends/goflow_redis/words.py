@@ -14,13 +14,16 @@ from zlib import crc32
 import msgspec
 
 from goflow.backend import Attempt, LogLine, NodeRun, Run
+from goflow.blobs.words import REFERS
 from goflow.message import Arrival, Claim, Failure, Input, Item, Outcome, Request, Step, Task, pack
 from goflow.payload import JSON, OCTETS, TEXT, Payload
 from goflow.state import NodeState, RunState
 
 Word = bytes | str | int
 
-_LETTERS: Final = {OCTETS: b"o", TEXT: b"t", JSON: b"j"}
+_LETTERS: Final = {OCTETS: b"o", TEXT: b"t", JSON: b"j"} | {
+    REFERS[OCTETS]: b"O", REFERS[TEXT]: b"T", REFERS[JSON]: b"J",
+}  # fmt: skip
 _TYPES: Final = {ord(letter): media_type for media_type, letter in _LETTERS.items()}
 _NODE_STATES: Final = {
     "W": NodeState.WAITING,

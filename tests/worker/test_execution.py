@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from goflow.backend import Ask
+from goflow.blobs import Carrier
 from goflow.errors import NodeFailed
 from goflow.message import DIED, TIMED_OUT, WORKER_LOST, Task
 from goflow.workflow import build
@@ -421,7 +422,7 @@ def test_a_result_larger_than_a_payload_may_be_is_a_failure_that_says_so(bench: 
         small = workflow.dag.node("small", lambda data: b"x" * 100)
         small >> workflow.dag.node("large", lambda data: data * 11)
 
-    run = bench.execute(define, payload_limit=1000)
+    run = bench.execute(define, carrier=Carrier(None, 1000, 1000))
     assert run.error is not None
     assert "what it made has 1100 bytes, payload.max_size allows 1000" in run.error
 

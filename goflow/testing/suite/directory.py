@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +97,18 @@ class Listing(Suite):
         assert len(found.doing) == 2
         assert all("r" in text for text in found.doing)
         assert {text[-1] for text in found.doing} == {"a", "b"}
+
+    def test_a_store_is_told_from_every_other(self, store: Store, tmp_path: Path) -> None:
+        name = store.backend.identity()
+        assert name.isalnum()
+        assert store.connect().identity() == name
+        store.reopen()
+        assert store.backend.identity() == name
+        other = Store(self, tmp_path / "other")
+        try:
+            assert other.backend.identity() != name
+        finally:
+            other.close()
 
     def test_a_name_is_new_once_on_every_connection(self, store: Store) -> None:
         assert store.backend.remember("nonce", 60)

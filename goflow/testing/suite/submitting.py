@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
+from goflow.blobs.words import REFERS
 from goflow.errors import Conflict
+from goflow.message import Item
 from goflow.payload import JSON, Payload
 from goflow.state import RunState
-from goflow.testing.store import FLOW, NEWER, Store, Worker, request
+from goflow.testing.store import FLOW, NEWER, Store, Worker, closes, edge, request
 from goflow.testing.suite.base import Suite
 
 
@@ -118,6 +121,31 @@ class Submitting(Suite):
         assert w.succeed(claim, payload, ends=True)
         assert store.backend.output("r", "a") == payload
         assert store.backend.result("r") == payload
+
+    @pytest.mark.parametrize("media_type", REFERS.values())
+    def test_a_reference_to_a_payload_kept_elsewhere_comes_back_as_it_is(
+        self, store: Store, media_type: str
+    ) -> None:
+        reference = Payload(b"0a1b:1000000", media_type)
+        store.backend.submit(replace(request("r"), payload=reference))
+        w = store.worker()
+        claim = w.one("a")
+        assert w.inputs(claim) == {"": reference}
+        assert store.backend.request("r").payload == reference
+        item = Item("each[1]/", ("x",), reference)
+        assert w.succeed(claim, reference, edge("a", "each"), writes={"k": reference})
+        assert store.backend.context("r", "k") == reference
+        each = w.one("each")
+        assert w.inputs(each) == {"a": reference}
+        assert w.open(each, [item], expects=1)
+        scope = w.one("each[1]/x")
+        assert list(w.inputs(scope).values()) == [reference]
+        arrival = replace(closes("each", "1"), payload=reference)
+        assert w.succeed(scope, b"", arrival)
+        closing = w.one("each")
+        assert w.inputs(closing) == {"1": reference}
+        assert w.succeed(closing, reference, ends=True)
+        assert store.backend.result("r") == reference
 
     @pytest.mark.parametrize("run_id", ["0", "a.b-c_d", "Z" * 128, "r1", "~x"[1:]])
     def test_any_legal_run_id_works(self, store: Store, run_id: str) -> None:

@@ -1,0 +1,117 @@
+"""A store that keeps large payloads apart, as its clients see it.
+
+What is handed in goes out first, what is asked for is fetched; everything else is the store's own, `bare`.
+A worker works on the bare one: its children put out and fetch, and its supervisor never sees a large
+payload.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from msgspec.structs import replace
+
+from goflow.backend import Backend, Diagnosable, Finding, Retry, Run
+from goflow.blobs.carrier import Carrier
+from goflow.blobs.place import Place, open_place
+from goflow.config import Config
+from goflow.message import Request
+from goflow.payload import Payload
+
+
+class WithBlobs:
+    """See above; made by `with_blobs`."""
+
+    bare: Backend
+    place: Place
+    carrier: Carrier
+
+    def __init__(self, bare: Backend, place: Place, carrier: Carrier) -> None:
+        for name, value in (("bare", bare), ("place", place), ("carrier", carrier)):
+            object.__setattr__(self, name, value)
+
+    def submit(self, request: Request) -> Run:
+        """Accept a run durably; its payload is put out before."""
+        payload = self.carrier.put_out(request.run_id, request.payload)
+        return self.bare.submit(replace(request, payload=payload))
+
+    def retry(self, run_id: str, retry: Retry) -> Run:
+        """Open a new round; payloads that a rewind adds are put out before."""
+        if retry.rewind is not None and retry.rewind.arrivals:
+            added = tuple(
+                (by, self.carrier.arrival(run_id, arrival)) for by, arrival in retry.rewind.arrivals
+            )
+            retry = replace(retry, rewind=replace(retry.rewind, arrivals=added))
+        return self.bare.retry(run_id, retry)
+
+    def request(self, run_id: str) -> Request:
+        """What was submitted."""
+        found = self.bare.request(run_id)
+        return replace(found, payload=self.carrier.fetch(run_id, found.payload))
+
+    def result(self, run_id: str) -> Payload:
+        """What a succeeded run made."""
+        return self.carrier.fetch(run_id, self.bare.result(run_id))
+
+    def output(self, run_id: str, path: str) -> Payload | None:
+        """What a node instance recorded."""
+        return self.carrier.fetched(run_id, self.bare.output(run_id, path))
+
+    def arrivals(self, run_id: str, path: str) -> list[tuple[str, Payload | None]]:
+        """What has arrived at a node instance over its edges."""
+        found = self.bare.arrivals(run_id, path)
+        return [(source, self.carrier.fetched(run_id, payload)) for source, payload in found]
+
+    def context(self, run_id: str, key: str) -> Payload | None:
+        """A value of the run's shared store."""
+        return self.carrier.fetched(run_id, self.bare.context(run_id, key))
+
+    def forget(self, run_id: str) -> None:
+        """Remove a run that has ended, and what it had put out until then. What was put out later may be
+        a new run's of the same id: a sweep takes it when it is nobody's."""
+        finished = self.bare.run(run_id).finished
+        blobs = [blob for blob in self.place.of_run(run_id) if blob.stored <= (finished or 0.0)]
+        self.bare.forget(run_id)
+        self.place.remove(blobs)
+
+    def diagnose(self, fix: bool) -> list[Finding]:
+        """What `goflow doctor` tells of the store and of what it keeps apart."""
+        from goflow.blobs.sweep import findings
+
+        found = self.bare.diagnose(fix) if isinstance(self.bare, Diagnosable) else []
+        return [*found, *findings(self.bare, self.place, fix)]
+
+    def __enter__(self) -> WithBlobs:
+        self.bare.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.bare.__exit__(*error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.bare, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.bare, name, value)
+
+
+def with_blobs(bare: Backend, config: Config) -> Backend:
+    """The store, with what is larger than `payload.inline_limit` at `payload.blobs`. Raises ConfigError."""
+    place = open_place(config.payload.blobs, bare.identity())
+    carrier = Carrier(place, config.payload.inline_limit, config.payload.max_size)
+
+    def passed_on(name: str) -> property:
+        return property(lambda self: getattr(self.bare, name))
+
+    # a class of its own, since whoever asks what a store can do (a runtime protocol) looks at its class
+    names = [name for name in dir(type(bare)) if not name.startswith("_")]
+    passing = {name: passed_on(name) for name in names if not hasattr(WithBlobs, name)}
+    kind = type("WithBlobs", (WithBlobs,), passing)
+    return cast(Backend, kind(bare, place, carrier))
+
+
+def bare_of(backend: Backend, config: Config) -> tuple[Backend, Carrier]:
+    """What a worker works on: the bare store, and what its children put out and fetch with."""
+    if isinstance(backend, WithBlobs):
+        return backend.bare, backend.carrier
+    return backend, Carrier(None, config.payload.inline_limit, config.payload.max_size)

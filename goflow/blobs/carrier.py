@@ -1,0 +1,132 @@
+"""Puts large payloads out and fetches them again, for whoever makes or needs them."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec.structs import replace
+
+from goflow.blobs.place import BlobMissing, Place
+from goflow.blobs.words import is_reference, read, refer
+from goflow.message import Arrival, Input, Item, Step
+from goflow.payload import Payload, within
+
+#: the type of a failure that is the place's and not the node's: the task goes back
+BLOBS_AWAY: Final = "~BlobsAway"
+
+
+class Carrier:
+    """What goes between a node and its store. `place` None: nothing is put out, however large.
+
+    No payload may have more than `max_size` bytes; those with more than `inline_limit` are put out.
+    """
+
+    def __init__(self, place: Place | None, inline_limit: int, max_size: int) -> None:
+        self.place = place
+        self._limit = max_size if place is None else min(inline_limit, max_size)
+        self._most = max_size
+
+    @classmethod
+    def unlimited(cls) -> Carrier:
+        """One that carries everything as it is."""
+        return cls(None, sys.maxsize, sys.maxsize)
+
+    # -- one payload ------------------------------------------------------------------------------
+
+    def put_out(self, run_id: str, payload: Payload) -> Payload:
+        """The payload, or a reference to it. Raises PayloadError for one that is too large, BlobsAway."""
+        if len(payload.data) <= self._limit:
+            return payload
+        within(payload, self._most, "what it made")
+        assert self.place is not None, "without one the limits are the same"
+        name = hashlib.sha256(payload.data).hexdigest()
+        self.place.put(run_id, name, payload.data)
+        return refer(name, payload)
+
+    def fetch(self, run_id: str, payload: Payload) -> Payload:
+        """The payload that a reference means; any other as it is. Raises BlobMissing, BlobsAway."""
+        if not is_reference(payload):
+            return payload
+        wanted = read(payload)
+        if self.place is None:
+            raise BlobMissing(
+                f"a payload of {wanted.size} bytes is kept apart from the store, and payload.blobs is not"
+                " set here: set it to where the run's other workers and clients have it"
+            )
+        data = self.place.get(run_id, wanted.name)
+        if data is None:
+            raise BlobMissing(
+                f"a payload of {wanted.size} bytes is not in {self.place.name}"
+                f" (run {run_id}, {wanted.name[:12]}): was it removed, or is payload.blobs here"
+                " another place than where it was made?"
+            )
+        if len(data) != wanted.size or hashlib.sha256(data).hexdigest() != wanted.name:
+            raise BlobMissing(
+                f"a payload in {self.place.name} (run {run_id}, {wanted.name[:12]}) is not what was"
+                f" stored: it has {len(data)} bytes, expected {wanted.size}"
+            )
+        return Payload(data, wanted.media_type)
+
+    def fetched(self, run_id: str, payload: Payload | None) -> Payload | None:
+        """The same for what may carry nothing."""
+        return None if payload is None else self.fetch(run_id, payload)
+
+    # -- words ------------------------------------------------------------------------------------
+
+    def inputs(self, run_id: str, inputs: list[Input]) -> list[Input]:
+        """A task's inputs as its node sees them."""
+        for place, each in enumerate(inputs):
+            if each.payload is not None and is_reference(each.payload):
+                inputs[place] = Input(each.source, self.fetch(run_id, each.payload))
+        return inputs
+
+    def step(self, run_id: str, step: Step) -> Step:
+        """What a task made as its store sees it."""
+        if self._light(step):
+            return step
+        opened = step.opened
+        if opened is not None:
+            opened = replace(opened, items=tuple(self.items(run_id, opened.items)))
+        return replace(
+            step,
+            output=self._out(run_id, step.output),
+            arrivals=tuple(self.arrival(run_id, arrival) for arrival in step.arrivals),
+            opened=opened,
+            writes={key: self._out(run_id, value) for key, value in step.writes.items()},
+        )
+
+    def items(self, run_id: str, items: Iterable[Item]) -> list[Item]:
+        """Scopes as their store sees them."""
+        return [
+            replace(item, payload=self.put_out(run_id, item.payload))
+            if len(item.payload.data) > self._limit
+            else item
+            for item in items
+        ]
+
+    def arrival(self, run_id: str, arrival: Arrival) -> Arrival:
+        """An arrival as its store sees it."""
+        if arrival.payload is None or len(arrival.payload.data) <= self._limit:
+            return arrival
+        return replace(arrival, payload=self.put_out(run_id, arrival.payload))
+
+    def _out(self, run_id: str, payload: Payload | None) -> Payload | None:
+        return None if payload is None else self.put_out(run_id, payload)
+
+    def _light(self, step: Step) -> bool:
+        """Whether nothing of it is put out: asked after every node."""
+        limit, output = self._limit, step.output
+        if output is not None and len(output.data) > limit:
+            return False
+        for arrival in step.arrivals:
+            if arrival.payload is not None and len(arrival.payload.data) > limit:
+                return False
+        for value in step.writes.values():
+            if value is not None and len(value.data) > limit:
+                return False
+        if step.opened is not None:
+            return all(len(item.payload.data) <= limit for item in step.opened.items)
+        return True
