@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, Union
 import msgspec
 
 from goflow.blobs.carrier import BLOBS_AWAY, Carrier
-from goflow.blobs.place import BlobsAway
 from goflow.engine import step
+from goflow.errors import BlobsAway
 from goflow.loglines import show_logging
 from goflow.message import Claim, Failure, Input, Item, Step, Task
 from goflow.payload import Payload

@@ -16,10 +16,9 @@ from typing import Final
 
 from goflow.backend import Backend, FlowKey
 from goflow.blobs.carrier import BLOBS_AWAY
-from goflow.blobs.place import BlobsAway
 from goflow.child import FromChild, Get, Result, Results, Staged
 from goflow.engine import gathers
-from goflow.errors import BackendError
+from goflow.errors import BackendError, BlobsAway
 from goflow.ledger import Ledger
 from goflow.message import DIED, TIMED_OUT, Claim, Failure, Input, Task
 from goflow.observer import Observer

@@ -94,6 +94,14 @@ class StoreAway(BackendError):
     """The store cannot be reached now: not running, not yet up, or cut off. Trying again may help."""
 
 
+class BlobsAway(BackendError):
+    """The place where large payloads rest (`payload.blobs`) cannot be reached or refuses us."""
+
+
+class BlobMissing(PayloadError):
+    """A large payload is not where it should be, or is not what was stored."""
+
+
 class StoreFull(BackendError):
     """The store takes no new run now: out of memory or disk, or over the queue limit."""
 

@@ -10,12 +10,12 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from goflow.backend import Backend, Definition, FlowKey, Run, WorkerInfo
-from goflow.blobs.backend import WithBlobs, bare_of
+from goflow.blobs.carrier import Carrier
 from goflow.errors import BackendError, StoreAway
 from goflow.observer import Observer, Quiet
 from goflow.patience import patiently
@@ -45,15 +45,13 @@ def serve_flows(
             register(backend, flow)
         return _enter(backend, config.worker.concurrency, keys)
 
-    from goflow.blobs.janitor import sweeping
-
-    _check_place(backend)
+    bare, carrier = _halves(backend, config)
     with (
-        sweeping(backend, config),
+        _sweeping(backend, config),
         _entered(backend, patiently(begin, (observer or Quiet()).troubled)) as me,
         traced(config, backend, observer) as watching,
     ):
-        worker = _worker(backend, flows, me, config, watching, patient=True)
+        worker = _worker(bare, carrier, flows, me, config, watching, patient=True)
         started(worker)
         with _on_signals(lambda first: worker.drain(None if first else 0)) as caught:
             worker.run()
@@ -73,14 +71,14 @@ def own_run(
     Answers the run and whether a signal stopped it: the first SIGINT or SIGTERM stops the run, a second
     one lets go of it. A run that is another's, or has ended already, comes back as it is.
     """
-    _check_place(backend)
+    bare, carrier = _halves(backend, config)
     register(backend, flow)
     with _entered(backend, _enter(backend, config.worker.concurrency)) as me:
         run = begin(me)
         if run.owner != me or run.state.terminal:
             return run, False
         with traced(config, backend, observer) as watching:
-            worker = _worker(backend, [flow], me, config, watching, run_id=run.id)
+            worker = _worker(bare, carrier, [flow], me, config, watching, run_id=run.id)
 
             def interrupt(first: bool) -> None:
                 if first:
@@ -90,18 +88,12 @@ def own_run(
 
             with _on_signals(interrupt) as caught:
                 worker.run(until=lambda: backend.run(run.id).state.terminal)
-        if isinstance(backend, WithBlobs):
-            from goflow.blobs.sweep import sweep
+        if config.payload.blobs:
+            from goflow.blobs.sweep import sweep_behind
 
             with suppress(BackendError):  # then another time
-                sweep(backend.bare, backend.place)
+                sweep_behind(backend)
         return backend.run(run.id), bool(caught)
-
-
-def _check_place(backend: Backend) -> None:
-    """Large payloads can be put out. Raises BlobsAway."""
-    if isinstance(backend, WithBlobs):
-        backend.place.check()
 
 
 def register(backend: Backend, flow: Flow) -> None:
@@ -141,8 +133,28 @@ def _entered(backend: Backend, me: int) -> Iterator[int]:
             backend.leave(me)
 
 
+def _halves(backend: Backend, config: Config) -> tuple[Backend, Carrier]:
+    """What a worker works on: the store without what it keeps apart, and what its children carry large
+    payloads with. Raises BlobsAway where they cannot be put out."""
+    if not config.payload.blobs:
+        return backend, Carrier(None, config.payload.max_size, config.payload.max_size)
+    from goflow.blobs.backend import halves
+
+    return halves(backend, config)
+
+
+def _sweeping(backend: Backend, config: Config) -> AbstractContextManager[None]:
+    """A process that removes large payloads of runs that have gone."""
+    if not config.payload.blobs:
+        return nullcontext()
+    from goflow.blobs.janitor import sweeping
+
+    return sweeping(backend, config)
+
+
 def _worker(
-    backend: Backend,
+    bare: Backend,
+    carrier: Carrier,
     flows: Sequence[Flow],
     me: int,
     config: Config,
@@ -151,7 +163,6 @@ def _worker(
     run_id: str = "",
     patient: bool = False,
 ) -> Worker:
-    bare, carrier = bare_of(backend, config)
     return Worker(
         bare,
         flows,

@@ -15,10 +15,3 @@ A blob's name is `STORE/RUN/SHA256`: the same content is kept once in a run, wri
 nothing, and all of a run goes with the run. `STORE` is the store's identity, so that several stores can
 share a place.
 """
-
-from __future__ import annotations
-
-from goflow.blobs.carrier import Carrier
-from goflow.blobs.place import BlobMissing, BlobsAway, Place, open_place
-
-__all__ = ["BlobMissing", "BlobsAway", "Carrier", "Place", "open_place"]

@@ -110,8 +110,9 @@ def with_blobs(bare: Backend, config: Config) -> Backend:
     return cast(Backend, kind(bare, place, carrier))
 
 
-def bare_of(backend: Backend, config: Config) -> tuple[Backend, Carrier]:
-    """What a worker works on: the bare store, and what its children put out and fetch with."""
-    if isinstance(backend, WithBlobs):
-        return backend.bare, backend.carrier
-    return backend, Carrier(None, config.payload.inline_limit, config.payload.max_size)
+def halves(backend: Backend, config: Config) -> tuple[Backend, Carrier]:
+    """The bare store, and what children put out and fetch with. Raises BlobsAway where they could not."""
+    if not isinstance(backend, WithBlobs):  # an ephemeral one keeps all of it
+        return backend, Carrier(None, config.payload.max_size, config.payload.max_size)
+    backend.place.check()
+    return backend.bare, backend.carrier

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from goflow.blobs.place import BlobMissing, Place
 from goflow.blobs.words import is_reference, read, refer
+from goflow.errors import BlobMissing
 from goflow.message import Arrival, Input, Item, Step
 from goflow.payload import Payload, within
+
+if TYPE_CHECKING:
+    from goflow.blobs.place import Place
 
 #: the type of a failure that is the place's and not the node's: the task goes back
 BLOBS_AWAY: Final = "~BlobsAway"
@@ -42,7 +44,7 @@ class Carrier:
             return payload
         within(payload, self._most, "what it made")
         assert self.place is not None, "without one the limits are the same"
-        name = hashlib.sha256(payload.data).hexdigest()
+        name = _name(payload.data)
         self.place.put(run_id, name, payload.data)
         return refer(name, payload)
 
@@ -63,7 +65,7 @@ class Carrier:
                 f" (run {run_id}, {wanted.name[:12]}): was it removed, or is payload.blobs here"
                 " another place than where it was made?"
             )
-        if len(data) != wanted.size or hashlib.sha256(data).hexdigest() != wanted.name:
+        if len(data) != wanted.size or _name(data) != wanted.name:
             raise BlobMissing(
                 f"a payload in {self.place.name} (run {run_id}, {wanted.name[:12]}) is not what was"
                 f" stored: it has {len(data)} bytes, expected {wanted.size}"
@@ -130,3 +132,9 @@ class Carrier:
         if step.opened is not None:
             return all(len(item.payload.data) <= limit for item in step.opened.items)
         return True
+
+
+def _name(data: bytes) -> str:
+    import hashlib  # where something is large; at every start it would cost 2.5 ms
+
+    return hashlib.sha256(data).hexdigest()

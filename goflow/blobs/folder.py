@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from goflow.blobs.place import Blob, BlobsAway
+from goflow.blobs.place import Blob
+from goflow.errors import BlobsAway
 
 #: what a file is called while it is written
 _ASIDE: Final = ".part"

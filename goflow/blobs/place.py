@@ -5,16 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
-from goflow.errors import BackendError, PayloadError
-
-
-class BlobsAway(BackendError):
-    """The place where large payloads rest cannot be reached or refuses us."""
-
-
-class BlobMissing(PayloadError):
-    """A large payload is not where it should be, or is not what was stored."""
-
 
 class Blob(NamedTuple):
     """One stored payload: its run's id and its name there, its bytes, and when it was stored (epoch

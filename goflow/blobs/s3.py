@@ -14,8 +14,8 @@ from itertools import groupby, islice
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from goflow.blobs.place import Blob, BlobsAway
-from goflow.errors import ConfigError, nearest
+from goflow.blobs.place import Blob
+from goflow.errors import BlobsAway, ConfigError, nearest
 
 #: objects removed by one call: S3's own limit
 _MANY: Final = 1000

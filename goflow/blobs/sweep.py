@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from goflow.backend import Backend, Finding
-from goflow.blobs.place import Blob, BlobsAway, Place
-from goflow.errors import UnknownRun
+from goflow.blobs.place import Blob, Place
+from goflow.errors import BlobsAway, UnknownRun
 
 #: seconds that a blob may be older than its run: it is put out before the run is submitted
 YOUNG: Final = 3600.0
@@ -38,6 +38,14 @@ def sweep(store: Backend, place: Place) -> int:
         place.remove(blobs)
         count += len(blobs)
     return count
+
+
+def sweep_behind(backend: object) -> None:
+    """Sweep where this store keeps large payloads, if it does. Raises BackendError."""
+    from goflow.blobs.backend import WithBlobs
+
+    if isinstance(backend, WithBlobs):
+        sweep(backend.bare, backend.place)
 
 
 def findings(store: Backend, place: Place, fix: bool) -> list[Finding]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from goflow.blobs import BlobMissing, BlobsAway, Carrier, Place, open_place
+from goflow.blobs.carrier import Carrier
+from goflow.blobs.place import Place, open_place
 from goflow.blobs.words import is_reference
-from goflow.errors import ConfigError, PayloadError
+from goflow.errors import BlobMissing, BlobsAway, ConfigError, PayloadError
 from goflow.payload import JSON, Payload
 from tests.redis.server import free_port
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from goflow.backend import Ask
-from goflow.blobs import Carrier
+from goflow.blobs.carrier import Carrier
 from goflow.errors import NodeFailed
 from goflow.message import DIED, TIMED_OUT, WORKER_LOST, Task
 from goflow.workflow import build
