@@ -88,6 +88,19 @@ def known(client: Client, seconds: float = 20.0) -> None:
             return
 
 
+def kill_while_busy(worker: subprocess.Popen[bytes], backend: RedisBackend) -> None:
+    """Kill a worker that holds tasks; its children die with it, whatever they are at."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        worker.send_signal(signal.SIGSTOP)  # from here on it hands nothing in
+        if any(each.pid == worker.pid and each.doing for each in backend.workers()):
+            worker.kill()
+            return
+        worker.send_signal(signal.SIGCONT)
+        time.sleep(0.01)
+    pytest.fail("the worker is never busy")
+
+
 def test_a_killed_worker_takes_no_span_with_it_and_leaves_none_without_parent(
     tmp_path: Path, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,9 +113,9 @@ def test_a_killed_worker_takes_no_span_with_it_and_leaves_none_without_parent(
             monkeypatch.setenv("TRACEPARENT", f"00-{TRACE}-{PARENT}-01")
             ids = [client.submit("travels", run_id="called").id]
             monkeypatch.delenv("TRACEPARENT")
-            ids += [client.submit("travels").id for _ in range(3)]
-            collector.wait_for("of user code", 12)
-            workers[0].kill()  # its children die with it, whatever they are at
+            ids += [client.submit("travels").id for _ in range(6)]
+            collector.wait_for("of user code", 8)
+            kill_while_busy(workers[0], backend)
             for run_id in ids:
                 client.wait(run_id, timeout=60)
         finally:

@@ -14,7 +14,7 @@ from goflow.testing.suite.base import Suite
 from goflow.untold import Tellable, TracedBackend
 
 #: seconds a teller holds a run in the test that outlasts it
-_LEASE = 0.3
+_LEASE = 1.0
 
 
 def tellable(store: Store) -> TracedBackend:
