@@ -42,6 +42,8 @@ from goflow.payload import Payload
 from goflow.state import NodeState, RunState
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from goflow.config import Config
 
 Action = Literal["pause", "resume", "stop"]
@@ -429,18 +431,15 @@ def load_backend(url: str, config: Config, *, ephemeral: bool = False) -> Backen
         module, _, attribute = target.partition(":")
         factory: BackendClass = getattr(import_module(module), attribute)
     else:
-        from importlib.metadata import entry_points  # 30 ms, so only for plug-ins
-
-        found = {point.name: point for point in entry_points(group="goflow.backends")}
+        found = _plug_ins()
         if name in ("http", "https") and name not in found:
             raise ConfigError(
                 f"{url} is a server, not a backend: use `goflow submit --server {url}`, or in Python"
                 f" goflow.Client({url!r})"
             )
         if name not in found:
-            known = [*BUILT_IN, *found]
             raise ConfigError(
-                f"no backend {name!r}{nearest(name, known)}; expected a name or a URL such as"
+                f"no backend {name!r}{unknown(url) or ''}; expected a name or a URL such as"
                 " local, redis or redis://localhost:6379/0"
             )
         factory = found[name].load()
@@ -454,3 +453,20 @@ def load_backend(url: str, config: Config, *, ephemeral: bool = False) -> Backen
     except BaseException:
         store.close()
         raise
+
+
+def unknown(url: str) -> str | None:
+    """Which one may be meant by a backend's name or URL that nobody provides, as the end of a message;
+    None for one that somebody does, or of which `load_backend` has more to say."""
+    name, mark, _ = url.partition("://")
+    if name in BUILT_IN or (mark and name in (*SCHEMES, "http", "https")):
+        return None
+    found = _plug_ins()
+    return None if name in found else nearest(name, [*BUILT_IN, *(SCHEMES if mark else ()), *found])
+
+
+def _plug_ins() -> dict[str, EntryPoint]:
+    """What installed packages provide, by name."""
+    from importlib.metadata import entry_points  # 30 ms, so only for plug-ins
+
+    return {point.name: point for point in entry_points(group="goflow.backends")}

@@ -21,6 +21,7 @@ from goflow import layers
 from goflow.errors import ConfigError
 from goflow.setting import (
     Keys,
+    backend,
     choice,
     duration,
     folder_or_url,
@@ -184,7 +185,7 @@ KEYS: Final[Keys] = {
         "flows": texts(
             'a list of files, such as ["flow.py", "flows/*.py"]', split=f",{os.pathsep}"
         ),
-        "backend": text('"local", "redis", a plug-in\'s name or a URL', r"\S+"),
+        "backend": backend(),
     },
     "local": {"path": path("a folder"), "sync": choice("normal", "full")},
     "redis": {

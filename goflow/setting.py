@@ -45,6 +45,8 @@ _MOST: Final = 2**62
 _AMOUNT: Final = r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*"
 _REDIS: Final = r"(?:rediss?|unix|redis\+sentinel|redis\+cluster)://\S+|[^\s:/@]+:[0-9]{1,5}"
 
+_OURS: Final = rf"local|redis|file://\S+|{_REDIS}"
+
 
 class Kind(msgspec.Struct, frozen=True):
     """How a setting is read. `read(value, base)` gets the folder that relative paths start from.
@@ -175,6 +177,24 @@ def folder_or_url(expected: str) -> Kind:
                 raise ValueError(expected)
             return value
         return absolute(value, base) if value else ""
+
+    return Kind(read)
+
+
+def backend() -> Kind:
+    """A backend's name or URL. Plug-ins are looked for (30 ms) where it is none of ours."""
+    expected = '"local", "redis", a plug-in\'s name or a URL'
+
+    def read(value: Any, base: str) -> str:
+        if not isinstance(value, str) or not re.fullmatch(r"\S+", value):
+            raise ValueError(expected)
+        if not re.fullmatch(_OURS, value):
+            from goflow.backend import unknown
+
+            hint = unknown(value)
+            if hint is not None:
+                raise ValueError(expected + (hint if hint.startswith(",") else ""))
+        return value
 
     return Kind(read)
 

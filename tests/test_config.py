@@ -519,3 +519,24 @@ def test_without_a_file_nothing_of_toml_and_no_pathlib_is_imported(folder: Path)
         check=True,
     )
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [("redus", "'redis'"), ("locl", "'local'"), ("rediss", "'redis'"), ("x://y", "")],
+)
+def test_a_backend_that_nobody_provides_is_told_with_its_line(
+    tmp_path: Path, text: str, hint: str
+) -> None:
+    (tmp_path / "goflow.toml").write_text(f'flows = []\nbackend = "{text}"\n')
+    with pytest.raises(
+        ConfigError, match=r'goflow\.toml:2: backend = .*expected "local", "redis"'
+    ) as e:
+        load_config(tmp_path, environ={})
+    assert hint in str(e.value)
+
+
+@pytest.mark.parametrize("text", ["local", "redis", "localhost:6379", "rediss://h", "file:///x"])
+def test_a_backend_that_is_there_may_be_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "goflow.toml").write_text(f'backend = "{text}"\n')
+    assert load_config(tmp_path, environ={}).backend == text
