@@ -39,7 +39,7 @@ class RedisBackend(Directory, Runs, Ticks, Told):
         Raises ConfigError for a bad URL, BackendError where the server is away or cannot keep runs.
         """
         address = parse(url if urlsplit(url).scheme else config.redis.url)
-        link = Link(address)
+        link = Link(address, lease=config.worker.lease)
         try:
             info = link.greet()
             _refuse_unfit(link.name, info)

@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 #: seconds before each further attempt at a call whose connection was cut; then BackendError
 PAUSES: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
-#: seconds to wait for a connection, and for an answer
+#: seconds to wait for a connection, and for an answer; for either never more than half a lease, so that a
+#: worker whose connection has died without a word still renews in time over a new one
 CONNECT_TIMEOUT: Final = 5.0
 ANSWER_TIMEOUT: Final = 15.0
 #: parts of INFO that say whether a server is fit, and how long it has been up
@@ -33,10 +34,14 @@ _REDIRECTIONS: Final = 5
 
 
 class Link:
-    """Connections to one Redis service, whichever its kind. Safe to share between threads."""
+    """Connections to one Redis service, whichever its kind. Safe to share between threads.
 
-    def __init__(self, address: Address) -> None:
+    A call is given up after `patience` seconds without an answer and one more attempt.
+    """
+
+    def __init__(self, address: Address, *, lease: float = 30.0) -> None:
         self.address = address
+        self.patience = min(ANSWER_TIMEOUT, lease / 2)
         self.name = f"Redis at {address.name}"
         #: what a connection that breaks may mean besides
         self._hint = ""
@@ -114,12 +119,15 @@ class Link:
             known.ClusterDownError,
             known.RedisClusterException,
         )
+        began = time.monotonic()
         with _mapped(self.name, self._hint):
             for attempt, pause in enumerate(PAUSES):
                 try:
                     answer = ask(attempt)
                 except cut as error:
-                    if attempt == len(PAUSES) - 1 or _hopeless(error):
+                    late = attempt > 0 and time.monotonic() - began > self.patience
+                    if attempt == len(PAUSES) - 1 or late or _hopeless(error):
+                        self._cut()
                         raise
                     self._cut()
                     time.sleep(pause)
@@ -200,8 +208,8 @@ class Link:
 
         address = self.address
         options: dict[str, Any] = {
-            "socket_connect_timeout": CONNECT_TIMEOUT,
-            "socket_timeout": ANSWER_TIMEOUT,
+            "socket_connect_timeout": min(CONNECT_TIMEOUT, self.patience),
+            "socket_timeout": self.patience,
             "socket_keepalive": True,
             # a connection made to wait on never comes back to the pool, and would count for ever
             "max_connections": 2**31,

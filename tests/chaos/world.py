@@ -42,7 +42,7 @@ class WorkerProcess:
         environment = {
             **world.environment,
             "NEMESIS_CLOCK": str(world.clock),
-            "PYTHONPATH": str(HERE / "clock"),
+            "PYTHONPATH": os.pathsep.join([str(HERE / "clock"), os.environ.get("PYTHONPATH", "")]),
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

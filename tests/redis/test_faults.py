@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from goflow.backend import Definition, Retry
+from goflow.config import Config, Redis
+from goflow.config import Worker as Settings
 from goflow.errors import BackendError, RunFailed, UnknownRun
 from goflow.message import Outcome
 from goflow.payload import Payload
@@ -347,6 +349,25 @@ def test_a_lease_that_a_renewal_prolongs_is_the_renewers(server: RedisServer) ->
         backend._reap_at = 0.0
         backend.tick(w.id)
         assert w.lost(a) == [("a", "lost")]
+
+
+def test_a_connection_that_has_died_without_a_word_costs_no_lease(
+    server: RedisServer, proxy: Proxy
+) -> None:
+    """A renewal is due after a third of it, and waits for half of it before it takes another connection."""
+    config = Config(redis=Redis(url=proxy.url, namespace="faults"), worker=Settings(lease=2.0))
+    with RedisBackend.open(proxy.url, config) as backend:
+        w = Worker(backend)
+        backend.submit(request("r"))
+        claim = w.one("a")
+        began = time.monotonic()
+        proxy.deafen()
+        assert w.lost(claim) == []
+        assert time.monotonic() - began < 2.0 * 2 / 3
+        proxy.unplug()
+        with pytest.raises(BackendError, match="no answer"):
+            w.lost(claim)
+        assert time.monotonic() - began < 6.0, "a call is given up in time, too"
 
 
 def test_a_script_cut_after_the_commit_of_an_end_leaves_the_result(
