@@ -1,4 +1,4 @@
-"""`python -m benchmarks [local] [http]`: measure, print a table, keep it under benchmarks/results/."""
+"""`python -m benchmarks [local] [http] [answers]`: measure, print a table, keep it under benchmarks/results/."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import http, local
+from benchmarks import answers, http, local
 from benchmarks.measure import Figure
 
-GROUPS = {"local": local.figures, "http": http.figures}
+GROUPS = {"local": local.figures, "http": http.figures, "answers": answers.figures}
 RESULTS = Path(__file__).with_name("results")
 
 

@@ -50,3 +50,10 @@ def discard(workflow: goflow.Workflow, context: goflow.Context) -> None:
     """A fan-out whose results nobody gathers: memory shows what goflow itself keeps."""
     each = workflow.dag.foreach_branch("each", lambda data: range(int(data)), execution_only=True)
     each.node("work", nothing)
+
+
+@goflow.flow("held")
+def held(workflow: goflow.Workflow, context: goflow.Context) -> None:
+    """A fan-out, and beside it a node that stays: what is looked at is a run on its way."""
+    fan_out(workflow, context)
+    workflow.dag.node("hold", lambda data: time.sleep(3600))
