@@ -7,7 +7,7 @@ that nobody takes a night between failure and retry for work.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -19,6 +19,9 @@ from goflow.tally import StaticPaths
 
 #: how many instances of one node get bars of their own; more are summed up
 MOST_BARS: Final = 12
+
+#: from when to when a run lay idle, in seconds since the epoch
+Gap = tuple[float, float]
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -100,14 +103,14 @@ def waterfall(
     for attempt in attempts:
         tries.setdefault(attempt.path, []).append(attempt)
     path = critical_path(plan, nodes)
-    bars = _bars(plan, nodes, tries, set(path), now)
+    gaps = _gaps(nodes, attempts) if run.round > 1 else []
+    bars = _bars(plan, nodes, tries, set(path), now, gaps)
     if not bars:
         return None
     known = {bar.path: bar for bar in bars if bar.count == 1}
     decisive = [
-        known.get(node.path) or _bar(node, tries, True, now) for node in _named(nodes, path)
+        known.get(node.path) or _bar(node, tries, True, now, gaps) for node in _named(nodes, path)
     ]
-    gaps = _gaps(nodes, attempts) if run.round > 1 else []
     begin = min(run.created, *(bar.begin for bar in bars))
     end = max(run.finished or now, *(bar.end for bar in bars))
     return Waterfall(
@@ -138,6 +141,7 @@ def _bars(
     tries: dict[str, list[Attempt]],
     critical: set[str],
     now: float,
+    gaps: Sequence[Gap],
 ) -> list[Bar]:
     static = StaticPaths(plan)
     groups: dict[str, list[NodeRun]] = {}
@@ -148,9 +152,9 @@ def _bars(
     told: list[Bar] = []
     for name, members in groups.items():
         if len(members) > MOST_BARS:
-            told.append(_summary(name, members, tries, around, now))
+            told.append(_summary(name, members, tries, around, now, gaps))
         else:
-            told += [_bar(node, tries, node.path in around, now) for node in members]
+            told += [_bar(node, tries, node.path in around, now, gaps) for node in members]
     return sorted(told, key=lambda bar: (bar.begin, bar.path.count("/"), bar.path))
 
 
@@ -164,16 +168,22 @@ def _owners(path: str) -> Iterable[str]:
         yield path
 
 
-def _bar(node: NodeRun, tries: dict[str, list[Attempt]], critical: bool, now: float) -> Bar:
-    pieces = _pieces(node, tries.get(node.path, ()), now)
+def _bar(
+    node: NodeRun,
+    tries: dict[str, list[Attempt]],
+    critical: bool,
+    now: float,
+    gaps: Sequence[Gap],
+) -> Bar:
+    pieces = tuple(_without(_pieces(node, tries.get(node.path, ()), now), gaps))
     return Bar(
         path=node.path,
         state=node.state.value,
         begin=min(piece.begin for piece in pieces),
         end=max(piece.end for piece in pieces),
-        queued=sum(piece.end - piece.begin for piece in pieces if piece.kind == "waited"),
-        ran=sum(piece.end - piece.begin for piece in pieces if piece.kind != "waited"),
-        pieces=tuple(pieces),
+        queued=sum(_length(piece, gaps) for piece in pieces if piece.kind == "waited"),
+        ran=sum(_length(piece, gaps) for piece in pieces if piece.kind != "waited"),
+        pieces=pieces,
         critical=critical,
         branch=node.width is not None,
     )
@@ -211,9 +221,10 @@ def _summary(
     tries: dict[str, list[Attempt]],
     critical: set[str],
     now: float,
+    gaps: Sequence[Gap],
 ) -> Bar:
     if tries:
-        each = [_bar(node, tries, False, now) for node in members]
+        each = [_bar(node, tries, False, now, gaps) for node in members]
         queued, ran = [bar.queued for bar in each], [bar.ran for bar in each]
         begins, ends = [bar.begin for bar in each], [bar.end for bar in each]
     else:  # ten thousand of them are added up without ten thousand bars
@@ -248,22 +259,45 @@ def _times(node: NodeRun, now: float) -> tuple[float, float, float]:
     return ready, started, max(now if node.finished is None else node.finished, started)
 
 
-def _gaps(nodes: Sequence[NodeRun], attempts: Sequence[Attempt]) -> list[tuple[float, float]]:
-    """When a run lay idle between two rounds: from the last end of one to the first task of the next that
-    was ready."""
+def _gaps(nodes: Sequence[NodeRun], attempts: Sequence[Attempt]) -> list[Gap]:
+    """When a run lay idle between two rounds: from the last end of one to the first start of the next."""
+    # a branch that closes in a round counts from its opening, which may be an earlier round's
+    branches = {node.path for node in nodes if node.width is not None}
+    plain = [each for each in attempts if each.path not in branches]
     gaps = []
     for round_ in range(2, max((each.round for each in attempts), default=1) + 1):
         over = max((each.finished for each in attempts if each.round < round_), default=None)
-        present = [each for each in attempts if each.round == round_]
-        if over is None or not present:
+        if over is None:
             continue
-        first = min(each.started for each in present)
-        ready = [t.ready for t in present if t.ready is not None and t.ready > over]
-        ready += [n.ready for n in nodes if n.ready is not None and over < n.ready < first]
-        again = min([first, *ready])
-        if again > over:
-            gaps.append((over, again))
+        begun = [each.started for each in plain if each.round == round_ and each.started > over]
+        if begun:
+            gaps.append((over, min(begun)))
     return gaps
+
+
+def _without(pieces: Iterable[Piece], gaps: Sequence[Gap]) -> Iterator[Piece]:
+    """The pieces, of which those that waited for a worker did not wait while nothing was asked for."""
+    for piece in pieces:
+        begin = piece.begin
+        if piece.kind == "waited":
+            begin = max(
+                [
+                    begin,
+                    *(
+                        stop
+                        for start, stop in gaps
+                        if begin <= stop <= piece.end and begin >= start
+                    ),
+                ]
+            )
+        if begin < piece.end or piece.kind != "waited":
+            yield Piece(piece.kind, begin, piece.end)
+
+
+def _length(piece: Piece, gaps: Sequence[Gap]) -> float:
+    """Its seconds, those in gaps left out."""
+    idle = (min(piece.end, stop) - max(piece.begin, start) for start, stop in gaps)
+    return piece.end - piece.begin - sum(max(0.0, each) for each in idle)
 
 
 #: seconds within which two records of a start mean the same: stores round to milliseconds

@@ -54,7 +54,8 @@ class Lines(Echo):
             branch = self._branches.pop(task.path, None)
             begun = outcome.started if branch is None else branch.started
             done = (branch.width, branch.width) if branch is not None else None
-            took = outcome.finished - begun
+            unknown = task.closing and branch is None  # it opened in an earlier round
+            took = None if unknown else outcome.finished - begun
             self._line(sentence(task.path, NodeState.SUCCEEDED, took=took, done=done))
         elif outcome.failure is not None:
             self._failure(outcome)
