@@ -36,6 +36,17 @@ html_show_sphinx = False
 #: the order of the pages, under these headings; those not named here come last
 CONTENTS = {
     "Use": ["docs/tutorial", "docs/guide", "examples/README", "docs/http", "docs/operations"],
+    "Ask": [
+        "docs/answers/README",
+        "docs/answers/not-moving",
+        "docs/answers/failed",
+        "docs/answers/again",
+        "docs/answers/slow",
+        "docs/answers/output",
+        "docs/answers/worker-died",
+        "docs/answers/redis",
+        "docs/export",
+    ],
     "Know": [
         "docs/architecture",
         "docs/states",

@@ -111,17 +111,33 @@ def waterfall(
     decisive = [
         known.get(node.path) or _bar(node, tries, True, now, gaps) for node in _named(nodes, path)
     ]
+    queued = sum(bar.queued for bar in decisive)
+    if bars[0].branch and bars[0].begin > run.created:
+        # a store tells of a branch since when it could close, not how long it waited to open
+        queued += bars[0].begin - run.created
+        bars[0] = _since(bars[0], run.created)
     begin = min(run.created, *(bar.begin for bar in bars))
     end = max(run.finished or now, *(bar.end for bar in bars))
     return Waterfall(
         begin=begin,
         end=end,
         took=end - begin - sum(stop - start for start, stop in gaps),
-        queued=sum(bar.queued for bar in decisive),
+        queued=queued,
         ran=sum(bar.ran for bar in decisive),
         critical_path=tuple(path),
         bars=tuple(bars),
         gaps=tuple(gaps),
+    )
+
+
+def _since(bar: Bar, ready: float) -> Bar:
+    """The bar with what it waited before."""
+    waited = Piece("waited", ready, bar.begin)
+    return msgspec.structs.replace(
+        bar,
+        begin=ready,
+        queued=bar.queued + waited.end - waited.begin,
+        pieces=(waited, *bar.pieces),
     )
 
 

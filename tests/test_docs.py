@@ -28,7 +28,8 @@ README = ROOT / "README.md"
 GUIDE = ROOT / "docs" / "guide.md"
 BACKENDS = ROOT / "docs" / "backends.md"
 TUTORIAL = ROOT / "docs" / "tutorial.md"
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
+ANSWERS = ROOT / "docs" / "answers"
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
 
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# (\S+\.(?:py|toml))\n")
@@ -42,6 +43,7 @@ CHANGING = (
     (r"\b01[0-9a-z]{18}\b", "RUN"),
     (r"\b[0-9a-f]{16}\b", "FINGERPRINT"),
     (r"(?<=N s )\s*[0-9a-f]{8}\b", "DIGEST"),
+    (r"[0-9a-f]{8} ran then, this is [0-9a-f]{8}", "DIGESTS"),
     (r"\S+:\d+(?=\s+alive)", "WORKER"),
     (r"[\s─]+", " "),
 )
@@ -199,6 +201,15 @@ def test_the_tutorial_can_be_followed_word_by_word(shell: Shell) -> None:
 
 def test_the_walk_through_a_backend_prints_what_it_shows(shell: Shell) -> None:
     follow(BACKENDS, shell)
+
+
+def test_the_answer_to_a_failure_is_what_its_commands_print(shell: Shell) -> None:
+    follow(ANSWERS / "failed.md", shell)
+
+
+def test_every_question_has_its_page() -> None:
+    listed = set(LINK.findall((ANSWERS / "README.md").read_text(encoding="utf-8")))
+    assert {page.name for page in ANSWERS.glob("*.md")} - {"README.md"} <= listed
 
 
 def test_every_flow_of_the_guide_is_a_file_its_examples_can_run() -> None:
