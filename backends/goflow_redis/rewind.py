@@ -22,6 +22,8 @@ from goflow_redis.words import NodeRecord, Word
 if TYPE_CHECKING:
     from goflow_redis.runs import Runs
 
+#: inner nodes forgotten by one script call: some 1 ms of a Redis core
+PIECE = 100
 #: how often a run that changes meanwhile is read again
 _ATTEMPTS = 10
 
@@ -29,6 +31,8 @@ _ATTEMPTS = 10
 class Change(msgspec.Struct, kw_only=True):
     """What RETRY is told to write."""
 
+    #: nodes inside of what is repeated, with their data fields: forgotten before, in pieces, where they are many
+    inner: dict[str, list[str]] = {}
     #: node paths and data fields that vanish, branches whose waiting scopes do
     removed: list[str] = []
     fields: list[str] = []
@@ -59,7 +63,12 @@ def open_round(runs: Runs, run_id: str, retry: Retry) -> Run:
                 f"run {run_id} has succeeded: name the node to repeat, `goflow retry {run_id}"
                 " --from NODE`"
             )
+        _check_begun(runs, run_id, rewind)
         change = _plan(runs, run_id, rewind)
+        if len(change.inner) > PIECE and rewind is not None:
+            _unmake(runs, run_id, rewind, change)
+            continue  # and look again
+        _take_in(change)
         arguments = _arguments(change, rewind)
         fingerprint = (rewind.fingerprint if rewind else None) or ""
         head: list[Word] = [runs.lives, run_id, nonce, record.now.rev, fingerprint]
@@ -71,6 +80,47 @@ def open_round(runs: Runs, run_id: str, retry: Retry) -> Run:
         if how == b"ok":
             return words.as_run(run_id, words.read_run(*told[:2]), None)
     raise Conflict(f"run {run_id} keeps changing; try again")
+
+
+def _check_begun(runs: Runs, run_id: str, rewind: Rewind | None) -> None:
+    """Details of a run that somebody began to repeat have gone: it can only be repeated from there."""
+    key = runs.keys.run(run_id)
+    stored = runs.link.ask(key, "HGET", key, ":y")
+    if stored is None:
+        return
+    begun = stored.decode().split("\0")
+    repeated = {*rewind.removed, *rewind.ready} if rewind is not None else set()
+    if not repeated.issuperset(begun):
+        raise Conflict(
+            f"a retry of run {run_id} was begun that repeats {', '.join(begun[:5])}: if it was interrupted,"
+            f" `goflow retry {run_id} --from NODE` with the node it was about, or one before it"
+        )
+
+
+def _unmake(runs: Runs, run_id: str, rewind: Rewind, change: Change) -> None:
+    """Forget nodes inside of what is repeated, so that no script holds up the server."""
+    what = "\0".join(sorted({*rewind.removed, *rewind.ready}))
+    partition, paths = runs.keys.partition(run_id), sorted(change.inner)
+    branches = set(change.lists)
+    for first in range(0, len(paths), PIECE):
+        piece = paths[first : first + PIECE]
+        kept = {
+            attempt.path: words.write_attempt(act, attempt)
+            for act, attempt in runs.last_attempts(run_id, piece)
+        }
+        args: list[Word] = [runs.lives, run_id, what, len(piece)]
+        for path in piece:
+            fields = change.inner[path]
+            args += (path, kept.get(path, b""), int(path in branches), len(fields), *fields)
+        if runs.link.run("unmake", partition, args) != b"ok":
+            return
+
+
+def _take_in(change: Change) -> None:
+    """Few inner nodes go with the round's own script."""
+    for path, fields in change.inner.items():
+        change.removed.append(path)
+        change.fields += fields
 
 
 def _conflict(run_id: str, state: RunState) -> Conflict:
@@ -140,16 +190,17 @@ class _Rewinding:
     def _forget(self, path: str) -> None:
         """A node's result and what is inside it vanish; what has arrived stays, at a removed one."""
         change, record = self._change, self._records[path]
-        change.fields += [f"o:{path}", f"f:{path}", f"k:{path}"]
+        fields = [f"o:{path}", f"f:{path}", f"k:{path}"]
         if record.width is not None:
             change.lists.append(path)
-            change.fields += self._chunk_fields("c", path, record.closings)
+            fields += self._chunk_fields("c", path, record.closings)
         if path in self._rewind.removed or path in self._rewind.ready:
+            change.fields += fields
             self._keep_inbox(path, afresh=True)
             return
-        change.removed.append(path)
-        change.fields += self._chunk_fields("i", path, record.expects)
-        change.fields += [ref for _, ref in words.read_inbox(record.inbox) if ref.startswith("p:")]
+        fields += self._chunk_fields("i", path, record.expects)
+        fields += [ref for _, ref in words.read_inbox(record.inbox) if ref.startswith("p:")]
+        change.inner[path] = fields
 
     def _keep_inbox(self, path: str, *, afresh: bool) -> None:
         """A node keeps what has arrived, without what is dropped; with nothing left it vanishes."""

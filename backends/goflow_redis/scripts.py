@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 NAMES: Final = (
     "submit", "commit", "stage", "renew", "reap", "due", "control", "retry", "forget", "sweep",
-    "held", "positions", "waiting", "tidy", "lost",
+    "held", "positions", "waiting", "tidy", "lost", "unmake",
     "watch", "alive", "count", "results", "listen",
 )  # fmt: skip
 

@@ -27,6 +27,7 @@ end
 local paths, fields, lists, attempts = list(), list(), list(), list()
 local further, starts = list(), list()
 
+paths[#paths + 1] = ':y'
 call_many('HDEL', run.key, paths, 1000)
 call_many('HDEL', run.key .. ':d', fields, 1000)
 for _, path in ipairs(lists) do

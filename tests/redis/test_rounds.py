@@ -1,0 +1,126 @@
+"""A new round of a huge run: what is repeated is forgotten in pieces, none of which holds up the server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from goflow.backend import Retry
+from goflow.errors import Conflict
+from goflow.message import Rewind
+from goflow.state import NodeState, RunState
+from goflow.testing.store import Worker, closes, edge, request, scopes, success
+from goflow_redis import RedisBackend, rewind
+from tests.redis.hooks import open_store, teach
+from tests.redis.proxy import Proxy
+from tests.redis.server import RedisServer
+from tests.redis.test_keys import leaks
+
+WIDE = 350
+AGAIN = Retry(
+    rewind=Rewind(removed=("each", "end"), ready=("each",), dropped=(("end", "each", False),))
+)
+
+
+def execute(w: Worker, result: bytes) -> None:
+    """each[0]/x ... and what closes them, then the end."""
+    keys = [str(number) for number in range(WIDE)]
+    each = w.one("each")
+    w.backend.stage(each.task, scopes("each", keys))
+    assert w.open(each, [], expects=WIDE)
+    while (claims := w.claim(100)) and not claims[0].task.closing:
+        done = [success(c, result, closes("each", c.task.path[5:-3])) for c in claims]
+        assert all(w.backend.commit(done)[0])
+    assert set(w.data(claims[0]).values()) == {result}
+    assert w.succeed(claims[0], b"all " + result, edge("each", "end"))
+    assert w.succeed(w.one("end"), b"end " + result, ends=True)
+
+
+def finished(backend: RedisBackend) -> Worker:
+    """A wide run that has succeeded, and who executed it."""
+    w = Worker(backend)
+    backend.submit(request("r", "each"))
+    execute(w, b"first")
+    return w
+
+
+def test_what_is_repeated_goes_in_pieces_and_its_history_stays(server: RedisServer) -> None:
+    with open_store(server.url, "rounds") as backend:
+        w = finished(backend)
+        assert backend.retry("r", AGAIN).state is RunState.QUEUED
+        assert server.client.exists("gf:{rounds.0}:r:r")
+        assert [node.path for node in backend.nodes("r")] == ["each"]
+        assert backend.nodes("r")[0].state is NodeState.READY
+        execute(w, b"second")
+        assert backend.result("r").data == b"end second"
+        attempts = [(each.round, each.path) for each in backend.attempts("r")]
+        assert len(attempts) == len(set(attempts)) + 2, "opening and closing a branch are two"
+        for round_ in (1, 2):
+            assert sum(1 for each, path in attempts if each == round_ and "/" in path) == WIDE
+        assert leaks(server, backend) == []
+
+
+def test_no_script_of_it_gets_all_of_them(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(server.url, "rounds") as backend:
+        finished(backend)
+        asked: list[int] = []
+        run = backend.link.run
+
+        def counted(script: str, partition: str, args: Any) -> Any:
+            asked.append(len(args))
+            return run(script, partition, args)
+
+        monkeypatch.setattr(backend.link, "run", counted)
+        backend.retry("r", AGAIN)
+        assert max(asked) < 10 * rewind.PIECE
+        assert len(asked) > WIDE // rewind.PIECE
+
+
+def test_a_retry_that_was_interrupted_leaves_the_result_and_is_repeated(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(server.url, "rounds") as backend:
+        w = finished(backend)
+        run, calls = backend.link.run, []
+
+        def dying(script: str, partition: str, args: Any) -> Any:
+            calls.append(script)
+            if calls.count("unmake") == 3:
+                raise KeyboardInterrupt
+            return run(script, partition, args)
+
+        monkeypatch.setattr(backend.link, "run", dying)
+        with pytest.raises(KeyboardInterrupt):
+            backend.retry("r", AGAIN)
+        monkeypatch.undo()
+        assert backend.run("r").state is RunState.SUCCEEDED
+        assert backend.result("r").data == b"end first"
+        assert leaks(server, backend) == []
+        inside = Rewind(removed=("each[3]/x",), ready=("each[3]/x",), reopened=("each",))
+        with pytest.raises(Conflict, match="was begun that repeats each, end"):
+            backend.retry("r", Retry(rewind=inside))
+        backend.retry("r", AGAIN)
+        execute(w, b"second")
+        assert backend.result("r").data == b"end second"
+        again = [each for each in backend.attempts("r") if each.round == 1 and "/" in each.path]
+        assert len(again) == WIDE, "none is told twice"
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+def test_a_piece_whose_reply_was_lost_is_forgotten_once(server: RedisServer, cut: str) -> None:
+    proxy = Proxy(server.socket)
+    try:
+        with open_store(proxy.url, "rounds") as backend:
+            teach(backend, server)
+            w = finished(backend)
+            proxy.arm(cut, nth=2)
+            backend.retry("r", AGAIN)
+            assert proxy.cuts == 1
+            execute(w, b"second")
+            told = [each for each in backend.attempts("r") if each.round == 1 and "/" in each.path]
+            assert len(told) == WIDE
+    finally:
+        proxy.close()
