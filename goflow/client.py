@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from goflow.adoption import adoption
 from goflow.backend import Action, Backend, Retry, Run, Waker, load_backend
 from goflow.engine import request
-from goflow.errors import UnknownFlow
+from goflow.errors import Conflict, UnknownFlow
 from goflow.message import Rewind
 from goflow.payload import Payload, of_input, within
 from goflow.plan import Plan
@@ -32,6 +32,8 @@ Query = Mapping[str, Sequence[str]]
 
 #: what a server's URL begins with
 SERVERS: Final = ("http://", "https://")
+#: seconds for which a definition that was just read is taken for the present one
+_FRESH: Final = 1.0
 #: seconds for which a waiting AsyncClient occupies a thread at a time
 _SLICE: Final = 2.0
 
@@ -64,6 +66,8 @@ class Client:
                 config = load_config()
             backend = load_backend(backend, config)
         self.backend: Backend = backend
+        #: definitions as last seen, and until when (monotonic) they are believed
+        self._plans: dict[str, tuple[Plan, float]] = {}
         self._limit = config.payload.max_size if config is not None else None
 
     def submit(
@@ -79,14 +83,14 @@ class Client:
 
         `data` is bytes, text, None, a Payload or anything JSON can carry. The same `run_id` with the same
         flow, data and query returns the existing run, with others it raises Conflict. `plan` replaces the
-        definition that was registered last. Raises UnknownFlow, PayloadError (more than payload.max_size
+        definition that was registered last (a newer one is noticed within a second). Raises UnknownFlow, PayloadError (more than payload.max_size
         where the configuration is known), StoreFull, BackendError.
 
         Inside an OpenTelemetry span the run continues that span's trace, else the one that TRACEPARENT in
         the environment names.
         """
         made = time.time()
-        plan = plan or self.plan(flow)
+        plan = plan or self._present(flow)
         name = new_run_id() if run_id is None else checked(run_id)
         payload = of_input(data)
         if self._limit is not None:
@@ -107,6 +111,15 @@ class Client:
             ) from None
         return Plan.from_json(found.plan)
 
+    def _present(self, flow: str) -> Plan:
+        """The flow's definition as registered last, or up to a second ago where it was asked for then."""
+        now = time.monotonic()
+        plan, until = self._plans.get(flow, (None, 0.0))
+        if plan is None or now >= until:
+            plan = self.plan(flow)
+            self._plans[flow] = plan, now + _FRESH
+        return plan
+
     def run(self, run_id: str) -> Run:
         """The run as it stands. Raises UnknownRun."""
         return self.backend.run(run_id)
@@ -126,17 +139,24 @@ class Client:
 
         Wakes at once, without polling. Raises RunFailed, RunStopped, TimeoutError, UnknownRun.
         """
+        found = self._made(run_id)
+        if found is not None:  # what has ended need not be listened to
+            return found
         deadline = None if timeout is None else time.monotonic() + timeout
         waker = self.backend.watch(run_id)
         try:
-            while not self._ended(run_id, waker):
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    raise TimeoutError(_not_ended(self.run(run_id), timeout))
-                select.select([waker], [], [], left)
+            while found is None:
+                waker.clear()
+                found = self._made(run_id)
+                if found is None:
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if left is not None and left <= 0:
+                        raise TimeoutError(_not_ended(self.run(run_id), timeout))
+                    select.select([waker], [], [], left)
+                    found = self._made(run_id)  # most likely: then it need not listen again
         finally:
             waker.close()
-        return self.backend.result(run_id)
+        return found
 
     def pause(self, run_id: str) -> Run:
         """Let running nodes finish and start nothing more; harmless when repeated."""
@@ -197,6 +217,13 @@ class Client:
 
     def _control(self, run_id: str, action: Action) -> Run:
         return self.backend.control(run_id, action)
+
+    def _made(self, run_id: str) -> Payload | None:
+        """The result; None of a run that has not ended."""
+        try:
+            return self.backend.result(run_id)
+        except Conflict:
+            return None
 
     def _ended(self, run_id: str, waker: Waker) -> bool:
         waker.clear()

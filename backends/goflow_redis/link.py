@@ -53,6 +53,8 @@ class Link:
         self.cluster: Any = None
         self._pool: Any = None
         self._scripts: dict[str, scripts.Script] = {}
+        #: connections that were waited on, of one server
+        self.spare: list[Any] = []
         #: monotonic time since which the connection has not been cut
         self.steady_since = 0.0
         with _mapped(self.name, self._hint):
@@ -137,6 +139,13 @@ class Link:
                     return answer
         raise AssertionError("the last attempt returns or raises")
 
+    def listener(self, key: str) -> Any:
+        """A connection to wait on: one that nobody uses any more, else a new one."""
+        try:
+            return self.spare.pop()
+        except IndexError:
+            return self.connection(key)
+
     def connection(self, key: str) -> Any:
         """A new connection of its own to the server that has `key`, for waiting on."""
         with _mapped(self.name, self._hint):
@@ -146,6 +155,8 @@ class Link:
 
     def close(self) -> None:
         """Close every connection."""
+        while self.spare:
+            self.spare.pop().disconnect()
         if self._pool is not None:
             self._pool.disconnect()
         if self.cluster is not None:

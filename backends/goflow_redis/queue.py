@@ -166,7 +166,7 @@ class Queue(Store):
         for outcome in outcomes:
             self._staged.pop(outcome.task.token, None)
         claims += map(words.read_claim, tasks)
-        if len(tasks) < limit:  # more would have been taken
+        if classes and len(tasks) < limit:  # more would have been taken
             queues = (f"{partition}:q:{name}" for name in classes)
             streams = dict(zip(queues, lasts or [b"0-0"] * len(classes), strict=True))
             for waker in tuple(self.wakers):

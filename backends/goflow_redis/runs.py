@@ -25,6 +25,10 @@ RESULTS: Final = 64
 class Runs(Store):
     """Reading and steering runs. All raise UnknownRun for an id the store does not hold."""
 
+    #: the end node of the run whose result was read last: likely that of the next, which then takes one
+    #: round trip
+    _end = ""
+
     def run(self, run_id: str) -> Run:
         """The run as it is now."""
         return words.as_run(run_id, *self.read(run_id))
@@ -69,16 +73,26 @@ class Runs(Store):
 
     def result(self, run_id: str) -> Payload:
         """What a succeeded run made. Raises RunFailed, RunStopped; Conflict where it has not ended."""
-        run = self.run(run_id)
+        key, guess = self.keys.run(run_id), self._end
+        lines, (failure, path, stored) = self.link.ask_all(
+            key,
+            [("HMGET", key, ":s", ":i"), ("HMGET", f"{key}:d", "f:", "e", f"o:{guess}")],
+        )
+        if lines[0] is None:
+            raise UnknownRun(run_id)
+        run = words.as_run(run_id, words.read_run(*lines), words.read_failure(failure))
         if run.state is RunState.FAILED:
             raise RunFailed(run_id, run.error)
         if run.state is RunState.STOPPED:
             raise RunStopped(run_id)
         if not run.state.terminal:
             raise Conflict(f"run {run_id} has not ended: it is {run.state}")
-        key = f"{self.keys.run(run_id)}:d"
-        path = self.link.ask(key, "HGET", key, "e")
-        return (self.output(run_id, path.decode()) if path else None) or EMPTY
+        if path is None:
+            return EMPTY
+        self._end = path.decode()
+        if self._end != guess:
+            return self.output(run_id, self._end) or EMPTY
+        return EMPTY if stored is None else words.disclose(stored)
 
     def results(self, run_ids: Sequence[str]) -> list[Look | UnknownRun]:
         """Each run as it is now, with what it made."""
@@ -235,7 +249,6 @@ class Runs(Store):
         this returns is missed."""
         if run_id is None:
             return QueueWaker(self)
-        self.read(run_id)
         return RunWaker(self, run_id)
 
 

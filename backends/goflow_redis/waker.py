@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from goflow.errors import BackendError
+from goflow.errors import BackendError, UnknownRun
 from goflow_redis.keys import WATCH_LIFE
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 600_000
 #: entries that the stream of ended runs keeps at least: as in `_records.lua`
 ENDS: Final = 1000
+#: connections kept for the next who listens
+_SPARE: Final = 4
 #: seconds between two attempts to listen to a server that is away
 _PAUSE: Final = 0.05
 
@@ -50,7 +52,7 @@ class _Ear:
         """Wait for what comes after these ids, and to hear at most so many entries; answers the socket to
         select on. Raises BackendError."""
         if self._connection is None:
-            self._connection = self._store.link.connection(self.key)
+            self._connection = self._store.link.listener(self.key)
         self.streams = streams
         wait = ("XREAD", "COUNT", most, "BLOCK", _PATIENCE, "STREAMS")
         try:
@@ -74,6 +76,18 @@ class _Ear:
         if self._connection is not None:
             self._connection.disconnect()
             self._connection = None
+
+    def hand_on(self) -> None:
+        """Let go of a connection on which nothing is under way; the next waker finds it made."""
+        spare = self._store.link.spare
+        if (
+            self._connection is not None
+            and self._store.link.cluster is None
+            and len(spare) < _SPARE
+        ):
+            spare.append(self._connection)
+            self._connection = None
+        self.close()
 
 
 class _Waker:
@@ -118,9 +132,14 @@ class _Waker:
 
     def close(self) -> None:
         """Stop listening."""
+        rung = {key.data for key, _ in self._selector.select(0)}
         for ear in self._ears:
             self._forget(ear)
-            ear.close()
+            if ear in rung:
+                ear.hear()
+                ear.hand_on()
+            else:  # an answer is still to come
+                ear.close()
         self._silence()
         self._selector.close()
 
@@ -215,6 +234,9 @@ class RunWaker(_Waker):
     def __init__(self, store: Store, run_id: str) -> None:
         self._run_id = run_id
         super().__init__(store, [_Ear(store, f"{store.keys.run(run_id)}:ev")])
+        if self._ears[0].streams[self._ears[0].key] == b"0-0":
+            self.close()
+            raise UnknownRun(run_id)
 
     def _streams(self, ear: _Ear) -> dict[str, bytes]:
         partition = self._store.keys.partition(self._run_id)

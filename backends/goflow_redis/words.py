@@ -134,7 +134,7 @@ def outcome_args(outcome: Outcome, staged: int, now: float, who: str) -> list[Wo
         if step.output is not None:
             args.append(enclose(step.output))
         _add_writes(head, args, step)
-        head.append([_arrival(args, arrival, task.path) for arrival in step.arrivals])
+        head.append([_arrival(args, arrival, task.path) for arrival in step.arrivals] or False)
     elif failure is not None:
         if outcome.retry_at is not None:
             head.append(max(0, round((outcome.retry_at - now) * 1000)))
@@ -252,6 +252,9 @@ def _kind(outcome: Outcome) -> str:
 
 
 def _add_writes(head: list[object], args: list[Word], step: Step) -> None:
+    if not step.writes:
+        head += (False, False)
+        return
     head.append([f"v:{key}" for key in step.writes])
     head.append([value is not None for value in step.writes.values()])
     args += [enclose(value) for value in step.writes.values() if value is not None]

@@ -9,9 +9,9 @@ end
 -- Durations are counted by powers of two (goflow/figures.py): place e has those below 2^e ms.
 local function count_end(run)
   local took = math.max(0, NOW - run.created)
-  local figures, _, place = P .. ':figures', math.frexp(took)
-  call('HINCRBY', figures, run.flow .. ' ' .. run.state .. ' ' .. math.min(place, 25), 1)
-  call('HINCRBY', figures, run.flow .. ' run:ms', took)
+  local _, place = math.frexp(took)
+  count(run.flow .. ' ' .. run.state .. ' ' .. math.min(place, 25), 1)
+  count(run.flow .. ' run:ms', took)
 end
 
 -- A run that is to be told: it stays in the stream until a teller acknowledges it.

@@ -161,6 +161,10 @@ local function call_many(command, key, values, step)
   end
 end
 
+-- added to the partition's figures when the script saves
+local counts = {}
+local function count(figure, number) counts[figure] = (counts[figure] or 0) + number end
+
 local function expire_run(run)
   local life = run.state == 'failed' and DEAD or RETENTION
   call('PEXPIRE', run.key, life)
@@ -176,36 +180,47 @@ end
 
 -- Writes of a data hash in their order; false deletes.
 local function save_data(run)
-  local sets, gone = {}, {}
-  for place = 1, #run.sets, 2 do
-    local field, value = run.sets[place], run.sets[place + 1]
+  local sets, key, gone = run.sets, run.key .. ':d', nil
+  if #sets == 2 and sets[2] then return call('HSET', key, sets[1], sets[2]) end
+  local kept = 0
+  for place = 1, #sets, 2 do
+    local field, value = sets[place], sets[place + 1]
     if run.data[field] ~= value then
       value = nil   -- a later write of the same field counts
     elseif value then
-      sets[#sets + 1] = field
-      sets[#sets + 1] = value
+      sets[kept + 1], sets[kept + 2], kept = field, value, kept + 2
     else
+      gone = gone or {}
       gone[#gone + 1] = field
     end
   end
-  if #sets > 0 then call_many('HSET', run.key .. ':d', sets, 1000) end
-  if #gone > 0 then call_many('HDEL', run.key .. ':d', gone, 1000) end
+  for place = #sets, kept + 1, -1 do sets[place] = nil end
+  call_many('HSET', key, sets, 1000)
+  if gone then call_many('HDEL', key, gone, 1000) end
 end
 
 local function save()
   local ends = {}
   for _, run in ipairs(touched) do
     run.rev = run.rev + 1
-    local values = {':s', run_record(run)}
-    for _, node in ipairs(run.changed) do
-      if run.nodes[node[PATH]] == node then
-        values[#values + 1] = node[PATH]
-        values[#values + 1] = node_record(node)
+    local changed = run.changed
+    local first = changed[1]
+    if first and not changed[2] and run.nodes[first[PATH]] == first then   -- as most: without a table
+      call('HSET', run.key, ':s', run_record(run), first[PATH], node_record(first))
+    else
+      local values = {':s', run_record(run)}
+      for _, node in ipairs(changed) do
+        if run.nodes[node[PATH]] == node then
+          values[#values + 1] = node[PATH]
+          values[#values + 1] = node_record(node)
+        end
       end
+      call_many('HSET', run.key, values, 1000)
     end
-    call_many('HSET', run.key, values, 1000)
     if run.sets then save_data(run) end
-    for list, pushed in pairs(run.pushes or {}) do call_many('RPUSH', run.key .. ':' .. list, pushed, 1000) end
+    if run.pushes then
+      for list, pushed in pairs(run.pushes) do call_many('RPUSH', run.key .. ':' .. list, pushed, 1000) end
+    end
     if run.ended then
       expire_run(run)
       ends[#ends + 1] = 'r'
@@ -215,4 +230,6 @@ local function save()
   end
   if #ends > 0 then call('XADD', P .. ':ends', 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', unpack(ends)) end
   touched = {}
+  for figure, number in pairs(counts) do call('HINCRBY', P .. ':figures', figure, number) end
+  counts = {}
 end

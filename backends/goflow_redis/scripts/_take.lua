@@ -1,9 +1,9 @@
 -- Take: hand ready tasks to a worker.
 local TAKE_BYTES = 1000000   -- of inputs in one answer, beyond the first task's
 
--- Adds the inputs of a task to what is told of it. Whether they are all there, their bytes and how many.
 -- What is in the data hash under these fields, in order.
 local function read_data(run, refs)
+  if not refs[2] and refs[1] and refs[1] ~= '' then return {get_data(run, refs[1])} end
   local missing, values = {}, {}
   for index, ref in ipairs(refs) do
     values[index] = run.data[ref]

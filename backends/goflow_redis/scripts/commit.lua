@@ -7,7 +7,7 @@
 --          a packed head: run, path, entry, kind, number of words after it, started, finished (ms), digest,
 --            has log, has attempt, then
 --            ok      has output, ends, {write field ...}, {whether it sets ...},
---                    {{target, closing, expects, hash, source, ref, has payload} ...}
+--                    {{target, closing, expects, hash, source, ref, has payload} ...}; false for empty lists
 --            open    expects, window, has keys, scopes staged (-1 unknown), number of items, {field ...}, {sets ...}
 --            retry   delay (ms)
 --          and the words after it, those it has, in this order: log, attempt, output or keys, value of each write
@@ -28,7 +28,7 @@ local DELAY = 11
 local settled = {}
 
 local function write(run, fields, sets)
-  for index, field in ipairs(fields) do set_data(run, field, sets[index] and arg()) end
+  for index, field in ipairs(fields or {}) do set_data(run, field, sets[index] and arg()) end
 end
 
 local function drop_staged(run, head) call('UNLINK', run.key .. ':t:' .. head[HELD]) end
@@ -58,7 +58,7 @@ function commit.ok(run, node, head)
     set_data(run, 'e', node[PATH])
     set_ending(run, 'succeeded')
   end
-  for _, a in ipairs(head[ARRIVALS]) do deliver(run, a[1], a[2], a[3], a[4], a[5], a[6], a[7] and arg()) end
+  for _, a in ipairs(head[ARRIVALS] or {}) do deliver(run, a[1], a[2], a[3], a[4], a[5], a[6], a[7] and arg()) end
 end
 
 function commit.open(run, node, head)

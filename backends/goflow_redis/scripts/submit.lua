@@ -38,7 +38,7 @@ local function submit(place)
   local line = pack({flow, fingerprint, NOW, timeout, handlers})
   local fresh = pack({'queued', '-', 0, 0, 0, 0, 0, 0, 1, 0, 0, ''})
   call('HSET', key, ':i', line, ':d', digest, ':h', head, ':s', fresh)
-  call('HINCRBY', P .. ':figures', flow .. ' begun', 1)
+  count(flow .. ' begun', 1)
   call('ZADD', P .. ':runs', string.format('%.0f', clock[1] * 1000000 + clock[2] + place), id)
 
   local run = get_run(id)
