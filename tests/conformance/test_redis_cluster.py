@@ -12,6 +12,8 @@ from goflow.backend import Backend
 from goflow.state import NodeState, RunState
 from goflow.testing.conformance import BackendConformance
 from goflow.testing.store import Store, Worker, request
+from goflow.wholesale import submit_all
+from goflow_redis import RedisBackend
 from tests.redis.cluster import RedisCluster
 from tests.redis.hooks import RedisHooks, documented_rule, open_store
 
@@ -44,6 +46,18 @@ class TestRedisCluster(RedisHooks, BackendConformance):
         assert w.killed(b)
         assert store.state() is RunState.STOPPED
         assert store.node("c").state is NodeState.STOPPED
+
+    def test_runs_submitted_at_once_are_listed_in_their_order(self, store: Store) -> None:
+        """Those of a partition: each partition writes its own at once, at its own moment."""
+        names = [f"r{n}" for n in (3, 1, 4, 15, 9, 2, 6, 5)]
+        submit_all(store.backend, [request(name) for name in names])
+        listed = [run.id for run in store.backend.runs()]
+        assert sorted(listed) == sorted(names)
+        assert isinstance(store.backend, RedisBackend)
+        of = store.backend.keys.partition
+        for partition in {of(name) for name in names}:
+            mine = [name for name in names if of(name) == partition]
+            assert [name for name in listed if name in mine] == mine[::-1]
 
 
 def test_doctor_looks_at_every_server_of_a_cluster_and_repairs() -> None:
