@@ -1,4 +1,7 @@
-"""`python -m benchmarks [local] [http] [answers]`: measure, print a table, keep it under benchmarks/results/."""
+"""`python -m benchmarks [NAME]...`: measure, print a table, keep it under benchmarks/results/.
+
+A name is a group (local, http, answers) or one of local's figures: start-up, foreach, efficiency, chain, memory.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,14 @@ from benchmarks import answers, http, local
 from benchmarks.measure import Figure
 
 GROUPS = {"local": local.figures, "http": http.figures, "answers": answers.figures}
+NAMES = {**GROUPS, **local.MEASURES}
 RESULTS = Path(__file__).with_name("results")
 
 
 def main() -> int:
     chosen = sys.argv[1:] or list(GROUPS)
-    if not set(chosen) <= set(GROUPS):
-        print(f"expected any of {', '.join(GROUPS)}, got {' '.join(chosen)}", file=sys.stderr)
+    if not set(chosen) <= set(NAMES):
+        print(f"expected any of {', '.join(NAMES)}, got {' '.join(chosen)}", file=sys.stderr)
         return 2
     runs = int(os.environ.get("GOFLOW_BENCH_RUNS", "5"))
     print(
@@ -29,7 +33,7 @@ def main() -> int:
     print(f"{platform.machine()}, {time.strftime('%Y-%m-%d')}; medians of {runs}\n")
     print(f"{'figure':44} {'ours':>10} {'yardstick':>10} {'':4} {'ratio':>6}  goal")
     measured: list[Figure] = []
-    for figure in (figure for name in chosen for figure in GROUPS[name](runs)):
+    for figure in (figure for name in chosen for figure in NAMES[name](runs)):
         measured.append(figure)
         mark = "" if figure.holds else "  MISSED"
         print(
