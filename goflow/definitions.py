@@ -1,7 +1,7 @@
 """Which functions of a module define flows, and why one that was meant to does not.
 
-Every function decorated with `@goflow.flow` that is in the module, in the order of definition; where there is
-none, the function `define_workflow(workflow, context)`, whose flow is called like the file.
+Every function decorated with `@goflow.flow` that is in the module or stands in its file, in the order of
+definition; where there is none, the function `define_workflow(workflow, context)`, whose flow is called like the file.
 """
 
 # ruff: noqa: PTH119
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
@@ -34,15 +34,22 @@ class Found(NamedTuple):
     place: str
 
 
-def find(module: ModuleType, file: str) -> list[Found]:
-    """The functions of a module that define flows. Raises LoadError where there is none."""
-    found = []
-    seen: set[int] = set()
-    for value in list(vars(module).values()):
-        name = _mark_of(value)
-        if name is not None and id(value) not in seen:
-            seen.add(id(value))
-            found.append(Found(name, value, _place(value, file)))
+def find(
+    module: ModuleType, file: str, marked: Sequence[Callable[..., object]] = ()
+) -> list[Found]:
+    """The functions of a module that define flows. Raises LoadError where there is none.
+
+    `marked` are those that `@goflow.flow` marked while it was imported. One that stands in the file counts
+    though nothing in the module is called like it any more (made in a loop, or two of the same name).
+    """
+    values = {id(value): value for value in vars(module).values() if _mark_of(value) is not None}
+    inner = {id(inspect.unwrap(value)) for value in values.values()}
+    hidden = [each for each in marked if id(each) not in inner and _stands_in(each, file)]
+    if hidden:
+        order = {id(each): number for number, each in enumerate(marked)}
+        both = values | {id(each): each for each in hidden}
+        values = dict(sorted(both.items(), key=lambda each: order.get(each[0], -1)))
+    found = [Found(_mark_of(value) or "", value, _place(value, file)) for value in values.values()]
     if not found:
         found.append(_undecorated(module, file))
     return found
@@ -56,6 +63,11 @@ def _mark_of(value: object) -> str | None:
         return None
     name = own.get("__goflow_flow__") if isinstance(own, Mapping) else None
     return None if name is None else str(name)
+
+
+def _stands_in(define: Callable[..., object], file: str) -> bool:
+    code = getattr(define, "__code__", None)
+    return inspect.iscode(code) and os.path.realpath(code.co_filename) == file
 
 
 def _undecorated(module: ModuleType, file: str) -> Found:

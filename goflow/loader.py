@@ -13,7 +13,7 @@ from goflow.definitions import Found, NoFlow, find, unfit
 from goflow.errors import DefinitionError, LoadError, UnknownFlow
 from goflow.flow_file import import_file, innermost, no_file, telling
 from goflow.layers import display
-from goflow.workflow import Flow, build
+from goflow.workflow import Flow, build, marked
 
 #: the flows of every file loaded in this process, by its real path
 _loaded: dict[str, dict[str, Flow]] = {}
@@ -35,7 +35,9 @@ def load(file: StrPath) -> dict[str, Flow]:
             " where it is"
         )
     if path not in _loaded:
-        _loaded[path] = _build(find(import_file(path), path), path)
+        before = len(marked)
+        module = import_file(path)
+        _loaded[path] = _build(find(module, path, marked[before:]), path)
     return dict(_loaded[path])
 
 

@@ -154,7 +154,12 @@ def flow(name: str | Define) -> Define | Callable[[Define], Define]:
 
 def _mark(define: Define, name: str) -> Define:
     define.__goflow_flow__ = name  # type: ignore[attr-defined]
+    marked.append(define)
     return define
+
+
+#: every definition that was marked in this process: a name in a module may be taken again
+marked: list[Callable[..., object]] = []
 
 
 class Execution:

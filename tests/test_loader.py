@@ -83,6 +83,42 @@ def test_every_decorated_function_is_a_flow_once_in_the_order_of_definition(fold
     assert list(flows["zebra"].plan.graph.nodes) == ["z"]
 
 
+def test_a_decorated_function_counts_whatever_became_of_its_name(folder: Path) -> None:
+    file = folder / "again.py"
+    file.write_text(
+        """
+import functools
+import goflow
+
+def plain(function):
+    return functools.wraps(function)(lambda *args: function(*args))
+
+def made(name):
+    @goflow.flow(name)
+    def define(workflow, context):
+        workflow.dag.node(name)
+
+@goflow.flow("one")
+def define(workflow, context):
+    workflow.dag.node("a")
+
+@goflow.flow("two")
+def define(workflow, context):
+    workflow.dag.node("b")
+
+for region in ("north", "south"):
+    made(region)
+
+@plain
+@goflow.flow("wrapped")
+def wrapped(workflow, context):
+    workflow.dag.node("c")
+"""
+    )
+    assert set(load(file)) == {"one", "two", "north", "south", "wrapped"}
+    assert list(load(file))[-4:] == ["one", "two", "north", "south"]
+
+
 def test_a_decorated_flow_of_a_module_beside_it_counts(folder: Path) -> None:
     write("beside.py", SEVERAL)
     assert list(load(write("flow.py", "from beside import ape"))) == ["ape"]
