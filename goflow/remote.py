@@ -185,6 +185,7 @@ class HttpClient(Client):
             error=told["error"],
             fingerprint=told["fingerprint"],
             round=told["round"],
+            abandoned=told.get("abandoned", False),
         )
 
 

@@ -26,6 +26,7 @@ def run_json(run: Run) -> dict[str, Any]:
         "error": run.error,
         "round": run.round,
         "fingerprint": run.fingerprint,
+        "abandoned": run.abandoned,
     }
 
 

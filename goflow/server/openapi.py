@@ -348,6 +348,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
             "error": _TEXT,
             "round": {"type": "integer"},
             "fingerprint": {"type": "string"},
+            "abandoned": {"type": "boolean"},
             "links": {"type": "object"},
             "nodes": {"type": "array", "items": _ref("Node")},
             "nodes_total": {"type": "integer"},

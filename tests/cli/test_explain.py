@@ -164,6 +164,8 @@ def test_a_run_whose_owner_is_gone_says_so() -> None:
     ((kind, text, todo),) = why()
     assert (kind, text) == ("abandoned", "it is abandoned: the process that executed it is gone")
     assert "goflow retry r" in todo
+    (run,) = ask("runs", "--json").json
+    assert (run["state"], run["abandoned"]) == ("running", True)
 
 
 def test_a_lost_worker_is_told_with_what_follows() -> None:
