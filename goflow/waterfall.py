@@ -7,30 +7,19 @@ that nobody takes a night between failure and retry for work.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Literal
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import msgspec
 
 from goflow.backend import Attempt, NodeRun, Run
 from goflow.critical import critical_path
+from goflow.pieces import Gap, Piece, gaps_of, length, pieces_of, waited, without
 from goflow.plan import Plan
 from goflow.tally import StaticPaths
 
 #: how many instances of one node get bars of their own; more are summed up
 MOST_BARS: Final = 12
-
-#: from when to when a run lay idle, in seconds since the epoch
-Gap = tuple[float, float]
-
-
-class Piece(msgspec.Struct, frozen=True):
-    """A part of a bar, in seconds since the epoch: ready and waiting for a worker, running, an attempt that
-    failed, or (of a branch) open, while its inner nodes are on their way."""
-
-    kind: Literal["waited", "ran", "failed", "open"]
-    begin: float
-    end: float
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -103,7 +92,7 @@ def waterfall(
     for attempt in attempts:
         tries.setdefault(attempt.path, []).append(attempt)
     path = critical_path(plan, nodes)
-    gaps = _gaps(nodes, attempts) if run.round > 1 else []
+    gaps = gaps_of(nodes, attempts) if run.round > 1 else []
     bars = _bars(plan, nodes, tries, set(path), now, gaps)
     if not bars:
         return None
@@ -132,12 +121,12 @@ def waterfall(
 
 def _since(bar: Bar, ready: float) -> Bar:
     """The bar with what it waited before."""
-    waited = Piece("waited", ready, bar.begin)
+    before = Piece("waited", ready, bar.begin)
     return msgspec.structs.replace(
         bar,
         begin=ready,
-        queued=bar.queued + waited.end - waited.begin,
-        pieces=(waited, *bar.pieces),
+        queued=bar.queued + before.end - before.begin,
+        pieces=(before, *bar.pieces),
     )
 
 
@@ -191,44 +180,18 @@ def _bar(
     now: float,
     gaps: Sequence[Gap],
 ) -> Bar:
-    pieces = tuple(_without(_pieces(node, tries.get(node.path, ()), now), gaps))
+    pieces = tuple(without(pieces_of(node, tries.get(node.path, ()), now), gaps))
     return Bar(
         path=node.path,
         state=node.state.value,
         begin=min(piece.begin for piece in pieces),
         end=max(piece.end for piece in pieces),
-        queued=sum(_length(piece, gaps) for piece in pieces if piece.kind == "waited"),
-        ran=sum(_length(piece, gaps) for piece in pieces if piece.kind != "waited"),
+        queued=sum(length(piece, gaps) for piece in pieces if piece.kind == "waited"),
+        ran=sum(length(piece, gaps) for piece in pieces if piece.kind != "waited"),
         pieces=pieces,
         critical=critical,
         branch=node.width is not None,
     )
-
-
-def _pieces(node: NodeRun, tries: Sequence[Attempt], now: float) -> list[Piece]:
-    """What a started node did, in order: its earlier attempts, then what its own record tells."""
-    started = node.started if node.started is not None else now
-    finished = max(node.finished if node.finished is not None else now, started)
-    if node.width is not None:
-        return [*_waited(node.ready, started), Piece("open", started, finished)]
-    earlier = [each for each in tries if each.started < started - _SAME]
-    pieces: list[Piece] = []
-    for each in earlier:
-        kind: Literal["ran", "failed"] = "ran" if each.state == "succeeded" else "failed"
-        pieces += [*_waited(each.ready, each.started), Piece(kind, each.started, each.finished)]
-    present = next((t for t in tries if abs(t.started - started) <= _SAME), None)
-    ready = node.ready if present is None or present.ready is None else present.ready
-    if pieces and ready is not None:
-        ready = max(ready, pieces[-1].end)
-    over = node.finished is not None or node.state.value == "running"
-    if not over and tries:  # it waits for its retry: its last attempt is the last that is known
-        return pieces or [Piece("failed", started, max(t.finished for t in tries))]
-    kind = "failed" if node.state.value == "failed" else "ran"
-    return [*pieces, *_waited(ready, started), Piece(kind, started, finished)]
-
-
-def _waited(ready: float | None, started: float) -> list[Piece]:
-    return [Piece("waited", ready, started)] if ready is not None and ready < started else []
 
 
 def _summary(
@@ -259,7 +222,7 @@ def _summary(
         end=end,
         queued=waits.p50,
         ran=runs.p50,
-        pieces=(*_waited(begin, first), Piece("ran", max(first, begin), end)),
+        pieces=(*waited(begin, first), Piece("ran", max(first, begin), end)),
         critical=any(node.path in critical for node in members),
         branch=members[0].width is not None,
         count=len(members),
@@ -273,48 +236,3 @@ def _times(node: NodeRun, now: float) -> tuple[float, float, float]:
     started = node.started if node.started is not None else now
     ready = started if node.ready is None else min(node.ready, started)
     return ready, started, max(now if node.finished is None else node.finished, started)
-
-
-def _gaps(nodes: Sequence[NodeRun], attempts: Sequence[Attempt]) -> list[Gap]:
-    """When a run lay idle between two rounds: from the last end of one to the first start of the next."""
-    # a branch that closes in a round counts from its opening, which may be an earlier round's
-    branches = {node.path for node in nodes if node.width is not None}
-    plain = [each for each in attempts if each.path not in branches]
-    gaps = []
-    for round_ in range(2, max((each.round for each in attempts), default=1) + 1):
-        over = max((each.finished for each in attempts if each.round < round_), default=None)
-        if over is None:
-            continue
-        begun = [each.started for each in plain if each.round == round_ and each.started > over]
-        if begun:
-            gaps.append((over, min(begun)))
-    return gaps
-
-
-def _without(pieces: Iterable[Piece], gaps: Sequence[Gap]) -> Iterator[Piece]:
-    """The pieces, of which those that waited for a worker did not wait while nothing was asked for."""
-    for piece in pieces:
-        begin = piece.begin
-        if piece.kind == "waited":
-            begin = max(
-                [
-                    begin,
-                    *(
-                        stop
-                        for start, stop in gaps
-                        if begin <= stop <= piece.end and begin >= start
-                    ),
-                ]
-            )
-        if begin < piece.end or piece.kind != "waited":
-            yield Piece(piece.kind, begin, piece.end)
-
-
-def _length(piece: Piece, gaps: Sequence[Gap]) -> float:
-    """Its seconds, those in gaps left out."""
-    idle = (min(piece.end, stop) - max(piece.begin, start) for start, stop in gaps)
-    return piece.end - piece.begin - sum(max(0.0, each) for each in idle)
-
-
-#: seconds within which two records of a start mean the same: stores round to milliseconds
-_SAME: Final = 0.0015

@@ -8,8 +8,9 @@ from typing import Final
 from goflow.backend import Run
 from goflow.drawing.look import BOLD, DIM, LOOKS, RED, Line
 from goflow.drawing.text import clean, cut, duration, width, wrap
+from goflow.pieces import Piece
 from goflow.state import NodeState
-from goflow.waterfall import Bar, Piece, Spread, Waterfall
+from goflow.waterfall import Bar, Spread, Waterfall
 from goflow_cli.views.drawing import Screen
 
 #: columns of the longest name, as a share of the screen and at most
