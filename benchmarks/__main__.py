@@ -1,6 +1,7 @@
 """`python -m benchmarks [NAME]...`: measure, print a table, keep it under benchmarks/results/.
 
-A name is a group (local, http, answers) or one of local's figures: start-up, foreach, efficiency, chain, memory.
+A name is a group (local, http, answers, telemetry) or one of local's figures: start-up, foreach, efficiency, chain,
+memory.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import answers, http, local
+from benchmarks import answers, http, local, telemetry
 from benchmarks.measure import Figure
 
-GROUPS = {"local": local.figures, "http": http.figures, "answers": answers.figures}
+GROUPS = {
+    "local": local.figures,
+    "http": http.figures,
+    "answers": answers.figures,
+    "telemetry": telemetry.figures,
+}
 NAMES = {**GROUPS, **local.MEASURES}
 RESULTS = Path(__file__).with_name("results")
 

@@ -9,7 +9,7 @@ takes none with it, and nothing has to be kept while the run is on its way. A ro
   scopes is below it;
 * before an attempt, beside it, `queue wait` (ready, but no worker had taken it) and `retry wait`.
 
-Attributes are ids, sizes and durations. No payload, no message of an exception and nothing a node printed is
+Attributes are ids, sizes and durations; those of the run are at its root alone, since every one costs. No payload, no message of an exception and nothing a node printed is
 ever in one.
 """
 
@@ -79,7 +79,6 @@ class _Round:
         self._branches = {path for path in mine if self._began_here(path, earlier)}
         self._mine = mine
         self._root = self._root_id()
-        self._about = {"goflow.run_id": ended.run_id, "goflow.flow": self._run.flow}
         self._from = self._until = 0
 
     def spans(self) -> Iterator[Span]:
@@ -109,11 +108,7 @@ class _Round:
     def _attempt(self, attempt: Attempt, former: Attempt | None) -> Iterator[Span]:
         id = attempt_span(self._run.id, attempt.path, attempt.token)
         parent = self._parent(attempt.path)
-        about = {
-            "goflow.node": attempt.path,
-            "goflow.attempt": attempt.attempt,
-            "goflow.round": attempt.round,
-        }
+        about = {"goflow.node": attempt.path, "goflow.attempt": attempt.attempt}
         if attempt.ready is not None:
             yield self._wait("queue wait", id, parent, attempt.ready, attempt.started, about)
             if former is not None and former.attempt < attempt.attempt:
@@ -128,7 +123,7 @@ class _Round:
         own = [each for each in inside if each.path == path]
         started = min(each.started for each in inside)
         id, parent = self._branch_id(path), self._parent(path)
-        about: dict[str, Any] = {"goflow.node": path, "goflow.round": self._ended.round}
+        about: dict[str, Any] = {"goflow.node": path}
         ready = [each.ready for each in own if each.ready and each.ready <= each.started]
         if node is not None and node.ready and node.started and node.ready <= node.started:
             ready.append(node.ready)
@@ -145,6 +140,8 @@ class _Round:
         run, ended = self._run, self._ended
         began = ended.started if ended.started is not None else ended.finished
         about = {
+            "goflow.run_id": run.id,
+            "goflow.flow": run.flow,
             "goflow.state": str(ended.state),
             "goflow.round": ended.round,
             "goflow.input_bytes": len(self._request.payload.data),
@@ -161,7 +158,7 @@ class _Round:
             parent=self._trace.parent.to_bytes(8, "big") if self._trace.parent else b"",
             start=self._from,
             end=self._until,
-            attributes=self._about | about,
+            attributes=about,
             error=error,
         )
 
@@ -190,7 +187,7 @@ class _Round:
             parent=(parent or self._root).to_bytes(8, "big"),
             start=first,
             end=last,
-            attributes=self._about | (about or {}),
+            attributes=about or {},
             error=error,
         )
 

@@ -37,6 +37,7 @@ from goflow.untold import Ended, Tellable
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import SpanContext
 
     from goflow.backend import Backend
 
@@ -168,55 +169,60 @@ class _Maker:
     """Makes OpenTelemetry's spans of ours."""
 
     def __init__(self) -> None:
+        from opentelemetry import trace
+        from opentelemetry.sdk import trace as sdk
         from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
         named = Resource.create({})  # what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say
         if str(named.attributes.get("service.name", "")).startswith("unknown_service"):
             named = named.merge(Resource({"service.name": "goflow"}))
         self._resource = named
+        self._trace, self._sdk, self._scope = trace, sdk, InstrumentationScope
+        self._flags = trace.TraceFlags(trace.TraceFlags.SAMPLED)
+        self._unset, self._failed = trace.Status(), trace.Status(trace.StatusCode.ERROR)
         self._scopes: dict[tuple[str, str], Any] = {}
+        self._last_parent = (b"", b"")
+        self._above: SpanContext | None = None
 
     def __call__(self, span: Span) -> ReadableSpan:
-        from opentelemetry.sdk.trace import Event, ReadableSpan
-        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-        from opentelemetry.trace import (
-            Link,
-            SpanContext,
-            SpanKind,
-            Status,
-            StatusCode,
-            TraceFlags,
-            TraceState,
-        )
-
-        flags = TraceFlags(TraceFlags.SAMPLED)
-        state = TraceState.from_header([span.state]) if span.state else None
-
-        def context(trace: bytes, id: bytes, *, remote: bool) -> SpanContext:
-            numbers = (int.from_bytes(trace, "big"), int.from_bytes(id, "big"))
-            return SpanContext(*numbers, is_remote=remote, trace_flags=flags, trace_state=state)
-
-        attributes, status = span.attributes, Status(StatusCode(span.status), span.description)
+        trace, sdk = self._trace, self._sdk
+        attributes = span.attributes
+        status = self._unset if not span.status else self._status(span)
         if span.error:
             attributes = attributes | {"error.type": span.error}
-            status = Status(StatusCode.ERROR)
+            status = self._failed
         scope = self._scopes.get(span.scope)
         if scope is None:
-            scope = self._scopes[span.scope] = InstrumentationScope(*span.scope)
-        return ReadableSpan(
+            scope = self._scopes[span.scope] = self._scope(*span.scope)
+        if (span.trace, span.parent) != self._last_parent:  # siblings follow one another
+            self._last_parent = (span.trace, span.parent)
+            self._above = self._context(span, span.parent, remote=True) if span.parent else None
+        return sdk.ReadableSpan(
             name=span.name,
-            context=context(span.trace, span.id, remote=False),
-            parent=context(span.trace, span.parent, remote=True) if span.parent else None,
+            context=self._context(span, span.id, remote=False),
+            parent=self._above,
             resource=self._resource,
             attributes=attributes,
-            events=[Event(name, about, at) for name, at, about in span.events],
-            links=[Link(context(trace, id, remote=True), about) for trace, id, about in span.links],
-            kind=SpanKind(span.kind),
+            events=[sdk.Event(name, about, at) for name, at, about in span.events],
+            links=[
+                trace.Link(self._context(span, id, remote=True, trace=of), about)
+                for of, id, about in span.links
+            ],
+            kind=trace.SpanKind.INTERNAL if not span.kind else trace.SpanKind(span.kind),
             status=status,
             start_time=span.start,
             end_time=span.end,
             instrumentation_scope=scope,
         )
+
+    def _context(self, span: Span, id: bytes, *, remote: bool, trace: bytes = b"") -> SpanContext:
+        of, number = int.from_bytes(trace or span.trace, "big"), int.from_bytes(id, "big")
+        state = self._trace.TraceState.from_header([span.state]) if span.state else None
+        return self._trace.SpanContext(of, number, remote, self._flags, state)
+
+    def _status(self, span: Span) -> Any:
+        return self._trace.Status(self._trace.StatusCode(span.status), span.description)
 
 
 def exporter(config: Config) -> SpanExporter:

@@ -26,6 +26,7 @@ class Seen(NamedTuple):
     failed: bool
     attributes: dict[str, Any]
     resource: dict[str, Any]
+    scope: str
     text: str
 
 
@@ -109,7 +110,7 @@ def check(spans: list[Seen], *, callers: str = "") -> Seen:
     assert orphans == []
     (root,) = roots
     assert root.start <= min(span.start for span in spans)
-    assert root.end >= max(span.end for span in spans if "goflow.run_id" in span.attributes)
+    assert root.end >= max(span.end for span in spans if span.scope == "goflow")
     return root
 
 
@@ -128,6 +129,7 @@ def _read(request: ExportTraceServiceRequest) -> Iterator[Seen]:
                     span.status.code == 2,
                     _plain(span.attributes),
                     about,
+                    scope.scope.name,
                     str(span),
                 )
 

@@ -190,7 +190,7 @@ def test_a_teller_that_is_killed_leaves_its_runs_to_another(
         finally:
             second.send_signal(signal.SIGTERM)
             assert second.wait(30) == 0
-    spans = [span for span in collector.spans if "goflow.run_id" in span.attributes]
+    spans = [span for span in collector.spans if span.scope == "goflow"]
     check(spans)
 
 
