@@ -198,7 +198,7 @@ class _Maker:
         if (span.trace, span.parent) != self._last_parent:  # siblings follow one another
             self._last_parent = (span.trace, span.parent)
             self._above = self._context(span, span.parent, remote=True) if span.parent else None
-        return sdk.ReadableSpan(
+        made: ReadableSpan = sdk.ReadableSpan(
             name=span.name,
             context=self._context(span, span.id, remote=False),
             parent=self._above,
@@ -215,6 +215,7 @@ class _Maker:
             end_time=span.end,
             instrumentation_scope=scope,
         )
+        return made
 
     def _context(self, span: Span, id: bytes, *, remote: bool, trace: bytes = b"") -> SpanContext:
         of, number = int.from_bytes(trace or span.trace, "big"), int.from_bytes(id, "big")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import inf
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from goflow.backend import Backend
+from goflow.server.exposition import family, histogram, sample
+from goflow.server.stored import stored
 
 #: upper bounds of the histogram's buckets, in seconds
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, inf)
@@ -46,27 +47,22 @@ class Metrics:
         return "\n".join(lines) + "\n"
 
     def _http(self) -> Iterator[str]:
-        yield from _family("goflow_http_requests_total", "counter", "Requests answered.")
+        yield from family("goflow_http_requests_total", "counter", "Requests answered.")
         for (route, method, status), count in sorted(self._requests.items()):
             labels = {"route": route, "method": method, "status": str(status)}
-            yield _sample("goflow_http_requests_total", labels, count)
+            yield sample("goflow_http_requests_total", labels, count)
         name = "goflow_http_request_seconds"
-        yield from _family(name, "histogram", "Time to answer, event streams included.")
+        yield from family(name, "histogram", "Time to answer, event streams included.")
         for route in sorted(self._seconds):
-            total = 0
-            for bound in _BUCKETS:
-                total += self._buckets[route, bound]
-                edge = "+Inf" if bound == inf else f"{bound:g}"
-                yield _sample(f"{name}_bucket", {"route": route, "le": edge}, total)
-            yield _sample(f"{name}_sum", {"route": route}, self._seconds[route])
-            yield _sample(f"{name}_count", {"route": route}, total)
-        yield from _family("goflow_runs_accepted_total", "counter", "Runs accepted over HTTP.")
+            counts = ((bound, self._buckets[route, bound]) for bound in _BUCKETS)
+            yield from histogram(name, {"route": route}, counts, self._seconds[route])
+        yield from family("goflow_runs_accepted_total", "counter", "Runs accepted over HTTP.")
         for flow, count in sorted(self._started.items()):
-            yield _sample("goflow_runs_accepted_total", {"flow": flow}, count)
-        yield from _family("goflow_event_streams", "gauge", "Event streams that are open.")
-        yield _sample("goflow_event_streams", {}, self.streams)
-        yield from _family("goflow_server_start_seconds", "gauge", "When this server started.")
-        yield _sample("goflow_server_start_seconds", {}, self._began)
+            yield sample("goflow_runs_accepted_total", {"flow": flow}, count)
+        yield from family("goflow_event_streams", "gauge", "Event streams that are open.")
+        yield sample("goflow_event_streams", {}, self.streams)
+        yield from family("goflow_server_start_seconds", "gauge", "When this server started.")
+        yield sample("goflow_server_start_seconds", {}, self._began)
 
 
 async def metrics(request: Request) -> Response:
@@ -76,37 +72,6 @@ async def metrics(request: Request) -> Response:
 
     only(request, ())
     serving = service(request)
-    store = await serving.lanes.slowly(lambda backend: list(_store(backend)))
+    store = await serving.lanes.slowly(lambda backend: list(stored(backend)))
     text = serving.metrics.text(iter(store))
     return Response(text, media_type=CONTENT_TYPE, headers={"Content-Type": CONTENT_TYPE})
-
-
-def _store(backend: Backend) -> Iterator[str]:
-    flows = [each.flow for each in backend.definitions()]
-    waiting: Counter[str] = Counter(dict.fromkeys(flows, 0))
-    for (flow, _), count in backend.waiting().items():
-        waiting[flow] += count
-    yield from _family("goflow_tasks_waiting", "gauge", "Ready tasks that no worker holds.")
-    for flow, count in sorted(waiting.items()):
-        yield _sample("goflow_tasks_waiting", {"flow": flow}, count)
-    alive = [worker for worker in backend.workers() if worker.alive]
-    yield from _family("goflow_workers", "gauge", "Workers that are alive.")
-    yield _sample("goflow_workers", {}, len(alive))
-    yield from _family("goflow_worker_slots", "gauge", "Tasks that all workers can hold at a time.")
-    yield _sample("goflow_worker_slots", {}, sum(worker.concurrency for worker in alive))
-    yield from _family("goflow_tasks_running", "gauge", "Tasks that workers say they hold.")
-    yield _sample("goflow_tasks_running", {}, sum(len(worker.doing) for worker in alive))
-
-
-def _family(name: str, kind: str, text: str) -> Iterator[str]:
-    yield f"# HELP {name} {text}"
-    yield f"# TYPE {name} {kind}"
-
-
-def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
-    inner = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-    return f"{name}{{{inner}}} {value}" if inner else f"{name} {value}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
