@@ -21,6 +21,7 @@ from goflow.payload import Payload, of_input, within
 from goflow.runid import checked, new_run_id
 from goflow.signature import sign
 from goflow.state import RunState
+from goflow.tracing import caller
 
 if TYPE_CHECKING:
     from goflow.config import Config
@@ -92,7 +93,8 @@ class HttpClient(Client):
         within(payload, self._most, "the payload")
         # named here, so that asking again after a lost answer starts no second run
         name = new_run_id() if run_id is None else checked(run_id)
-        headers = {"X-Async": "true", "X-Request-Id": name, "Content-Type": payload.media_type}
+        own = {"X-Async": "true", "X-Request-Id": name, "Content-Type": payload.media_type}
+        headers = caller() | own
         path = f"/flow/{quote(flow, safe='')}"
         told = self._server.json("POST", path, query or {}, payload.data, headers)
         return self._noted(told)
