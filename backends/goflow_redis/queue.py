@@ -52,16 +52,12 @@ class Queue(Store):
                 late = Failure(TIMED_OUT, f"timed out after {request.timeout:g} s")
             args += words.submit_args(request, late)
         try:
-            told = self.link.run("submit", partition, args)
+            now, *told = self.link.run("submit", partition, args)
         except BackendError as error:
             return [error] * len(batch)
         return [
-            _taken(request.run_id)
-            if how == b"conflict"
-            else words.as_run(
-                request.run_id, words.read_run(state, identity), words.read_failure(failure)
-            )
-            for request, (how, state, identity, failure) in zip(batch, told, strict=True)
+            words.submitted(request, now, each) or _taken(request.run_id)
+            for request, each in zip(batch, told, strict=True)
         ]
 
     def claim(self, ask: Ask) -> list[Claim]:

@@ -84,20 +84,44 @@ def read_failure(stored: bytes | None) -> Failure | None:
 
 def submit_args(request: Request, late: Failure | None) -> list[Word]:
     """A run's arguments of SUBMIT."""
-    letters = "".join(name[1] for name in ("~on_failure", "~finally") if name in request.handlers)
     return [
-        request.run_id,
-        request.flow,
-        request.fingerprint,
-        request.digest,
-        0 if request.timeout is None else max(1, int(request.timeout * 1000)),
-        letters or "-",
+        pack(
+            (
+                request.run_id,
+                request.flow,
+                request.fingerprint,
+                request.digest,
+                _timeout_of(request),
+                _letters_of(request),
+                request.starts,
+            )
+        ),
         pack(Head(request.query, request.headers, request.starts, request.made)),
         enclose(request.payload),
         b"" if late is None else pack(late),
-        len(request.starts),
-        *request.starts,
     ]
+
+
+def _timeout_of(request: Request) -> int:
+    """In ms, 0 for none."""
+    return 0 if request.timeout is None else max(1, int(request.timeout * 1000))
+
+
+def _letters_of(request: Request) -> str:
+    names = (name[1] for name in ("~on_failure", "~finally") if name in request.handlers)
+    return "".join(names) or "-"
+
+
+def submitted(request: Request, now: int, told: Any) -> Run | None:
+    """What SUBMIT tells of one run, at that time (ms); None for a conflict."""
+    if isinstance(told, bytes):
+        timeout, letters = _timeout_of(request), _letters_of(request)
+        fixed = IdLine(request.flow, request.fingerprint, now, timeout, letters)
+        return as_run(request.run_id, RunRecord(_run_line.decode(told), fixed), None)
+    how, state, identity, failure = told
+    if how == b"conflict":
+        return None
+    return as_run(request.run_id, read_run(state, identity), read_failure(failure))
 
 
 def outcome_args(outcome: Outcome, staged: int, now: float, who: str) -> list[Word]:

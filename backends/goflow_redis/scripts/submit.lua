@@ -3,12 +3,13 @@
 -- deny-oom
 --
 -- KEYS     the partition's prefix
--- ARGV     retention; number of runs, and for each: run, flow, fingerprint, digest, timeout (ms, 0 none),
---          handlers ('o', 'f', 'of', '-'), head (packed query, headers, starts), payload, timeout failure
---          ('' none), number of starts, starts
--- returns  for each: 'new' | 'same' | 'conflict', then the records :s and :i, then the recorded failure or false
+-- ARGV     retention; number of runs, and for each: packed run, flow, fingerprint, digest, timeout (ms, 0 none),
+--          handlers ('o', 'f', 'of', '-'), {start ...}; head (packed query, headers, starts), payload, timeout
+--          failure ('' none)
+-- returns  the time (ms), then for each the record :s of a new run, or for one that is there 'same' | 'conflict',
+--          the records :s and :i, the recorded failure or false
 -- repeat   'same': it is there under its digest
-local classes = {}
+local classes, fresh = {}, {}
 
 -- There is a queue for this class, and workers know of it.
 local function open_queue(class)
@@ -22,38 +23,50 @@ local function open_queue(class)
   end
 end
 
-local function submit(place)
-  local id, flow, fingerprint, digest = arg(), arg(), arg(), arg()
-  local timeout, handlers, head, payload, late = number(), arg(), arg(), arg(), arg()
-  local starts, key = {}, P .. ':r:' .. id
-  for index = 1, number() do starts[index] = arg() end
+-- Whether a run is there already; what is told of it waits until all is saved, since it may be of this very call.
+local repeated = {}
 
-  local known = call('HMGET', key, ':d', ':s', ':i')
-  if known[1] then
-    local failure = call('HGET', key .. ':d', 'f:')
-    return {id, known[1] == digest and 'same' or 'conflict', known[2], known[3], failure}
-  end
-
-  open_queue(flow .. ':' .. fingerprint)
-  local line = pack({flow, fingerprint, NOW, timeout, handlers})
-  local fresh = pack({'queued', '-', 0, 0, 0, 0, 0, 0, 1, 0, 0, ''})
-  call('HSET', key, ':i', line, ':d', digest, ':h', head, ':s', fresh)
-  count(flow .. ' begun', 1)
-  call('ZADD', P .. ':runs', string.format('%.0f', clock[1] * 1000000 + clock[2] + place), id)
-
-  local run = get_run(id)
-  set_data(run, 'q', payload)
-  if late ~= '' then set_data(run, 'z', late) end
-  for _, start in ipairs(starts) do deliver(run, start, false, 1, 0, '', 'q', nil) end
-  return {id, 'new', fresh, line, false}
+local function is_known(place, key, digest)
+  local known = call('HGET', key, ':d')
+  if not known then return false end
+  repeated[place] = {known == digest and 'same' or 'conflict', key}
+  return true
 end
 
-local answers = {}
-for place = 1, number() do answers[place] = submit(place - 1) end
+local function submit(place)
+  local id, flow, fingerprint, digest, timeout, handlers, starts = elements(arg(), 1)
+  local head, payload, late, key = arg(), arg(), arg(), P .. ':r:' .. id
+  if is_known(place, key, digest) then return end
+
+  local class = flow .. ':' .. fingerprint
+  open_queue(class)
+  count(flow .. ' begun', 1)
+  local run = {
+    id = id, key = key, state = 'queued', ending = '-', phase = 0, kill = 0, held = 0, rev = 0, seq = 0, acts = 0,
+    round = 1, started = 0, finished = 0, uses = '', flow = flow, fingerprint = fingerprint, created = NOW,
+    timeout = timeout, handlers = handlers, class = class, head = head, watched = false, terminal = false,
+    nodes = {}, changed = {}, data = {}, sets = false, pushes = false,
+  }
+  runs[id] = run
+  call('HSET', key, ':i', id_record(run), ':d', digest, ':h', head)
+  call('ZADD', P .. ':runs', string.format('%.0f', clock[1] * 1000000 + clock[2] + place), id)
+  set_data(run, 'q', payload)
+  if late ~= '' then set_data(run, 'z', late) end
+  for _, start in ipairs(starts) do
+    run.nodes[start] = false   -- a new run has none
+    deliver(run, start, false, 1, 0, '', 'q', nil)
+  end
+  fresh[place] = run
+end
+
+local answers = {NOW}
+for place = 1, number() do submit(place) end
 save_queue()
 save()
-for place, told in ipairs(answers) do
-  local run = runs[told[1]]
-  answers[place] = {told[2], run and run_record(run) or told[3], told[4], told[5]}
+for place, run in pairs(fresh) do answers[place + 1] = run_record(run) end
+for place, each in pairs(repeated) do
+  local how, key = each[1], each[2]
+  local records = call('HMGET', key, ':s', ':i')
+  answers[place + 1] = {how, records[1], records[2], call('HGET', key .. ':d', 'f:')}
 end
 return answers
