@@ -35,7 +35,14 @@ html_show_sphinx = False
 
 #: the order of the pages, under these headings; those not named here come last
 CONTENTS = {
-    "Use": ["docs/tutorial", "docs/guide", "examples/README", "docs/http", "docs/operations"],
+    "Use": [
+        "docs/tutorial",
+        "docs/guide",
+        "examples/README",
+        "docs/http",
+        "docs/dashboard",
+        "docs/operations",
+    ],
     "Ask": [
         "docs/answers/README",
         "docs/answers/not-moving",

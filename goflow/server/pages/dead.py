@@ -10,7 +10,7 @@ from goflow.errors import GoflowError
 from goflow.server.answers import link as run_path
 from goflow.server.errors import HttpError
 from goflow.server.pages.frame import page
-from goflow.server.pages.markup import Child, Markup, tag
+from goflow.server.pages.markup import Child, Markup, join, tag
 from goflow.server.pages.parts import (
     button,
     cut,
@@ -55,7 +55,7 @@ async def page_of_dead(request: Request) -> Response:
         tag(
             "section",
             table(
-                ["Run", "Flow", "Node", "Failed", "Kept until", "Error", "Actions"],
+                ["Run", "Flow", "Node", "Failed", "Kept until", "Actions"],
                 [_row(run, kept) for run in runs],
                 "Nothing has failed.",
                 "Dead letters",
@@ -76,10 +76,9 @@ def _row(run: Run, kept: float) -> list[Child]:
     return [
         run_link(run),
         flow_link(run.flow),
-        _node(run),
+        join(_node(run), cut(run.error, bad=True)),
         moment(ended),
         moment(ended + kept),
-        cut(run.error),
         tag(
             "div",
             button("Retry", f"{at}/retry"),
