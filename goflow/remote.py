@@ -352,6 +352,7 @@ _KINDS: Final[dict[str, type[errors.GoflowError]]] = {
     "internal": errors.BackendError,
     "misdirected": errors.BackendError,
     "replayed": errors.BackendError,
+    "payload_missing": errors.BlobMissing,
     "store_away": errors.BackendError,
     "store_full": errors.StoreFull,
     "too_large": errors.PayloadError,

@@ -35,8 +35,9 @@ class Wholesale(Protocol):
         others are accepted all the same."""
         ...
 
-    def results(self, run_ids: Sequence[str]) -> list[Look | UnknownRun]:
-        """Each run as it is now, with what it made."""
+    def results(self, run_ids: Sequence[str]) -> list[Look | GoflowError]:
+        """Each run as it is now, with what it made. In place of one stands what kept it from being told
+        (UnknownRun)."""
         ...
 
     def watch_ends(self) -> Ends:
@@ -51,7 +52,7 @@ def submit_all(backend: Backend, requests: Sequence[Request]) -> list[Run | Gofl
     return [_submit(backend, request) for request in requests]
 
 
-def results(backend: Backend, run_ids: Sequence[str]) -> list[Look | UnknownRun]:
+def results(backend: Backend, run_ids: Sequence[str]) -> list[Look | GoflowError]:
     """See Wholesale."""
     if isinstance(backend, Wholesale):
         return backend.results(run_ids)
@@ -65,7 +66,7 @@ def _submit(backend: Backend, request: Request) -> Run | GoflowError:
         return error
 
 
-def _look(backend: Backend, run_id: str) -> Look | UnknownRun:
+def _look(backend: Backend, run_id: str) -> Look | GoflowError:
     try:
         run = backend.run(run_id)
         if run.state != "succeeded":

@@ -26,7 +26,7 @@ from goflow.backend import (
     Run,
     WorkerInfo,
 )
-from goflow.errors import BackendError, ConfigError, GoflowError, UnknownRun
+from goflow.errors import BackendError, ConfigError, GoflowError
 from goflow.message import Claim, Item, Outcome, Request, Task
 from goflow.payload import Payload
 from goflow.state import RunState
@@ -244,7 +244,7 @@ class LocalBackend:
 
         return self._store.read(lambda c: reading.result(c, run_id))
 
-    def results(self, run_ids: Sequence[str]) -> list[Look | UnknownRun]:
+    def results(self, run_ids: Sequence[str]) -> list[Look | GoflowError]:
         """Each run as it is now, with what it made."""
         from goflow_local import reading
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from goflow.backend import Attempt, LogLine, NodeRun, Run
-from goflow.errors import Conflict, RunFailed, RunStopped, UnknownRun
+from goflow.errors import Conflict, GoflowError, RunFailed, RunStopped, UnknownRun
 from goflow.message import Request
 from goflow.payload import EMPTY, Payload
 from goflow.state import NodeState, RunState
@@ -98,9 +98,9 @@ def result(connection: Connection, run_id: str) -> Payload:
 
 def results(
     connection: Connection, locks: Locks, run_ids: Sequence[str]
-) -> list[Look | UnknownRun]:
+) -> list[Look | GoflowError]:
     """Each run as it is now, with what it made."""
-    found: list[Look | UnknownRun] = []
+    found: list[Look | GoflowError] = []
     for run_id in run_ids:
         try:
             row = find(connection, run_id)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from goflow.backend import Action, Attempt, LogLine, NodeRun, Retry, Run
-from goflow.errors import Conflict, RunFailed, RunStopped, UnknownRun
+from goflow.errors import Conflict, GoflowError, RunFailed, RunStopped, UnknownRun
 from goflow.message import Request
 from goflow.payload import EMPTY, Payload
 from goflow.state import RunState
@@ -94,9 +94,9 @@ class Runs(Store):
             return self.output(run_id, self._end) or EMPTY
         return EMPTY if stored is None else words.disclose(stored)
 
-    def results(self, run_ids: Sequence[str]) -> list[Look | UnknownRun]:
+    def results(self, run_ids: Sequence[str]) -> list[Look | GoflowError]:
         """Each run as it is now, with what it made."""
-        found: dict[int, Look | UnknownRun] = {}
+        found: dict[int, Look | GoflowError] = {}
         for partition, places in self.grouped(run_ids):
             for first in range(0, len(places), RESULTS):
                 some = places[first : first + RESULTS]
@@ -252,7 +252,7 @@ class Runs(Store):
         return RunWaker(self, run_id)
 
 
-def _look(run_id: str, told: Sequence[Any]) -> Look | UnknownRun:
+def _look(run_id: str, told: Sequence[Any]) -> Look | GoflowError:
     """What RESULTS tells of one run."""
     state, identity, failure, result = told
     if state is None:

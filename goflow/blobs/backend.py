@@ -7,14 +7,17 @@ payload.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from msgspec.structs import replace
 
+from goflow import wholesale
 from goflow.backend import Backend, Diagnosable, Finding, Retry, Run
 from goflow.blobs.carrier import Carrier
 from goflow.blobs.place import Place, open_place
 from goflow.config import Config
+from goflow.errors import GoflowError
 from goflow.message import Request
 from goflow.payload import Payload
 
@@ -34,6 +37,36 @@ class WithBlobs:
         """Accept a run durably; its payload is put out before."""
         payload = self.carrier.put_out(request.run_id, request.payload)
         return self.bare.submit(replace(request, payload=payload))
+
+    # these two where the bare one has them: see `Wholesale`
+
+    def submit_all(self, requests: Sequence[Request]) -> list[Run | GoflowError]:
+        """Many runs at once; one whose payload cannot be put out is refused in its place."""
+        answers: list[Run | GoflowError | None] = []
+        asked = []
+        for request in requests:
+            try:
+                payload = self.carrier.put_out(request.run_id, request.payload)
+            except GoflowError as error:
+                answers.append(error)
+            else:
+                answers.append(None)
+                asked.append(replace(request, payload=payload))
+        made = iter(wholesale.submit_all(self.bare, asked) if asked else ())
+        return [next(made) if answer is None else answer for answer in answers]
+
+    def results(self, run_ids: Sequence[str]) -> list[wholesale.Look | GoflowError]:
+        """Many runs and what they made; in place of one whose payload cannot be fetched stands why."""
+        return [self._fetched(look) for look in wholesale.results(self.bare, run_ids)]
+
+    def _fetched(self, look: wholesale.Look | GoflowError) -> wholesale.Look | GoflowError:
+        if not isinstance(look, tuple):
+            return look
+        run, payload = look
+        try:
+            return run, self.carrier.fetched(run.id, payload)
+        except GoflowError as error:
+            return error
 
     def retry(self, run_id: str, retry: Retry) -> Run:
         """Open a new round; payloads that a rewind adds are put out before."""

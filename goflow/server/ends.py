@@ -13,7 +13,7 @@ from typing import Final
 
 from goflow import wholesale
 from goflow.backend import Backend, Run
-from goflow.errors import BackendError, UnknownRun
+from goflow.errors import BackendError, GoflowError
 from goflow.server.lanes import Lanes, readable
 from goflow.wholesale import Look, Wholesale
 
@@ -24,7 +24,7 @@ _BLIND: Final = 0.05
 #: seconds between two looks at a store that refuses
 _PATIENCE: Final = 0.5
 
-Future = asyncio.Future[Look | UnknownRun | None]
+Future = asyncio.Future[Look | GoflowError | None]
 
 
 class Ends:
@@ -71,7 +71,7 @@ class Ends:
                 found = await future
             finally:
                 clock.cancel()
-            if isinstance(found, UnknownRun):
+            if isinstance(found, GoflowError):
                 raise found
             if found is not None:
                 return found
@@ -80,7 +80,7 @@ class Ends:
     async def look(self, run_id: str) -> Look:
         """The run as it is now. Raises UnknownRun, BackendError."""
         (found,) = await self._lanes.quickly(lambda backend: wholesale.results(backend, [run_id]))
-        if isinstance(found, UnknownRun):
+        if isinstance(found, GoflowError):
             raise found
         return found
 
@@ -126,11 +126,11 @@ class Ends:
                 doubt = True
                 await asyncio.sleep(_PATIENCE)
 
-    def _looking(self, doubt: bool) -> Callable[[Backend], list[tuple[str, Look | UnknownRun]]]:
+    def _looking(self, doubt: bool) -> Callable[[Backend], list[tuple[str, Look | GoflowError]]]:
         """Clear the waker, then look at those that have ended; in doubt, at all that is waited for."""
         waker, waiting = self._waker, self._waiting
 
-        def look(backend: Backend) -> list[tuple[str, Look | UnknownRun]]:
+        def look(backend: Backend) -> list[tuple[str, Look | GoflowError]]:
             ended = None
             if waker is not None:
                 waker.clear()
@@ -142,7 +142,7 @@ class Ends:
 
         return look
 
-    def _tell(self, run_id: str, look: Look | UnknownRun) -> None:
+    def _tell(self, run_id: str, look: Look | GoflowError) -> None:
         if isinstance(look, tuple) and not look[0].state.terminal:
             return  # it was retried in between
         for future in self._waiting.get(run_id, ()):

@@ -63,6 +63,7 @@ _KNOWN: Final[Mapping[type[errors.GoflowError], tuple[int, str]]] = {
     errors.Conflict: (409, "conflict"),
     errors.RunStopped: (409, "run_stopped"),
     errors.RunFailed: (500, "run_failed"),
+    errors.BlobMissing: (500, "payload_missing"),
     errors.StoreFull: (503, "store_full"),
     errors.BackendError: (503, "store_away"),
     errors.GoflowError: (422, "bad_parameter"),

@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from goflow.backend import Backend, load_backend
+from goflow import wholesale
+from goflow.backend import Backend, Run, load_backend
 from goflow.blobs.backend import WithBlobs
 from goflow.blobs.sweep import orphans
 from goflow.blobs.words import is_reference
 from goflow.client import Client
 from goflow.config import Config, PayloadLimits
-from goflow.errors import RunFailed
+from goflow.errors import BlobMissing, PayloadError, RunFailed
 from goflow.payload import Payload
-from goflow.testing.store import request
+from goflow.testing.store import Worker, request
 from tests.cli.shell import GOFLOW
 
 FLOWS = """
@@ -207,6 +208,29 @@ def test_doctor_finds_what_no_run_owns_and_removes_it(backend: Backend) -> None:
     for blobs in orphans(store, place, young=-60):
         place.remove(blobs)
     assert [blobs[0].run_id for blobs in place.all()] == ["r"]
+
+
+@in_a_folder
+def test_many_at_once_are_carried_as_well(backend: Backend) -> None:
+    place = bare(backend).place
+    large = [request(name, payload=name.encode() * 2000) for name in ("r1", "r2")]
+    first, refused, second = wholesale.submit_all(
+        backend, [large[0], request("r3", payload=b"x" * 3_000_000), large[1]]
+    )
+    assert isinstance(first, Run)
+    assert isinstance(second, Run)
+    assert isinstance(refused, PayloadError)
+    assert [len(place.of_run(name)) for name in ("r1", "r2", "r3")] == [1, 1, 0]
+    w = Worker(bare(backend).bare)
+    for claim in w.claim():
+        (payload,) = w.inputs(claim).values()
+        assert payload is not None
+        assert w.succeed(claim, payload, ends=True)
+    place.remove(place.of_run("r1"))
+    missing, found = wholesale.results(backend, ["r1", "r2"])
+    assert isinstance(missing, BlobMissing)
+    assert isinstance(found, tuple)
+    assert found[1] == large[1].payload
 
 
 @pytest.fixture
