@@ -66,8 +66,9 @@ def episode(
         world.mend()
         problems = _peace(world, load)
         explained = sum(fault.repeats for fault in struck)
-        problems += judge(world, load, explained)
-        excess = sum(repeated(world.backend, world.oracle, load).values())
+        runs = load.runs.values()
+        problems += load.problems + judge(world.backend, world.oracle, runs, explained)
+        excess = repeated(world.backend, world.oracle, runs).total()
         if any(world.dismiss()):
             problems.append("a worker did not drain")
         world.backend.close()

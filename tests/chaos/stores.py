@@ -157,9 +157,9 @@ def leftover_keys(client: Any) -> list[str]:
     for raw in client.scan_iter(count=1000):
         key, rest = raw.decode(), raw.decode().partition("}")[2]
         if rest.startswith(":q:"):
-            pending = client.xpending(raw, "g")["pending"]
-            if client.xlen(raw) or pending:
-                found.append(f"{key} holds {client.xlen(raw)} tasks, {pending} of them delivered")
+            (group,) = client.xinfo_groups(raw)
+            if (tasks := client.xrange(raw, count=5)) or group["pending"]:
+                found.append(f"{key} holds {tasks}, {group['pending']} delivered, up to {group}")
         elif rest in (":due", ":p") or rest.startswith(":p:"):
             found.append(f"{key} holds {client.zrange(raw, 0, -1)}")
         elif rest.startswith(":r:") and rest.endswith(":k"):

@@ -9,7 +9,7 @@ from goflow.errors import Conflict, RunFailed
 from goflow.message import Rewind
 from goflow.payload import Payload
 from goflow.state import RunState
-from goflow.testing.store import Store, closes, edge, scopes
+from goflow.testing.store import FLOW, Store, closes, edge, scopes
 from goflow.testing.suite.base import Suite
 
 
@@ -152,6 +152,19 @@ class Rounds(Suite):
         assert w.succeed(w.one("each[a]/x"), b"A", closes("each", "a"))
         assert w.succeed(w.one("each[b]/x"), b"B", closes("each", "b"))
         assert w.data(w.one("each")) == {"a": b"A", "b": b"B"}
+
+    def test_a_new_round_shows_the_scopes_it_begins_with(self, store: Store) -> None:
+        """Before anybody asks: workers are called for by what waits."""
+        w = store.worker()
+        store.submit("r", "a", "each")
+        a, each = w.each("a", "each")
+        assert w.fail(a)
+        assert w.open(each, scopes("each", "kl"))
+        assert FLOW not in store.backend.waiting(), "the run is about to end"
+        self.again(store)
+        store.tick()
+        assert store.backend.waiting()[FLOW] == 3
+        assert w.paths() == ["a", "each[k]/x", "each[l]/x"]
 
     def test_a_branch_that_failed_to_close_closes_in_the_new_round(self, store: Store) -> None:
         w = store.worker()
