@@ -126,12 +126,13 @@ def nothing_runs_after_the_end(run: Submitted, lines: list[Line]) -> Iterator[st
 
 
 def repeated(backend: Backend, oracle: Oracle, runs: Collection[Submitted]) -> Counter[str]:
-    """Executions beyond the attempts that were recorded, by run and node."""
+    """Executions beyond the attempts whose outcome was recorded, by run and node."""
     excess: Counter[str] = Counter()
     recorded: dict[str, Counter[str]] = {}
     for run in runs:
         try:
-            recorded[run.id] = Counter(each.path for each in backend.attempts(run.id))
+            attempts = backend.attempts(run.id)
+            recorded[run.id] = Counter(each.path for each in attempts if each.state != "lost")
         except UnknownRun:
             recorded[run.id] = Counter()
     for (name, path), count in oracle.executions().items():
