@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -181,6 +182,10 @@ class FullDisk(Fault):
 # -- servers --------------------------------------------------------------------------------------
 
 
+#: the ends of two faults come at the same time, each in a thread of its own
+_starting: Final = threading.Lock()
+
+
 class ServerFault(Fault):
     """Hits the server, or one master of a cluster."""
 
@@ -215,11 +220,14 @@ class ServerFault(Fault):
             self.server.kill()
 
     def start_server(self) -> None:
+        """Unless another fault's end has started it already."""
         stage = self.world.stage
-        if isinstance(stage, ClusterStage):
-            stage.cluster.start(self.number)
-        else:
-            self.server.start()
+        with _starting:
+            if isinstance(stage, ClusterStage):
+                if not stage.cluster.running(self.number):
+                    stage.cluster.start(self.number)
+            elif not self.server.running:
+                self.server.start()
 
     @property
     def server(self) -> RedisServer:

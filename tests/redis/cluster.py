@@ -52,6 +52,10 @@ class RedisCluster:
         """The process of a master."""
         return self._processes[number].pid
 
+    def running(self, number: int) -> bool:
+        """Whether a master is there, frozen or not."""
+        return self._processes[number].poll() is None
+
     def kill(self, number: int) -> None:
         """`kill -9` one master."""
         self._processes[number].kill()

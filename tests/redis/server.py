@@ -53,6 +53,11 @@ class RedisServer:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it is there, frozen or not."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start it (again, on the same folder) and wait until it answers."""
         self._process = subprocess.Popen(
