@@ -25,7 +25,7 @@ HINT = (
 @click.option("--query", metavar="K=V", multiple=True, help="A query parameter; may be repeated.")
 @click.option("--request-id", metavar="ID", help="The run id; the same id again is the same run.")
 @click.option("--wait", type=Seconds(), metavar="[SECONDS]", help="Wait and print the result.")
-@click.option("--server", metavar="URL", help="A goflow server instead of a backend; see below.")
+@click.option("--server", metavar="URL", help="A goflow server, instead of a backend.")
 @backend_option
 @json_option
 def submit(
