@@ -112,7 +112,7 @@ class _Page:
         other = max(0.0, fall.took - fall.queued - fall.ran)
         parts = [
             f"* critical path: {duration(fall.ran)} running, {duration(fall.queued)} waiting for a"
-            f" worker, {duration(other)} in between (retry delays, branches opening and closing)",
+            f" worker, {duration(other)} in between (items that wait their turn, retry delays, branches)",
         ]
         kinds = {piece.kind for bar in fall.bars for piece in bar.pieces}
         signs = [

@@ -133,10 +133,12 @@ def _body(seen: _Seen, asked: Asked) -> list[Child]:
 
 def _summary(seen: _Seen) -> Markup:
     run = seen.run
+    # a later round starts when somebody asks for it: what lies before did not wait
+    waits = run.started is not None and run.round == 1
     facts: list[tuple[str, Child]] = [
         ("State", state(str(run.state))),
         ("Created", moment(run.created)),
-        ("Waited", None if run.started is None else duration(run.started - run.created)),
+        ("Waited", duration((run.started or 0.0) - run.created) if waits else None),
         ("Took", took(run.started, run.finished if run.state.terminal else None)),
         ("Round", run.round if run.round > 1 else None),
         ("Definition", tag("span", run.fingerprint, class_="mono dim")),
