@@ -238,6 +238,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "blobs"
 
 
+@pytest.mark.parametrize("store_url", ["redis"], indirect=True)
 def test_a_worker_that_cannot_reach_the_place_says_so_and_goes_on_when_it_can(
     folder: Path, store_url: str, tmp_path: Path
 ) -> None:

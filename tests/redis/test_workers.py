@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from goflow.backend import Run
 from goflow.client import Client
 from goflow.config import Config
@@ -177,6 +179,7 @@ def test_a_second_signal_hands_back_at_once(server: RedisServer, tmp_path: Path)
         assert backend.run(run.id).state is RunState.RUNNING
 
 
+@pytest.mark.chaos  # five seconds of patience
 def test_a_worker_ends_though_its_server_is_away(own: RedisServer, tmp_path: Path) -> None:
     with (
         RedisBackend.open(own.url, Config()) as backend,
