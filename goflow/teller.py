@@ -244,6 +244,7 @@ def exporter(config: Config) -> SpanExporter:
 
 def main() -> int:
     """Tell traces until stdin ends, and what is left then."""
+    os.nice(5)  # telling gives way to the work it tells of
     orders = msgspec.json.decode(_first_line(), type=Orders)
     _Work(orders).listen(socket.socket(fileno=orders.socket))
     return 0
