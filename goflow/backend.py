@@ -370,6 +370,17 @@ class Diagnosable(Protocol):
 
 
 @runtime_checkable
+class Printing(Protocol):
+    """A backend that records what tasks print while they run, so that `logs` has it then; for one that cannot,
+    which just lacks the method, all of it comes with their outcomes."""
+
+    def printed(self, pieces: Sequence[tuple[Task, bytes]]) -> None:
+        """Put each piece at the end of the run's logs, as its task's attempt's, and wake whoever watches the
+        run. For a task that is held no more it does nothing. `Outcome.log` is then what came after."""
+        ...
+
+
+@runtime_checkable
 class Paged(Protocol):
     """A backend that reads a run's nodes page by page, so that watching a run of any width takes the same
     memory; one that cannot just lacks the method."""

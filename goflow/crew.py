@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from selectors import EVENT_READ, BaseSelector
 from typing import Final
 
+from goflow.aloud import Aloud
 from goflow.backend import Backend, FlowKey
 from goflow.blobs.carrier import BLOBS_AWAY
 from goflow.child import FromChild, Get, Result, Results, Staged
@@ -81,6 +82,7 @@ class Crew:
         self._observer = observer
         self._selector = selector
         self._patient = patient
+        self._aloud = Aloud(backend, pool.children)
         #: until when (monotonic) nothing is claimed, since large payloads cannot be carried
         self.pausing = 0.0
 
@@ -258,13 +260,15 @@ class Crew:
         first: float | None = None
         for child in self._pool.children:
             if child.claims:
-                for date in (self._deadline(child), self._listening(child)):
+                aloud = self._aloud.due(child)
+                for date in (self._deadline(child), self._listening(child), aloud):
                     if date is not None and (first is None or date < first):
                         first = date
         return first
 
     def enforce(self, over: bool) -> None:
-        """Kill what is out of time, doomed or (`over`) in the way of the end; listen to what takes long."""
+        """Kill what is out of time, doomed or (`over`) in the way of the end; listen to what takes long, and
+        record what it prints."""
         now = time.monotonic()
         for child in self._pool.children:
             if not child.claims:
@@ -280,6 +284,7 @@ class Crew:
                 child.kill(self._overdue(child))
             elif over:
                 child.kill(_RELEASE)
+        self._aloud.record()
 
     def _listening(self, child: Child) -> float | None:
         """When (monotonic) to begin to read what it prints as it comes."""

@@ -151,7 +151,8 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
 
     `step` succeeded; `retry_at` (epoch seconds, with `failure`) failed and comes again; `rescue` (with
     `failure`) failed, the node's own handler comes next; `failure` alone failed for good; `stopped` was killed
-    because its run is stopping; `released` was handed back unstarted, without an attempt penalty.
+    because its run is stopping; `released` was handed back unstarted, without an attempt penalty. `log` is what
+    it printed and `Printing.printed` has not recorded.
     """
 
     task: Task

@@ -19,6 +19,7 @@ from goflow import child as inside
 from goflow import starting
 from goflow.blobs.carrier import Carrier
 from goflow.child import Batch, FromChild, More, Result, Value
+from goflow.log import Log
 from goflow.message import Claim, Input
 from goflow.payload import Payload
 from goflow.wire import Wire
@@ -34,44 +35,6 @@ _LAST_BREATH: Final = 0.5
 _MARKER_WAIT: Final = 2.0
 
 Echo = Callable[[Claim, bytes], None]
-
-
-class Log:
-    """What a child's tasks print, cut apart at the markers, each task's bounded to `limit` bytes."""
-
-    def __init__(self, marker: bytes, limit: int) -> None:
-        self.marker = marker
-        self._limit = limit
-        self._tail = b""
-        self._kept = bytearray()
-        self._dropped = 0
-        self.finished: deque[bytes] = deque()
-
-    def feed(self, data: bytes) -> bytes:
-        """Take what came; answers what may be echoed (no markers)."""
-        *whole, rest = (self._tail + data).split(self.marker)
-        for piece in whole:
-            self._keep(piece)
-            self.finished.append(self.take())
-        held = _overlap(rest, self.marker)
-        self._tail = rest[len(rest) - held :]
-        rest = rest[: len(rest) - held]
-        self._keep(rest)
-        return b"".join([*whole, rest])
-
-    def take(self) -> bytes:
-        """What the task at hand has printed so far."""
-        kept = bytes(self._kept)
-        if self._dropped:
-            kept += f"\n... {self._dropped} more bytes were not kept\n".encode()
-        self._kept.clear()
-        self._dropped = 0
-        return kept
-
-    def _keep(self, piece: bytes) -> None:
-        room = self._limit - len(self._kept)
-        self._kept += piece[:room] if room > 0 else b""
-        self._dropped += max(0, len(piece) - max(0, room))
 
 
 class Child:
@@ -301,11 +264,3 @@ def _pidfd(pid: int) -> int:
         return opener(pid) if opener is not None else 0
     except OSError:
         return 0
-
-
-def _overlap(data: bytes, marker: bytes) -> int:
-    """How many bytes at the end of `data` may be the beginning of the marker."""
-    for length in range(min(len(data), len(marker) - 1), 0, -1):
-        if data.endswith(marker[:length]):
-            return length
-    return 0

@@ -183,6 +183,10 @@ class LocalBackend:
 
         self._store.write(whole)
 
+    def printed(self, pieces: Sequence[tuple[Task, bytes]]) -> None:
+        """Record what running tasks print."""
+        self._change(lambda change: committing.printed(change, pieces))
+
     def commit(
         self, outcomes: Sequence[Outcome], ask: Ask | None = None
     ) -> tuple[list[bool], list[Claim]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from goflow.message import Item, Opened, Outcome, Step, pack
+from goflow.message import Item, Opened, Outcome, Step, Task, pack
 from goflow.state import RunState
 from goflow_local.change import Change
 from goflow_local.ending import end, proceed
@@ -93,7 +93,7 @@ def commit(change: Change, outcomes: Sequence[Outcome]) -> list[bool]:
         else:
             bad.append((run, held, outcome))
         if outcome.log:
-            _log(change, run, held, outcome)
+            _log(change, run, held, outcome.finished, outcome.log)
     if good:
         _succeed(change, good)
     for run, held, outcome in bad:
@@ -176,9 +176,18 @@ def _write_context(change: Change, run: RunRow, step: Step) -> None:
             change.execute(_SET, (run.key, key, code_of(value.media_type), value.data))
 
 
-def _log(change: Change, run: RunRow, held: Held, outcome: Outcome) -> None:
-    place = (run.key, run.next(), held.path, run.round, held.attempt)
-    change.execute(_LOG, (*place, outcome.finished, outcome.log))
+def printed(change: Change, pieces: Sequence[tuple[Task, bytes]]) -> None:
+    """Record what tasks that are held print."""
+    for task, data in pieces:
+        node, token = fence(task.token)
+        row = change.execute(_READ, (node,)).fetchone()
+        held = None if row is None else Held(*row)
+        if held is not None and held.state == HELD and held.token == token:
+            _log(change, change.run(held.run), held, change.now, data)
+
+
+def _log(change: Change, run: RunRow, held: Held, time: float, data: bytes) -> None:
+    change.execute(_LOG, (run.key, run.next(), held.path, run.round, held.attempt, time, data))
 
 
 def record_attempt(

@@ -111,6 +111,18 @@ class Queue(Store):
                 return
             self._staged[task.token] = staged
 
+    def printed(self, pieces: Sequence[tuple[Task, bytes]]) -> None:
+        """Record what running tasks print."""
+        now = time.time()
+        for partition, places in self.grouped([task.run_id for task, _ in pieces]):
+            for first in range(0, len(places), BATCH):
+                some = [pieces[place] for place in places[first : first + BATCH]]
+                args: list[Word] = [self.lives, f"{self._nonce}.{next(self._calls)}", len(some)]
+                for task, data in some:
+                    args += (task.run_id, task.path, words.entry_of(task))
+                    args.append(words.log_piece(task, now, data))
+                self.link.run("printed", partition, args)
+
     def renew(
         self, worker: int, tasks: Sequence[Task]
     ) -> list[tuple[Task, Literal["lost", "stop"]]]:

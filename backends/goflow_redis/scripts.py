@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Final, NamedTuple
 
 NAMES: Final = (
-    "submit", "commit", "stage", "renew", "reap", "due", "control", "retry", "forget", "sweep",
+    "submit", "commit", "stage", "printed", "renew", "reap", "due", "control", "retry", "forget", "sweep",
     "held", "positions", "waiting", "tidy", "lost", "unmake",
     "watch", "alive", "count", "results", "listen",
 )  # fmt: skip

@@ -143,7 +143,7 @@ def outcome_args(outcome: Outcome, staged: int, now: float, who: str) -> list[Wo
     ]
     args: list[Word] = [b""]
     if outcome.log:
-        args.append(_log(outcome))
+        args.append(log_piece(task, outcome.finished, outcome.log))
     if attempt:
         args.append(attempt)
     if step is not None and step.opened is not None:
@@ -307,9 +307,9 @@ def _attempt(outcome: Outcome, who: str) -> bytes:
     )
 
 
-def _log(outcome: Outcome) -> bytes:
-    task = outcome.task
-    return pack((task.path, task.attempt, outcome.finished, outcome.log))
+def log_piece(task: Task, when: float, data: bytes) -> bytes:
+    """A piece of what a task printed, as its run's list keeps it behind the round."""
+    return pack((task.path, task.attempt, when, data))
 
 
 # -- what a script tells --------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from goflow.testing.suite.directory import Listing
 from goflow.testing.suite.ending import Ending
 from goflow.testing.suite.forgetting import Forgetting
 from goflow.testing.suite.owning import Owning
+from goflow.testing.suite.printing import Speaking
 from goflow.testing.suite.reading import Reading
 from goflow.testing.suite.rewinding import Rewinding
 from goflow.testing.suite.rounds import Rounds
@@ -48,6 +49,7 @@ class BackendConformance(
     Rounds,
     Rewinding,
     Reading,
+    Speaking,
     Watching,
     Listing,
     Telling,

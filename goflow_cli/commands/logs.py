@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from goflow.backend import LogLine
+from goflow.backend import Backend, LogLine
 from goflow.client import Client
 from goflow.drawing.text import clean
 from goflow.rewind import find
@@ -45,9 +45,17 @@ def logs(
         plan = Client(store, config=session.config).plan(run.flow, run.fingerprint)
         path = find(plan, store.nodes(run_id), node)
     printer = _Printer(as_json, raw)
-    after = printer.show(store.logs(run_id, path), 0)
-    if not follow:
-        return 0
+    try:
+        after = printer.show(store.logs(run_id, path), 0)
+        if follow:
+            _follow(store, run_id, path, printer, after)
+    finally:
+        printer.close()
+    return 0
+
+
+def _follow(store: Backend, run_id: str, path: str | None, printer: _Printer, after: int) -> None:
+    """Show what comes after that piece until the run ends, or has nobody who executes it."""
     waker = store.watch(run_id)
     try:
         while True:
@@ -55,10 +63,10 @@ def logs(
             run = store.run(run_id)
             after = printer.show(store.logs(run_id, path, after), after)
             if run.state.terminal:
-                return 0
+                return
             if run.abandoned:
                 note(f"goflow: its owner is gone; `goflow retry {run_id}` continues it")
-                return 0
+                return
             select.select([waker], [], [], patience(run))
     finally:
         waker.close()
@@ -71,6 +79,8 @@ class _Printer:
         self._as_json = as_json
         self._raw = raw
         self._speaker: tuple[str, int, int] | None = None
+        #: whether the last line has not ended: the next piece may go on with it
+        self._open = False
         self._unicode = screen(sys.stdout).unicode
 
     def show(self, lines: list[LogLine], after: int) -> int:
@@ -86,15 +96,26 @@ class _Printer:
         sys.stdout.flush()
         return after
 
+    def close(self) -> None:
+        """End the last line."""
+        if self._open:
+            self._open = False
+            print(flush=True)
+
     def _print(self, line: LogLine) -> None:
         speaker = (line.path, line.round, line.attempt)
+        *whole, rest = line.data.split(b"\n")
+        if speaker != self._speaker or b"\r" in (whole or [rest])[0]:
+            self.close()  # what a carriage return overwrites is on the screen already
         if speaker != self._speaker:
             attempt = f" (attempt {line.attempt})" if line.attempt > 1 else ""
             round_ = f" (round {line.round})" if line.round > 1 else ""
             print(f"== {clean(line.path, self._unicode)}{round_}{attempt}")
             self._speaker = speaker
-        for each in line.data.removesuffix(b"\n").split(b"\n"):
+        for each in whole:
             print(harmless(each, self._unicode))
+        print(harmless(rest, self._unicode), end="")
+        self._open = bool(rest)
 
 
 def _print_json(line: LogLine) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import GOFLOW, ask, end_of, goflow, started, until, worker
+from tests.cli.shell import GOFLOW, ask, end_of, goflow, nodes, runs, started, until, worker
 
 FLOWS = """
 import os
@@ -45,6 +45,20 @@ def fails(workflow, context):
         raise OSError("no disk")
 
     workflow.dag.node("bad", work, retries=1, retry_delay=0)
+
+
+@goflow.flow("slow")
+def slow(workflow, context):
+    def work(data):
+        from pathlib import Path
+        import time
+        print("so far")
+        print("no end \u20ac", end="", flush=True)
+        while not Path("go").exists():
+            time.sleep(0.01)
+        print(" yet")
+
+    workflow.dag.node("work", work)
 """
 
 CONFIGURED = """
@@ -85,6 +99,23 @@ def test_all_that_a_node_says_is_kept_in_order() -> None:
 def test_a_flow_that_configures_logging_has_its_own_way(home: Path) -> None:
     (home / "flows.py").write_text(CONFIGURED)
     assert "speak │ mine: as wanted" in run("configured")
+
+
+def test_what_a_node_prints_is_there_while_it_runs(home: Path) -> None:
+    with started("run", "flows.py", "--flow", "slow", "--request-id", "r") as process:
+        until(runs)
+        with started("logs", "r", "work", "--follow") as follower:
+            assert follower.stdout is not None
+            assert follower.stdout.readline() == b"== work\n"
+            assert follower.stdout.readline() == b"so far\n"
+            assert os.read(follower.stdout.fileno(), 100).decode() == "no end \u20ac"
+            assert nodes("r") == {"work": "running"}
+            assert ask("logs", "r").text == "== work\nso far\nno end \u20ac\n"
+            (home / "go").touch()
+            assert end_of(follower).out == b" yet\n"
+        assert end_of(process).code == 0
+    pieces = [json.loads(line)["text"] for line in ask("logs", "r", "--json").text.splitlines()]
+    assert pieces == ["so far\n", "no end \u20ac", " yet\n"]
 
 
 def test_what_steers_a_terminal_reaches_none() -> None:

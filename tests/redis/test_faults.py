@@ -111,6 +111,19 @@ def test_a_cut_commit_counts_once_and_brings_the_next_tasks(
 
 
 @CUTS
+def test_a_cut_record_of_what_tasks_print_happens_once(
+    proxy: Proxy, backend: RedisBackend, w: Worker, cut: str
+) -> None:
+    backend.submit(request("r", "a", "b"))
+    a, b = (claim.task for claim in w.each("a", "b"))
+    proxy.arm(cut)
+    backend.printed([(a, b"1"), (b, b"2"), (a, b"3")])
+    assert proxy.cuts == 1
+    backend.printed([(a, b"4")])
+    assert [line.data for line in backend.logs("r")] == [b"1", b"2", b"3", b"4"]
+
+
+@CUTS
 @pytest.mark.parametrize("kind", ["retry", "rescue", "fail", "release", "stop"])
 def test_every_cut_outcome_is_recorded_once(
     proxy: Proxy, backend: RedisBackend, w: Worker, cut: str, kind: str

@@ -319,6 +319,27 @@ MUTANTS = [
         (cut(test_faults.test_a_cut_fan_out_opens_every_scope_once),),
     ),
     Mutant(
+        "what a task prints is not fenced",
+        "printed",
+        "node[STATE] == 'R' and node[ENTRY] == entry",
+        "node[STATE] == 'R'",
+        ("test_a_task_that_is_held_no_more_adds_nothing",),
+    ),
+    Mutant(
+        "a task that has ended goes on printing",
+        "printed",
+        "node[STATE] == 'R' and node[ENTRY] == entry",
+        "node[ENTRY] == entry",
+        ("test_a_task_that_is_held_no_more_adds_nothing",),
+    ),
+    Mutant(
+        "what a task prints is recorded again by its repeat",
+        "printed",
+        "call('GET', marked) ~= mark",
+        "true",
+        (cut(test_faults.test_a_cut_record_of_what_tasks_print_happens_once),),
+    ),
+    Mutant(
         "a due retry does not look at the node",
         "due",
         "if node and node[STATE] == 'T' and node[DUE] <= NOW then",

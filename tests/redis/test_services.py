@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import redis
 
-from goflow.backend import Backend, Retry
+from goflow.backend import Backend, Printing, Retry
 from goflow.client import Client
 from goflow.config import Config
 from goflow.errors import BackendError, ConfigError
@@ -36,6 +36,8 @@ def a_whole_life(backend: Backend) -> None:
     backend.submit(request("r", "each", handlers=("~finally",), timeout=60.0))
     run_waker = backend.watch("r")
     each = w.one("each")
+    assert isinstance(backend, Printing)
+    backend.printed([(each.task, b"at once")])
     backend.stage(each.task, scopes("each", "12"))
     assert w.open(each, scopes("each", "3"), expects=3, window=2)
     a, b = w.each("each[1]/x", "each[2]/x")

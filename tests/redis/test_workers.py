@@ -43,8 +43,10 @@ def quick(workflow, context):
 def held(workflow, context):
     def work(data):
         note(f"{context.attempt}")
+        print("so far")
         while not Path("go").exists():
             time.sleep(0.01)
+        print("through")
         return data
 
     workflow.dag.node("a", work)
@@ -162,6 +164,24 @@ def test_a_worker_that_drains_hands_back_without_a_penalty(
             assert (tmp_path / "trace.txt").read_text() == "1\n1\n"
             worker.terminate()
             ended(worker)
+
+
+def test_what_a_node_prints_is_there_while_it_runs(server: RedisServer, tmp_path: Path) -> None:
+    with (
+        RedisBackend.open(server.url, Config()) as backend,
+        started(tmp_path, server.url) as worker,
+    ):
+        run = held_run(Client(backend), tmp_path)
+        command = [*GOFLOW, "logs", run.id, "-f", "--backend", server.url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follower:
+            assert follower.stdout is not None
+            assert follower.stdout.readline() == "== a\n"
+            assert follower.stdout.readline() == "so far\n"
+            assert backend.run(run.id).state is RunState.RUNNING
+            (tmp_path / "go").touch()
+            assert follower.communicate(timeout=20)[0] == "through\n"
+        worker.terminate()
+        ended(worker)
 
 
 def test_a_second_signal_hands_back_at_once(server: RedisServer, tmp_path: Path) -> None:

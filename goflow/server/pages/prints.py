@@ -26,13 +26,15 @@ def prints(run: Run, lines: Sequence[LogLine], *, of: str | None = None) -> Mark
         pieces.append((line, line.data.decode(errors="replace")[-left:]))
         left -= len(pieces[-1][1])
     body: list[Child] = []
-    speaker = None
+    speaker, ended = None, True
     for line, text in reversed(pieces):
         now = (line.path, line.round, line.attempt)
         if now != speaker:
-            body.append(_title(line, of))
+            body += ["" if ended else "\n", _title(line, of)]
             speaker = now
-        body.append(text if text.endswith("\n") else text + "\n")
+        body.append(text)
+        ended = text.endswith("\n")
+    body.append("" if ended else "\n")
     at = link(f"{run_path(run)}/logs", format="text", node=of)
     whole = tag("p", tag("a", "All of it" if left <= 0 else "As text", href=at), class_="small")
     label = f"Logs of {of}" if of else "Logs"
