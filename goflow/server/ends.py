@@ -7,7 +7,8 @@ server with hundreds of waiting requests listens no more than one with a single 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -24,7 +25,9 @@ _BLIND: Final = 0.05
 #: seconds between two looks at a store that refuses
 _PATIENCE: Final = 0.5
 
-Future = asyncio.Future[Look | GoflowError | None]
+#: what a run is found as, or what kept it from being told; None where the server closes
+Told = Look | Exception
+Future = asyncio.Future[Told | None]
 
 
 class Ends:
@@ -71,7 +74,7 @@ class Ends:
                 found = await future
             finally:
                 clock.cancel()
-            if isinstance(found, GoflowError):
+            if isinstance(found, Exception):
                 raise found
             if found is not None:
                 return found
@@ -102,35 +105,47 @@ class Ends:
     # -- following --------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        def watch(backend: Backend) -> wholesale.Ends | None:
-            return backend.watch_ends() if isinstance(backend, Wholesale) else None
-
-        self._waker = await self._lanes.ends.call(watch)
+        self._waker = await self._lanes.ends.call(_watch)
         self._following = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
-        doubt = False
+        """Tell whoever waits, whatever happens: this ends only with the server."""
+        doubt = broken = False
         while True:
-            if self._waker is None:
-                await asyncio.sleep(_BLIND)
-                doubt = True
-            elif not doubt:
-                doubt = not await readable(self._waker, _DOUBT)
-            if not self._waiting and self._waker is None:
-                continue
             try:
-                for run_id, look in await self._lanes.ends.call(self._looking(doubt)):
-                    self._tell(run_id, look)
+                if broken:
+                    await self._listen_anew()
+                    broken = False
+                await self._round(doubt)
                 doubt = False
-            except BackendError:
+            except Exception as error:
                 doubt = True
+                if not isinstance(error, BackendError):  # hundreds may wait: say it, and begin anew
+                    broken = True
+                    logging.getLogger("goflow.server").exception("ends of runs were not heard")
                 await asyncio.sleep(_PATIENCE)
 
-    def _looking(self, doubt: bool) -> Callable[[Backend], list[tuple[str, Look | GoflowError]]]:
+    async def _round(self, doubt: bool) -> None:
+        if self._waker is None:
+            await asyncio.sleep(_BLIND)
+            doubt = True
+            if not self._waiting:
+                return
+        elif not doubt:
+            doubt = not await readable(self._waker, _DOUBT)
+        for run_id, told in await self._lanes.ends.call(self._looking(doubt)):
+            self._tell(run_id, told)
+
+    async def _listen_anew(self) -> None:
+        if self._waker is not None:
+            await self._lanes.ends.call(_closing(self._waker))
+        self._waker = await self._lanes.ends.call(_watch)
+
+    def _looking(self, doubt: bool) -> Callable[[Backend], list[tuple[str, Told]]]:
         """Clear the waker, then look at those that have ended; in doubt, at all that is waited for."""
         waker, waiting = self._waker, self._waiting
 
-        def look(backend: Backend) -> list[tuple[str, Look | GoflowError]]:
+        def look(backend: Backend) -> list[tuple[str, Told]]:
             ended = None
             if waker is not None:
                 waker.clear()
@@ -138,16 +153,16 @@ class Ends:
             if doubt or ended is None:
                 ended = list(waiting)
             wanted = [run_id for run_id in ended if run_id in waiting]
-            return list(zip(wanted, wholesale.results(backend, wanted), strict=True))
+            return list(zip(wanted, _results(backend, wanted), strict=True))
 
         return look
 
-    def _tell(self, run_id: str, look: Look | GoflowError) -> None:
-        if isinstance(look, tuple) and not look[0].state.terminal:
+    def _tell(self, run_id: str, told: Told) -> None:
+        if isinstance(told, tuple) and not told[0].state.terminal:
             return  # it was retried in between
         for future in self._waiting.get(run_id, ()):
             if not future.done():
-                future.set_result(look)
+                future.set_result(told)
 
 
 def _let_go(future: Future) -> None:
@@ -155,9 +170,25 @@ def _let_go(future: Future) -> None:
         future.set_result(None)
 
 
+def _watch(backend: Backend) -> wholesale.Ends | None:
+    return backend.watch_ends() if isinstance(backend, Wholesale) else None
+
+
+def _results(backend: Backend, run_ids: list[str]) -> Sequence[Told]:
+    """What is found of each. One that cannot be read keeps none of the others waiting."""
+    try:
+        return wholesale.results(backend, run_ids)
+    except BackendError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whose it is, the next lines find out
+        if len(run_ids) == 1:
+            return [error]
+        return [told for run_id in run_ids for told in _results(backend, [run_id])]
+
+
 def _closing(waker: wholesale.Ends) -> Callable[[Backend], None]:
     def close(backend: Backend) -> None:
-        with suppress(BackendError):
+        with suppress(Exception):  # it was broken
             waker.close()
 
     return close

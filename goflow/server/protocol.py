@@ -18,6 +18,8 @@ MOST_HEADER: Final = 32_768
 HEADER_SECONDS: Final = 10.0
 #: how many header lines there may be
 MOST_LINES: Final = 100
+#: seconds in which a connection without a request may still bring one once the server ends
+LINGER: Final = 0.25
 #: bytes of a write that waits for the next one
 _CORKED: Final = 16_384
 
@@ -66,6 +68,7 @@ class Guarded(HttpToolsProtocol):
         self._in_headers = True
         self._header_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._leaving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock."""
@@ -108,6 +111,27 @@ class Guarded(HttpToolsProtocol):
         self.scope["goflow.abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
         self.scope["goflow.flow"] = self.flow  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
+        if self._leaving and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Answer what has come, and what comes in a moment, as the last; then close.
+
+        A busy client's next request is often on its way: closed at once, it would never be answered.
+        """
+        self._leaving = True
+        if self._idle:
+            self.loop.call_later(LINGER, self._leave)
+        else:
+            super().shutdown()
+
+    @property
+    def _idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _leave(self) -> None:
+        if self._idle and not self.transport.is_closing():
+            self.transport.close()
 
     def on_message_complete(self) -> None:
         """Between requests an idle connection is uvicorn's keep-alive timer's."""

@@ -48,6 +48,15 @@ class InThread:
         self._server.drain()
         self._thread.join()
 
+    def stop_listening(self) -> None:
+        """Drain; return once nobody can connect any more."""
+        self._server.drain()
+        while True:
+            try:
+                self.socket().close()
+            except ConnectionRefusedError:
+                return
+
     def socket(self) -> socket.socket:
         """A connection; reading from it never takes for ever."""
         where = urlsplit(self.url)
@@ -78,6 +87,27 @@ def test_a_server_that_has_ended_leaves_no_thread_and_no_descriptor(tmp_path: Pa
 
     first = left()  # with what a process has once, and a store's lock file for good
     assert left() == first
+
+
+def test_a_request_that_meets_the_closing_server_is_answered_as_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "LINGER", 5.0)
+    asked = b"GET /flows HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with InThread(config(tmp_path)) as server, server.socket() as used, server.socket() as new:
+        used.sendall(asked)
+        assert b'"flows"' in used.recv(65536)
+        server.stop_listening()
+        for connection in (used, new):
+            connection.sendall(asked)
+            said = read_all(connection)
+            assert (status(said), b"connection: close" in said.lower()) == (200, True)
+
+
+def test_a_closing_server_waits_for_nobody_who_says_nothing(tmp_path: Path) -> None:
+    with InThread(config(tmp_path)) as server, server.socket() as connection:
+        server.stop_listening()
+        assert read_all(connection) == b""
 
 
 def read_all(connection: socket.socket) -> bytes:

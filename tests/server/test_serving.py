@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.redis.server import RedisServer
 from tests.server.conftest import registered
 from tests.server.house import House
 
@@ -49,9 +50,27 @@ def test_user_code_runs_in_another_process_than_the_server(tmp_path: Path) -> No
         assert "uvloop" in loaded
 
 
-def test_sigterm_under_load_loses_no_accepted_run(tmp_path: Path) -> None:
+@pytest.fixture(params=["local", "redis"])
+def over(request: pytest.FixtureRequest) -> Iterator[Callable[[Path], House]]:
+    """Houses over one store of either kind."""
+    if request.param == "local":
+        yield House
+        return
+    with RedisServer() as server:
+        yield (
+            lambda folder: (
+                House(folder)
+                .setting("GOFLOW_BACKEND", "redis")
+                .setting("GOFLOW_REDIS_URL", server.url)
+            )
+        )
+
+
+def test_sigterm_under_load_loses_no_accepted_run(
+    over: Callable[[Path], House], tmp_path: Path
+) -> None:
     accepted: list[str] = []
-    with House(tmp_path / "house") as house, house.client() as http:
+    with over(tmp_path / "house") as house, house.client() as http:
         pid = worker_pid(http)
 
         def load() -> None:
@@ -70,7 +89,7 @@ def test_sigterm_under_load_loses_no_accepted_run(tmp_path: Path) -> None:
             caller.join()
         house.process.wait(30)
         assert (house.process.returncode, alive(pid)) == (0, False)
-    with House(tmp_path / "house") as again, again.client() as http:
+    with over(tmp_path / "house") as again, again.client() as http:
         for path in accepted:
             answer = http.get(f"{path}/result?wait=20")
             assert (answer.status_code, answer.json()) == (200, [0, 1])
