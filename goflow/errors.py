@@ -58,10 +58,10 @@ class UnknownFlow(GoflowError):
 class UnknownRun(GoflowError):
     """The store holds no run with this id: never accepted, or expired after its retention."""
 
-    def __init__(self, run_id: str, known: Iterable[str] = ()) -> None:
+    def __init__(self, run_id: str, known: Iterable[str] = (), store: str = "this store") -> None:
         self.run_id = run_id
         super().__init__(
-            f"no run {run_id!r} in this store{nearest(run_id, known)}"
+            f"no run {run_id!r} in {store}{nearest(run_id, known)}"
             " (see `goflow runs`; finished runs go after their retention)"
         )
 

@@ -114,6 +114,7 @@ def run(arguments: list[str] | None = None) -> NoReturn:
 
 def main(arguments: list[str]) -> int:
     """Run one command line and answer its exit code."""
+    arguments = arguments or ["--help"]
     debug = "--debug" in arguments
     if debug:  # it may stand anywhere: whoever adds it to a failed command adds it at the end
         arguments = ["--debug", *(a for a in arguments if a != "--debug")]

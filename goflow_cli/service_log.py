@@ -82,7 +82,7 @@ class WorkerLog(Echo):
             self._log.tell("failed", error, "error", task, error=error)
 
     def troubled(self, error: BackendError) -> None:
-        message = f"{error}; trying again"
+        message = f"{error} (trying again)"
         if self._log.format == "json":
             self._log.say("trouble", message, "error")
         else:

@@ -62,7 +62,7 @@ class Session:
             return self.backend.run(run_id)
         except UnknownRun:
             known = [run.id for run in self.backend.runs(limit=NEAREST_OF)]
-            raise UnknownRun(run_id, known) from None
+            raise UnknownRun(run_id, known, self.backend.name) from None
 
     def flow(self, file: str, name: str | None) -> Flow:
         """The one flow of a file, or that of the name; or goflow.toml's flow that `file` is the name of.

@@ -13,7 +13,7 @@ from goflow.workflow import Flow
 from goflow_cli.arguments import FlowOrFile
 from goflow_cli.data import read_data, read_query
 from goflow_cli.ending import print_end
-from goflow_cli.session import Session, backend_option, is_path, json_option
+from goflow_cli.session import Session, backend_option, is_path, json_option, note
 
 Accepted = Callable[[Run], None]
 
@@ -90,6 +90,7 @@ def _here(
         asked = request(flow.plan, run_id, payload, query, headers=caller(), owner=me)
         run = backend.submit(asked)
         accepted(run)
+        _tell_recorded(run)
         return run
 
     with watcher(backend, flow.plan, run_id) as observer:
@@ -116,7 +117,17 @@ def _elsewhere(
     client = Client(session.backend, config=session.config)
     run = client.submit(flow.name, payload, run_id=run_id, query=query, plan=flow.plan)
     accepted(run)
+    _tell_recorded(run)
     return _wait(session, run, as_json)
+
+
+def _tell_recorded(run: Run) -> None:
+    """Say that nothing is executed, where the run of that id has ended before."""
+    if run.state.terminal:
+        note(
+            f"goflow: run {run.id} was recorded earlier ({run.state}); nothing was executed again"
+            f" (`goflow retry {run.id} --from NODE` repeats a part of it)"
+        )
 
 
 def _wait(session: Session, run: Run, as_json: bool) -> int:

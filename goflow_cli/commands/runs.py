@@ -29,7 +29,11 @@ def runs(
         print_json([run_json(run) for run in found])
         return 0
     if not found:
-        note("goflow: no such runs" if flow or state else "goflow: no runs yet")
+        note(
+            "goflow: no such runs"
+            if flow or state
+            else f"goflow: no runs yet in {session.backend.name}"
+        )
         return 0
     rows = []
     for run in found:

@@ -56,6 +56,23 @@ def test_a_flow_of_goflow_toml_runs_by_its_name_unless_there_is_such_a_file() ->
     assert goflow("run", "echo").out == b"a file"
 
 
+def test_running_a_recorded_run_again_says_that_nothing_was_executed() -> None:
+    first = goflow("run", "echo", "--data", "once", "--request-id", "r1")
+    assert "recorded earlier" not in first.err
+    again = goflow("run", "echo", "--data", "once", "--request-id", "r1")
+    assert again.out == b"once"
+    assert "run r1 was recorded earlier (succeeded); nothing was executed again" in again.err
+
+
+def test_a_run_that_is_not_there_is_told_with_the_store_that_was_looked_in(home: Path) -> None:
+    assert f"no run 'r9' in {home / '.goflow'}" in goflow("show", "r9", code=2).err
+    assert f"no runs yet in {home / '.goflow'}" in goflow("runs").err
+
+
+def test_goflow_alone_is_its_help() -> None:
+    assert b"Commands:" in goflow().out
+
+
 def test_commands_find_goflow_toml_from_the_folder_upwards() -> None:
     goflow("run", "flows.py", "--flow", "echo", "--request-id", "r1")
     Path("deep/down").mkdir(parents=True)
