@@ -226,6 +226,31 @@ def test_what_is_no_request_is_a_client_error(small: InThread, said: bytes) -> N
     assert b"Traceback" not in answer
 
 
+POST = b"POST /flow/each HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: 5\r\nContent-Length: 6\r\n",
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Transfer-Encoding : chunked\r\n",
+        b"Content-Length: +5\r\n",
+        b"Content-Length: 5\r\n folded: 1\r\n",
+    ],
+)
+def test_a_request_whose_end_is_in_doubt_is_refused_and_nothing_after_it_is_heard(
+    small: InThread, headers: bytes
+) -> None:
+    smuggled = b"0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    answer = small.exchange(POST + headers + b"\r\n" + smuggled)
+    assert 400 <= status(answer) < 500
+    assert answer.count(b"HTTP/1.1") == 1
+
+
 def test_who_does_not_read_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Config(local=Local(path=str(tmp_path)), serve=Serve(port=0, max_body=50_000_000))
     with load_backend("local", settings) as store:
