@@ -175,11 +175,9 @@ def _lost_of(backend: RedisBackend, partition: str, run_id: str, fix: bool) -> i
     records = backend.node_lines(run_id)
     paths = [path for path, record in records.items() if record.state in "QRTKO"]
     lost = 0
-    for first in range(
-        0, max(1, len(paths)), PATHS
-    ):  # without a node there is still the run's date
+    for first in range(0, max(1, len(paths)), PATHS):  # without a node there is still the run
         part = paths[first : first + PATHS]
-        args: list[Word] = [backend.lives, int(fix), run_id, len(part), *part]
+        args: list[Word] = [backend.lives, int(fix), run_id, int(first == 0), len(part), *part]
         lost += backend.link.run("lost", partition, args)
     return lost
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from goflow.backend import Finding
@@ -316,12 +317,106 @@ def test_work_that_nothing_would_ever_take_is_put_back(
     assert leaks(server, backend) == []
 
 
-def test_a_timeout_whose_date_has_gone_is_put_back(
+def rewrite(server: RedisServer, key: str, field: str, *values: tuple[int, object]) -> None:
+    """Put values in these places of a record, as an error or an older release might have left it."""
+    told = server.client.hget(key, field)
+    assert isinstance(told, bytes)
+    record = msgspec.msgpack.decode(told)
+    for place, value in values:
+        record[place] = value
+    server.client.hset(key, field, msgspec.msgpack.encode(record))
+
+
+@pytest.mark.parametrize("handlers", [(), ("~finally",)], ids=["plain", "finally"])
+def test_a_stopping_run_whose_held_work_is_lost_gets_to_its_end(
+    server: RedisServer, backend: RedisBackend, prefix: str, handlers: tuple[str, ...]
+) -> None:
+    w = Worker(backend)
+    backend.submit(request("r", handlers=handlers))
+    late = w.one("a")
+    assert backend.control("r", "stop").state is RunState.STOPPING
+    server.client.xtrim(f"{prefix}:q:{':'.join(FLOW)}", maxlen=0)
+    repaired(backend, "lost work", "1 entry")
+    assert not w.succeed(late, ends=True)
+    for path in handlers:
+        assert w.succeed(w.one(path))
+    assert backend.run("r").state is RunState.STOPPED
+    assert leaks(server, backend) == []
+
+
+@pytest.mark.parametrize("handlers", [(), ("~finally",)], ids=["plain", "finally"])
+def test_a_run_about_to_end_that_nothing_holds_is_moved_on(
+    server: RedisServer, backend: RedisBackend, prefix: str, handlers: tuple[str, ...]
+) -> None:
+    w = Worker(backend)
+    backend.submit(request("r", handlers=handlers))
+    w.one("a")
+    backend.control("r", "stop")
+    server.client.xtrim(f"{prefix}:q:{':'.join(FLOW)}", maxlen=0)
+    rewrite(server, f"{prefix}:r:r", ":s", (4, 0))
+    rewrite(server, f"{prefix}:r:r", "a", (0, "K"), (1, "-"))
+    repaired(backend, "lost work", "1 entry")
+    for path in handlers:
+        assert w.succeed(w.one(path))
+    assert backend.run("r").state is RunState.STOPPED
+
+
+def test_a_handler_that_waits_for_the_end_of_no_pause_is_put_back(
     server: RedisServer, backend: RedisBackend, prefix: str
 ) -> None:
     w = Worker(backend)
-    backend.submit(request("r", timeout=1000.0))
-    w.one("a")
+    backend.submit(request("r", handlers=("~finally",)))
+    claim = w.one("a")
+    backend.control("r", "pause")
+    assert w.fail(claim)
+    assert finding(backend, "lost work").ok, "it waits for the end of the pause"
+    rewrite(server, f"{prefix}:r:r", ":s", (0, "running"))
+    assert w.claim() == []
+    repaired(backend, "lost work", "1 entry")
+    assert w.succeed(w.one("~finally"))
+    assert backend.run("r").state is RunState.FAILED
+
+
+def test_a_queue_that_somebody_removed_is_forgotten_until_work_comes_back(
+    server: RedisServer, backend: RedisBackend, prefix: str
+) -> None:
+    w = Worker(backend)
+    backend.submit(request("r"))
+    server.client.delete(f"{prefix}:q:{':'.join(FLOW)}")
+    backend._sweep_at = 0.0
+    backend.tick(w.id)
+    assert backend.classes(prefix) == []
+    repaired(backend, "lost work", "1 entry")
+    assert backend.classes(prefix) == [":".join(FLOW)]
+    assert w.succeed(w.one("a"), ends=True)
+
+
+def test_a_queue_that_was_forgotten_is_listed_again_when_a_retry_falls_due(
+    server: RedisServer, backend: RedisBackend, prefix: str
+) -> None:
+    w = Worker(backend)
+    backend.submit(request("r"))
+    assert w.retry(w.one("a"), at=0)
+    server.client.delete(f"{prefix}:q:{':'.join(FLOW)}")
+    backend._sweep_at = time.monotonic() + 60
+    backend._sweep(prefix)
+    assert backend.classes(prefix) == []
+    backend.tick(w.id)
+    held = w.one("a")
+    assert backend.classes(prefix) == [":".join(FLOW)]
+    expire_leases(backend, w.id)
+    backend.tick(w.id)
+    assert not w.succeed(held), "whoever vanished with it is noticed"
+    assert w.succeed(w.one("a"), ends=True)
+
+
+@pytest.mark.parametrize("starts", [("a",), tuple(f"n{number}" for number in range(250))])
+def test_a_timeout_whose_date_has_gone_is_put_back(
+    server: RedisServer, backend: RedisBackend, prefix: str, starts: tuple[str, ...]
+) -> None:
+    w = Worker(backend)
+    backend.submit(request("r", *starts, timeout=1000.0))
+    w.one()
     (before,) = server.client.zrange(f"{prefix}:due", 0, -1, withscores=True)
     server.client.delete(f"{prefix}:due")
     repaired(backend, "lost work", "1 entry")

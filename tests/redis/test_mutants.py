@@ -15,6 +15,7 @@ import pytest
 
 from goflow.backend import Backend, Retry
 from goflow.errors import GoflowError
+from goflow.state import RunState
 from goflow.testing.conformance import BackendConformance
 from goflow.testing.store import FLOW, Store, Worker, edge, scopes
 from goflow_redis import RedisBackend, scripts
@@ -98,6 +99,20 @@ def staged_scopes_that_expired_are_not_opened_without(store: Store) -> None:
     backend.link.ask("", "UNLINK", f"{backend.keys.run('r')}:t:{entry}")
     assert not w.open(branch, scopes("each", "c"), expects=3, keys=tuple("abc"))
     assert w.one("each").task.token != branch.task.token
+
+
+def a_run_that_stops_does_not_wait_for_scopes_that_expired(store: Store) -> None:
+    """A branch whose staged scopes are gone does not keep its run from being stopped."""
+    w = store.worker()
+    store.submit("r", "each")
+    branch = w.one("each")
+    store.backend.stage(branch.task, scopes("each", "ab"))
+    backend = redis_of(store)
+    entry = branch.task.token.rpartition(":")[2]
+    backend.link.ask("", "UNLINK", f"{backend.keys.run('r')}:t:{entry}")
+    backend.control("r", "stop")
+    assert not w.open(branch, scopes("each", "c"), expects=3)
+    assert store.state() is RunState.STOPPED
 
 
 def a_finished_run_expires(store: Store) -> None:
@@ -221,6 +236,13 @@ MUTANTS = [
         (staged_scopes_that_expired_are_not_opened_without,),
     ),
     Mutant(
+        "an opening that is refused settles nothing",
+        "commit",
+        "  if commit[kind](run, node, head) == false then return 0 end\n",
+        "  if commit[kind](run, node, head) == false then settled[run] = nil return 0 end\n",
+        (a_run_that_stops_does_not_wait_for_scopes_that_expired,),
+    ),
+    Mutant(
         "a wide branch starts its first scopes only",
         "commit",
         "if room(node) > 0 then call('ZADD', pump_key",
@@ -237,14 +259,14 @@ MUTANTS = [
     Mutant(
         "a submit is not recognised",
         "submit",
-        "if known[1] then",
-        "if false then",
+        "if is_known(place, key, digest) then return end",
+        "",
         ("test_submitting_again_changes_nothing_of_a_run_that_is_on_its_way",),
     ),
     Mutant(
         "a digest is not compared",
         "submit",
-        "known[1] == digest and 'same' or 'conflict'",
+        "known == digest and 'same' or 'conflict'",
         "'same'",
         ("test_the_same_id_with_another_digest_is_a_conflict",),
     ),
@@ -296,6 +318,13 @@ MUTANTS = [
         "if call('EXISTS', run.key .. ':k') == 1 then waiting = {''} end",
         "",
         (many_parked_tasks_come_back,),
+    ),
+    Mutant(
+        "resume leaves handlers among what is parked",
+        "control",
+        "  if run.ending ~= '-' then return free_handlers() end\n",
+        "",
+        ("test_handlers_do_not_wait_for_all_that_a_pause_kept_back",),
     ),
     Mutant(
         "resume wakes nobody",
@@ -405,7 +434,7 @@ MUTANTS = [
     Mutant(
         "a finished run stays for ever",
         "_records",
-        "    if run.ended then expire_run(run) end\n",
+        "      expire_run(run)\n",
         "",
         (a_finished_run_expires,),
     ),
@@ -467,12 +496,12 @@ def test_what_a_script_checks_is_missed_when_it_is_gone(
 
     def mutated(name: str) -> str:
         text = read(name)
-        if name == mutant.file:
-            assert text.count(mutant.text) == 1, "the script has changed: bring the mutant along"
-            text = text.replace(mutant.text, mutant.instead)
-        return text
+        return text.replace(mutant.text, mutant.instead) if name == mutant.file else text
 
+    count = read(mutant.file).count(mutant.text)
+    assert count == 1, "the script has changed: bring the mutant along"
     monkeypatch.setattr(scripts, "_read", mutated)
+    changed = assembled()
     (tmp_path / "mutant").mkdir()
     with pytest.raises((AssertionError, GoflowError, pytest.fail.Exception)):
-        run_checks(mutant, tmp_path / "mutant", assembled())
+        run_checks(mutant, tmp_path / "mutant", changed)

@@ -106,6 +106,7 @@ local function read_group(class, count)
     if not string.find(answer.err, 'NOGROUP', 1, true) then return error(answer.err) end
     if call('EXISTS', queue_key(class)) == 0 then return {} end
     call('XGROUP', 'CREATE', queue_key(class), 'g', '0')
+    call('SADD', P .. ':classes', class)   -- it was forgotten, and then something of it came due
     answer = call(unpack(command))
   end
   return answer and answer[1][2] or {}

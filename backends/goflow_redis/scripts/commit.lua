@@ -135,12 +135,12 @@ local function record(run, node, head)
     if not (has_flag(node, 'c') and node[STARTED]) then node[STARTED] = head[BEGAN] - run.created end
   end
   change(run, node)
+  settled[run] = true
   local log, attempt = head[HAS_LOG] and arg(), head[HAS_ATTEMPT] and arg()
   if commit[kind](run, node, head) == false then return 0 end
   if kind ~= 'ok' and kind ~= 'open' then drop_staged(run, head) end
   if attempt and node[STATE] ~= 'F' then push(run, 'a', run.round .. ' ' .. node[ACT] .. ' ' .. attempt) end
   if log then push(run, 'l', run.round .. ' ' .. log) end
-  settled[run] = true
   return 1
 end
 

@@ -10,10 +10,19 @@ local run = get_run(id)
 if not run then return {'gone'} end
 if run.terminal then return {'ended', run_record(run), id_record(run), get_data(run, 'f:')} end
 
+-- What waits in a run with an ending are its handlers, and nothing else ever goes on.
+local function free_handlers()
+  for _, path in ipairs(HANDLERS) do
+    local node = get_node(run, path)
+    if node and node[STATE] == 'K' then make_ready(run, node) end
+  end
+end
+
 local function resume()
   run.state = run.started > 0 and 'running' or 'queued'
   touch(run)
   call('XADD', P .. ':news', 'MAXLEN', '~', 100, '*', 'resume', id)   -- for tasks that wait undelivered
+  if run.ending ~= '-' then return free_handlers() end
   for _, path in ipairs(call('LPOP', run.key .. ':k', 256) or {}) do
     local node = get_node(run, path)
     if node and node[STATE] == 'K' then make_ready(run, node) end
@@ -30,10 +39,7 @@ local function stop()
   if run.ending == '-' then run.ending, run.state = 'stopped', 'stopping' end
   if run.state == 'paused' then run.state = 'running' end
   touch(run)
-  for _, path in ipairs(paused and HANDLERS or {}) do
-    local node = get_node(run, path)
-    if node and node[STATE] == 'K' then make_ready(run, node) end
-  end
+  if paused then free_handlers() end
   call('XADD', P .. ':news', 'MAXLEN', '~', 100, '*', 'stop', id)
   settle(run)
 end

@@ -1,12 +1,13 @@
--- LOST: nodes that nothing would ever take again, since an entry, a date or a place in a list is gone, for
--- `goflow doctor`.
--- uses: records ready group
+-- LOST: nodes that nothing would ever take again, since an entry, a date or a place in a list is gone, and an end
+-- that nobody would ever reach, for `goflow doctor`.
+-- uses: records ready ending group
 --
 -- KEYS     the partition's prefix
--- ARGV     retention; whether to put it right (1), run, number of node paths, paths
--- returns  how many are lost, the run's own date among them
+-- ARGV     retention; whether to put it right (1), run, whether to look at the run's own date and end (1), number of
+--          node paths, paths
+-- returns  how many are lost, the run's own among them
 -- repeat   nothing is lost
-local fix, run, lost = arg() == '1', get_run(arg()), 0
+local fix, run, itself, lost = arg() == '1', get_run(arg()), arg() == '1', 0
 if not run or run.terminal then return 0 end
 local queue, pump, due = queue_key(run.class), pump_key(run.class), P .. ':due'
 local delivered = last_delivered(queue)
@@ -48,8 +49,7 @@ function check.R(node)
   if in_queue(node[ENTRY]) then return end
   missing(function()
     acknowledge(run.class, node[ENTRY])
-    run.held = run.held - 1
-    make_ready(run, node)
+    requeue(run, node)
   end)
 end
 
@@ -58,8 +58,12 @@ function check.T(node)
   if not call('ZSCORE', due, member) then missing(function() call('ZADD', due, node[DUE], member) end) end
 end
 
+-- In a run with an ending only handlers go on, and these wait for nothing but the end of a pause.
 function check.K(node)
-  if run.ending ~= '-' and not is_handler(node) then return end
+  if run.ending ~= '-' then
+    if is_handler(node) and run.state ~= 'paused' then missing(function() make_ready(run, node) end) end
+    return
+  end
   if not call('LPOS', run.key .. ':k', node[PATH]) then
     missing(function() make_ready(run, node) end)
   elseif going and not pumped('') then
@@ -74,12 +78,28 @@ function check.O(node)
   end
 end
 
-if run.timeout > 0 and run.started > 0 and run.ending == '-' and not call('ZSCORE', due, 't:' .. run.id) then
-  missing(function() call('ZADD', due, run.started + run.timeout, 't:' .. run.id) end)
+-- Whether the run is about to end, and neither a held node nor a handler will move it on.
+local function stranded()
+  if run.ending == '-' or run.held > 0 then return false end
+  local handler = HANDLERS[run.phase] and get_node(run, HANDLERS[run.phase])
+  return not handler or string.find('DFC', handler[STATE], 1, true) ~= nil
 end
+
+local function check_itself()
+  if run.timeout > 0 and run.started > 0 and run.ending == '-' and not call('ZSCORE', due, 't:' .. run.id) then
+    missing(function() call('ZADD', due, run.started + run.timeout, 't:' .. run.id) end)
+  end
+  if stranded() then missing(function() end) end   -- `settle` puts it right, at the end
+end
+
+if itself then check_itself() end
 for _ = 1, number() do
   local node = get_node(run, arg())
   if node and check[node[STATE]] then check[node[STATE]](node) end
+end
+if fix and lost > 0 then
+  call('SADD', P .. ':classes', run.class)   -- what is put back is queued where somebody looks
+  settle(run)
 end
 save_queue()
 save()

@@ -143,6 +143,18 @@ class Controlling(Suite):
         assert w.succeed(w.one("~finally"))
         assert store.state() is RunState.FAILED
 
+    def test_handlers_do_not_wait_for_all_that_a_pause_kept_back(self, store: Store) -> None:
+        w = store.worker()
+        store.submit("r", *(f"n{number}" for number in range(300)), handlers=("~finally",))
+        claim = w.one()
+        store.backend.control("r", "pause")
+        assert w.claim(1000) == []
+        assert w.fail(claim)
+        store.backend.control("r", "resume")
+        assert w.succeed(w.one("~finally"))
+        assert store.state() is RunState.FAILED
+        assert w.claim(1000) == []
+
     def test_a_run_that_nobody_started_is_stopped_at_once(self, store: Store) -> None:
         w = store.worker()
         store.submit("r", "a", "b")
