@@ -6,9 +6,9 @@ from goflow.backend import Action
 from goflow.errors import Conflict
 from goflow.state import RunState
 from goflow_local.change import Change
-from goflow_local.ending import doom, end, move, proceed
+from goflow_local.ending import doom, end, move, proceed, unqueue
 from goflow_local.reaping import adopt_all, take_back_dead
-from goflow_local.rows import HANDLERS, RunRow
+from goflow_local.rows import RunRow
 
 
 def control(change: Change, run: RunRow, action: Action) -> None:
@@ -51,11 +51,11 @@ def unpark(change: Change, run: RunRow) -> None:
     if run.ending is None:
         move(change, run, run.parked, run.lane)
         return
-    first = "SELECT id FROM node WHERE run = ? AND path = ? AND state = 1"
-    for path in HANDLERS:
-        found = change.execute(first, (run.key, path)).fetchone()
-        if found is not None:
-            change.enqueue(run, found[0], path)
+    parked = unqueue(change, run, run.parked)
+    query = "SELECT id, path FROM node WHERE id = ? AND state = 1"
+    ready = change.connection.executemany(query, [(node,) for node in parked]).fetchall()
+    for node, path in ready:  # what is no handler is parked again
+        change.enqueue(run, node, path)
 
 
 def _stop(change: Change, run: RunRow) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from typing import Final, Protocol
 
 #: listener N locks this byte plus N
@@ -105,23 +106,29 @@ class FileLocks:
 _registry: dict[str, FileLocks] = {}
 #: whose descriptors must stay open: of files that were deleted since, or of a parent process
 _retired: list[FileLocks] = []
+#: threads that open stores take turns: two FileLocks of one file would take each other's locks for
+#: nobody's, since to the kernel they are one process, and drop them by looking
+_turn = threading.Lock()
 
 
 def locks_of(path: str) -> FileLocks:
     """This process's locks in a file, which is made where it is missing. Raises OSError."""
     place = os.path.realpath(path)
-    known = _registry.get(place)
-    if known is not None:
-        if known.is_of(path):
-            return known
-        _retired.append(known)
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    locks = _registry[place] = FileLocks(file)
-    return locks
+    with _turn:
+        known = _registry.get(place)
+        if known is not None:
+            if known.is_of(path):
+                return known
+            _retired.append(known)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        locks = _registry[place] = FileLocks(file)
+        return locks
 
 
 def _after_fork() -> None:
-    """A child holds none of its parent's locks."""
+    """A child holds none of its parent's locks, and no thread is left that could release the turn."""
+    global _turn
+    _turn = threading.Lock()
     _retired.extend(_registry.values())
     _registry.clear()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis.stateful import invariant
 
 from goflow.backend import Backend
 from goflow.config import Config, Local
@@ -31,10 +32,21 @@ class TestLocal(LocalHooks, BackendConformance):
 
 
 class LocalMachine(LocalHooks, BackendMachine):
-    pass
+    @invariant()
+    def the_queue_holds_what_is_ready_and_nothing_else(self) -> None:
+        backend = self.history.store.backend
+        assert isinstance(backend, LocalBackend)
+        queued, ready = (
+            backend._store.read(lambda c: c.execute(query).fetchall())  # noqa: B023
+            for query in (
+                "SELECT node FROM queue ORDER BY node",
+                "SELECT id FROM node WHERE state = 1 AND run IN (SELECT id FROM run) ORDER BY id",
+            )
+        )
+        assert queued == ready
 
 
-class LongLocalMachine(LocalHooks, BackendMachine):
+class LongLocalMachine(LocalMachine):
     pass
 
 

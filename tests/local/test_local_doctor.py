@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
-from goflow.backend import Finding
+from goflow.backend import Action, Finding
 from goflow.config import Config
+from goflow.state import RunState
 from goflow.testing.store import Worker, request
 from goflow_local import LocalBackend
 from tests.local.conftest import Open, Start, said
@@ -158,3 +159,21 @@ def test_a_full_disk_is_a_problem(open_store: Open, monkeypatch: pytest.MonkeyPa
     found = finding(backend, "disk")
     assert not found.ok
     assert "make room" in found.text
+
+
+@pytest.mark.parametrize("action", ["resume", "stop"])
+def test_handlers_that_waited_for_the_end_of_a_pause_are_queued_once(
+    open_store: Open, action: Action
+) -> None:
+    backend = open_store()
+    worker = Worker(backend)
+    backend.submit(request("r", handlers=("~on_failure", "~finally")))
+    claim = worker.one("a")
+    backend.control("r", "pause")
+    assert worker.fail(claim)
+    backend.control("r", action)
+    assert finding(backend, "queue").text == "1 task in it"
+    assert worker.succeed(worker.one("~on_failure"))
+    assert worker.succeed(worker.one("~finally"))
+    assert backend.run("r").state is RunState.FAILED
+    assert finding(backend, "queue").text == "0 tasks in it"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import select
 import signal
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -198,6 +201,32 @@ def test_a_second_store_in_the_process_does_not_cost_it_its_locks(
     other = start("worker = Worker(backend); backend.tick(worker.id); say(worker.paths())")
     assert said(other) == "[]"
     assert worker.succeed(claim, b"A", ends=True)
+
+
+def test_threads_that_open_a_store_at_the_same_moment_share_its_locks(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the one takes the other's listeners and workers for dead, and unlocks them by looking."""
+    opening, open_file = threading.Barrier(2), os.open
+    opened: list[LocalBackend] = []
+
+    def open_slowly(path: str, *how: int) -> int:
+        with suppress(threading.BrokenBarrierError):  # the other waits for its turn
+            opening.wait(0.2)
+        return open_file(path, *how)
+
+    monkeypatch.setattr(os, "open", open_slowly)
+    threads = [threading.Thread(target=lambda: opened.append(open_store())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    client, host = opened
+    worker = Worker(host)
+    with client.watch() as waker:
+        host.tick(worker.id)  # looks for dead listeners
+        client.submit(request("r"))
+        assert select.select([waker], [], [], 1)[0]
 
 
 def test_a_store_that_is_made_anew_in_the_same_place_knows_no_old_locks(
