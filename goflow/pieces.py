@@ -1,4 +1,5 @@
-"""What a node instance did when: waiting, running, failing; and when a run of several rounds lay idle."""
+"""What a node instance did when: waiting, running, failing, lost with its worker; and when a run of several
+rounds lay idle."""
 
 from __future__ import annotations
 
@@ -16,13 +17,18 @@ Gap = tuple[float, float]
 _SAME: Final = 0.0015
 
 
-class Piece(msgspec.Struct, frozen=True):
-    """A part of a bar, in seconds since the epoch: ready and waiting for a worker, running, an attempt that
-    failed, or (of a branch) open, while its inner nodes are on their way."""
+Kind = Literal["waited", "ran", "failed", "lost", "open"]
 
-    kind: Literal["waited", "ran", "failed", "open"]
+
+class Piece(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A part of a bar, in seconds since the epoch: ready and waiting for a worker, running, an attempt that
+    failed, one whose `worker` vanished (until that was found out), or (of a branch) open, while its inner
+    nodes are on their way."""
+
+    kind: Kind
     begin: float
     end: float
+    worker: str = ""
 
 
 def pieces_of(node: NodeRun, tries: Sequence[Attempt], now: float) -> list[Piece]:
@@ -34,17 +40,25 @@ def pieces_of(node: NodeRun, tries: Sequence[Attempt], now: float) -> list[Piece
     earlier = [each for each in tries if each.started < started - _SAME]
     pieces: list[Piece] = []
     for each in earlier:
-        kind: Literal["ran", "failed"] = "ran" if each.state == "succeeded" else "failed"
-        pieces += [*waited(each.ready, each.started), Piece(kind, each.started, each.finished)]
+        pieces += [*waited(each.ready, each.started), _tried(each)]
     present = next((t for t in tries if abs(t.started - started) <= _SAME), None)
     ready = node.ready if present is None or present.ready is None else present.ready
     if pieces and ready is not None:
         ready = max(ready, pieces[-1].end)
     over = node.finished is not None or node.state.value == "running"
     if not over and tries:  # it waits for its retry: its last attempt is the last that is known
-        return pieces or [Piece("failed", started, max(t.finished for t in tries))]
-    kind = "failed" if node.state.value == "failed" else "ran"
+        last = max(tries, key=lambda each: each.finished)
+        return pieces if last in earlier else [*pieces, _tried(last)]
+    kind: Kind = "failed" if node.state.value == "failed" else "ran"
     return [*pieces, *waited(ready, started), Piece(kind, started, finished)]
+
+
+def _tried(attempt: Attempt) -> Piece:
+    """A recorded attempt."""
+    if attempt.state == "lost":
+        return Piece("lost", attempt.started, attempt.finished, attempt.worker)
+    kind: Kind = "ran" if attempt.state == "succeeded" else "failed"
+    return Piece(kind, attempt.started, attempt.finished)
 
 
 def waited(ready: float | None, started: float) -> list[Piece]:
@@ -84,7 +98,7 @@ def without(pieces: Iterable[Piece], gaps: Sequence[Gap]) -> Iterator[Piece]:
                 ]
             )
         if begin < piece.end or piece.kind != "waited":
-            yield Piece(piece.kind, begin, piece.end)
+            yield msgspec.structs.replace(piece, begin=begin)
 
 
 def length(piece: Piece, gaps: Sequence[Gap]) -> float:

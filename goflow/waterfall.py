@@ -45,8 +45,9 @@ class Spread(msgspec.Struct, frozen=True):
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
     """A node instance on the time line, or all instances of a node inside a foreach.
 
-    Times are seconds since the epoch, `queued` and `ran` seconds over all its attempts. Of `count` instances
-    they are medians, and `waits` and `runs` are how they spread.
+    Times are seconds since the epoch; `queued`, `ran` and `lost` (with workers that vanished) are seconds
+    over all its attempts. Of `count` instances the first two are medians, `waits` and `runs` are how they
+    spread, and `lost` is the sum.
     """
 
     path: str
@@ -55,6 +56,7 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     end: float
     queued: float
     ran: float
+    lost: float = 0.0
     pieces: tuple[Piece, ...] = ()
     critical: bool = False
     branch: bool = False
@@ -64,8 +66,9 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waterfall(msgspec.Struct, frozen=True, kw_only=True):
-    """A run's time line. `took` is its time without the `gaps` between rounds; `queued` and `ran` are what
-    the nodes on the critical path waited for a worker and ran."""
+    """A run's time line. `took` is its time without the `gaps` between rounds; `queued`, `ran` and
+    `lost` are what the nodes on the critical path waited for a worker, ran, and lost with workers that
+    vanished; `lost_with` are the ids of those."""
 
     begin: float
     end: float
@@ -73,6 +76,8 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True):
     queued: float
     ran: float
     critical_path: tuple[str, ...]
+    lost: float = 0.0
+    lost_with: tuple[str, ...] = ()
     bars: tuple[Bar, ...]
     gaps: tuple[tuple[float, float], ...] = ()
 
@@ -82,7 +87,8 @@ def waterfall(
 ) -> Waterfall | None:
     """The time line of what has started; None where nothing has.
 
-    `attempts` may be left out (empty) for a run in its first round of which no node was retried.
+    `attempts` are all that are recorded: a node's own record does not tell of one that was lost with its
+    worker.
     """
     if run.finished is not None:
         now = (
@@ -91,6 +97,7 @@ def waterfall(
     tries: dict[str, list[Attempt]] = {}
     for attempt in attempts:
         tries.setdefault(attempt.path, []).append(attempt)
+    tries = {path: each for path, each in tries.items() if run.round > 1 or _tell_more(each)}
     path = critical_path(plan, nodes)
     gaps = gaps_of(nodes, attempts) if run.round > 1 else []
     bars = _bars(plan, nodes, tries, set(path), now, gaps)
@@ -105,6 +112,7 @@ def waterfall(
         # a store tells of a branch since when it could close, not how long it waited to open
         queued += bars[0].begin - run.created
         bars[0] = _since(bars[0], run.created)
+    lost = [piece for bar in decisive for piece in bar.pieces if piece.kind == "lost"]
     begin = min(run.created, *(bar.begin for bar in bars))
     end = max(run.finished or now, *(bar.end for bar in bars))
     return Waterfall(
@@ -114,6 +122,8 @@ def waterfall(
         queued=queued,
         ran=sum(bar.ran for bar in decisive),
         critical_path=tuple(path),
+        lost=sum(bar.lost for bar in decisive),
+        lost_with=tuple(dict.fromkeys(piece.worker for piece in lost)),
         bars=tuple(bars),
         gaps=tuple(gaps),
     )
@@ -130,9 +140,9 @@ def _since(bar: Bar, ready: float) -> Bar:
     )
 
 
-def needs_attempts(run: Run, nodes: Iterable[NodeRun]) -> bool:
-    """Whether a node's own record does not tell all that happened to it."""
-    return run.round > 1 or any(node.attempt > 1 for node in nodes)
+def _tell_more(tries: Sequence[Attempt]) -> bool:
+    """Whether a node's attempts in one round tell more than its own record, which has the last of them."""
+    return len(tries) > 1 or tries[0].state != "succeeded"
 
 
 def _named(nodes: Sequence[NodeRun], paths: Sequence[str]) -> list[NodeRun]:
@@ -187,7 +197,8 @@ def _bar(
         begin=min(piece.begin for piece in pieces),
         end=max(piece.end for piece in pieces),
         queued=sum(length(piece, gaps) for piece in pieces if piece.kind == "waited"),
-        ran=sum(length(piece, gaps) for piece in pieces if piece.kind != "waited"),
+        ran=sum(length(piece, gaps) for piece in pieces if piece.kind not in ("waited", "lost")),
+        lost=sum(length(piece, gaps) for piece in pieces if piece.kind == "lost"),
         pieces=pieces,
         critical=critical,
         branch=node.width is not None,
@@ -202,9 +213,11 @@ def _summary(
     now: float,
     gaps: Sequence[Gap],
 ) -> Bar:
-    if tries:
+    lost = 0.0
+    if gaps or any(node.path in tries for node in members):
         each = [_bar(node, tries, False, now, gaps) for node in members]
         queued, ran = [bar.queued for bar in each], [bar.ran for bar in each]
+        lost = sum(bar.lost for bar in each)
         begins, ends = [bar.begin for bar in each], [bar.end for bar in each]
     else:  # ten thousand of them are added up without ten thousand bars
         times = [_times(node, now) for node in members]
@@ -222,6 +235,7 @@ def _summary(
         end=end,
         queued=waits.p50,
         ran=runs.p50,
+        lost=lost,
         pieces=(*waited(begin, first), Piece("ran", max(first, begin), end)),
         critical=any(node.path in critical for node in members),
         branch=members[0].width is not None,

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from goflow.backend import Attempt, NodeRun, Run
 from goflow.critical import critical_path
 from goflow.dag import Dag
+from goflow.drawing.text import cut_middle
 from goflow.message import Arrival
 from goflow.payload import Payload
 from goflow.plan import Plan
@@ -24,6 +25,8 @@ from goflow.state import NodeState, RunState
 from goflow.testing.driver import Simulation, as_flow
 from goflow.waterfall import Spread, waterfall
 from goflow.workflow import Flow
+from goflow_cli.views.drawing import Screen
+from goflow_cli.views.waterfall import page
 
 
 def plan_of(dag: Dag) -> Plan:
@@ -155,6 +158,52 @@ def test_a_retry_delay_is_neither_waiting_nor_running() -> None:
     fall = waterfall(plan_of(dag), run(0, 13), nodes, attempts, now=20)
     assert fall is not None
     assert (fall.took, fall.ran, fall.queued) == (13, 2, 1)
+
+
+def test_what_was_lost_with_a_worker_is_told_apart() -> None:
+    """Both attempts are the first of the first round: a loss is no attempt too many."""
+    dag = Dag()
+    dag.node("a")
+    lost = Attempt(
+        path="a", round=1, attempt=1, state="lost", started=2, finished=32, worker="7", ready=1
+    )
+    nodes = [replace(ran("a", 33, 36), ready=32.0)]
+    won = Attempt(
+        path="a", round=1, attempt=1, state="succeeded", started=33, finished=36, ready=32
+    )
+    fall = waterfall(plan_of(dag), run(1, 36), nodes, [lost, won], now=40)
+    assert fall is not None
+    assert (fall.lost, fall.lost_with, fall.queued, fall.ran) == (30, ("7",), 2, 3)
+    assert [(p.kind, p.begin, p.end) for p in fall.bars[0].pieces] == [
+        ("waited", 1, 2),
+        ("lost", 2, 32),
+        ("waited", 32, 33),
+        ("ran", 33, 36),
+    ]
+    page_of = "\n".join(
+        "".join(text for text, _ in line)
+        for line in page(run(1, 36), fall, Screen(80, 0, False, True), {"7": "vm:1581"})
+    )
+    assert "30 s lost with vm:1581" in " ".join(page_of.split())
+    assert page_of.count("▚") > 20
+
+
+def test_a_node_that_waits_after_a_loss_has_lost_its_time_not_failed() -> None:
+    dag = Dag()
+    dag.node("a")
+    lost = Attempt(path="a", round=1, attempt=1, state="lost", started=2, finished=32, worker="7")
+    node = NodeRun(path="a", state=NodeState.READY, attempt=1, ready=32, started=2)
+    fall = waterfall(plan_of(dag), run(1, 36), [node], [lost], now=40)
+    assert fall is not None
+    assert [piece.kind for piece in fall.bars[0].pieces] == ["lost"]
+
+
+@pytest.mark.parametrize("columns", [3, 4, 12, 20])
+def test_a_long_path_is_cut_where_paths_are_alike(columns: int) -> None:
+    shown = cut_middle("each[alice]/check/detail/verify_a", columns)
+    assert len(shown) == columns
+    assert shown.endswith("_a"[: columns - 1]) or columns == 3
+    assert cut_middle("each", 4) == "each"
 
 
 @st.composite

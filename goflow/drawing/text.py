@@ -41,6 +41,21 @@ def cut(text: str, columns: int, mark: str = "…") -> str:
     return (kept if width(kept) + width(mark) <= columns else "") + mark
 
 
+def cut_middle(text: str, columns: int, mark: str = "…") -> str:
+    """The same with the cut in the middle: what is alike in many paths is their beginning, and what tells
+    them apart their end, which keeps two thirds of the room."""
+    if width(text) <= columns:
+        return text
+    room = columns - width(mark)
+    if room < 3:
+        return cut(text, columns, mark)
+    head = split(text, room // 3)[0]
+    tail = text
+    while width(tail) > room - width(head):
+        tail = tail[1:]
+    return head + mark + tail
+
+
 def split(text: str, columns: int) -> tuple[str, str]:
     """The part that fits into so many columns (at least one character), and the rest."""
     if text.isascii():

@@ -10,7 +10,7 @@ import msgspec
 
 from goflow.drawing.look import paint
 from goflow.plan import Plan
-from goflow.waterfall import needs_attempts, waterfall
+from goflow.waterfall import waterfall
 from goflow_cli.arguments import run_argument
 from goflow_cli.session import Session, backend_option, json_option, note
 from goflow_cli.told import print_json, run_json
@@ -32,9 +32,7 @@ def trace(run_id: str, backend: str | None, as_json: bool) -> int:
     store = session.backend
     run = session.run(run_id)
     plan = Plan.from_json(store.definition(run.flow, run.fingerprint).plan)
-    nodes = store.nodes(run_id)
-    attempts = store.attempts(run_id) if needs_attempts(run, nodes) else []
-    fall = waterfall(plan, run, nodes, attempts, time.time())
+    fall = waterfall(plan, run, store.nodes(run_id), store.attempts(run_id), time.time())
     if as_json:
         told = {"critical_path": [], "bars": []} if fall is None else msgspec.to_builtins(fall)
         print_json(run_json(run) | told)
@@ -43,6 +41,9 @@ def trace(run_id: str, backend: str | None, as_json: bool) -> int:
         note(f"goflow: nothing of run {run.id} has started yet; `goflow explain {run.id}` says why")
         return 0
     seen = screen(sys.stdout)
-    for line in page(run, fall, seen):
+    names = (
+        {str(each.id): f"{each.host}:{each.pid}" for each in store.workers()} if fall.lost else {}
+    )
+    for line in page(run, fall, seen, names):
         print(paint(line, seen.color))
     return 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Final
 
 from goflow.backend import Run
 from goflow.drawing.look import BOLD, DIM, LOOKS, RED, Line
-from goflow.drawing.text import clean, cut, duration, width, wrap
+from goflow.drawing.text import clean, cut, cut_middle, duration, width, wrap
 from goflow.pieces import Piece
 from goflow.state import NodeState
 from goflow.waterfall import Bar, Spread, Waterfall
@@ -20,24 +21,27 @@ _SIGNS: Final = {
     "waited": ("░", "."),
     "ran": ("█", "#"),
     "failed": ("▓", "x"),
+    "lost": ("▚", "!"),
     "open": ("─", "-"),
     "gap": ("┆", ":"),
 }
 
 
-def page(run: Run, fall: Waterfall, seen: Screen) -> list[Line]:
-    """The heading, a bar for each node, and what the signs mean."""
-    return _Page(run, fall, seen).lines()
+def page(run: Run, fall: Waterfall, seen: Screen, workers: Mapping[str, str]) -> list[Line]:
+    """The heading, a bar for each node, and what the signs mean. `workers` has names by id."""
+    return _Page(run, fall, seen, workers).lines()
 
 
 class _Page:
-    def __init__(self, run: Run, fall: Waterfall, seen: Screen) -> None:
+    def __init__(self, run: Run, fall: Waterfall, seen: Screen, workers: Mapping[str, str]) -> None:
+        self._workers = workers
         self._run = run
         self._fall = fall
         self._seen = seen
         most = min(seen.width // NAMES[0], NAMES[1])
         self._names = min(most, max(width(self._name(bar)) for bar in fall.bars))
-        self._told = max(width(_times(bar)) for bar in fall.bars)
+        self._head = "waited + ran" if any(map(_waited, fall.bars)) else "ran"
+        self._told = max(len(self._head), *(width(_times(bar)) for bar in fall.bars))
         self._columns = max(10, seen.width - self._names - self._told - 5)
         self._breaks = len(fall.gaps)
         self._scale = (self._columns - self._breaks) / max(fall.took, 1e-6)
@@ -55,7 +59,7 @@ class _Page:
         return [*lines, [], *self._legend()]
 
     def _row(self, bar: Bar) -> list[Line]:
-        name = cut(self._name(bar), self._names, "…" if self._seen.unicode else "~")
+        name = cut_middle(self._name(bar), self._names, "…" if self._seen.unicode else "~")
         line: Line = [
             (name + " " * (self._names - width(name)), BOLD if bar.critical else ""),
             (" * " if bar.critical else "   ", BOLD),
@@ -102,17 +106,19 @@ class _Page:
         return clean(bar.path, self._seen.unicode) + many
 
     def _ruler(self) -> Line:
-        """The beginning and the end of the time line."""
+        """The beginning and the end of the time line, and what the figures beside it are."""
         right = duration(self._fall.took)
         space = " " * max(1, self._columns - 1 - len(right))
-        return [(" " * (self._names + 3) + "0" + space + right, DIM)]
+        return [(" " * (self._names + 3) + "0" + space + right + "  " + self._head, DIM)]
 
     def _legend(self) -> list[Line]:
         fall = self._fall
-        other = max(0.0, fall.took - fall.queued - fall.ran)
+        other = max(0.0, fall.took - fall.queued - fall.ran - fall.lost)
+        lost = f"{duration(fall.lost)} lost with {self._lost_with()}, " if fall.lost else ""
         parts = [
             f"* critical path: {duration(fall.ran)} running, {duration(fall.queued)} waiting for a"
-            f" worker, {duration(other)} in between (items that wait their turn, retry delays, branches)",
+            f" worker, {lost}{duration(other)} in between (items that wait their turn, retry delays,"
+            " branches)",
         ]
         kinds = {piece.kind for bar in fall.bars for piece in bar.pieces}
         signs = [
@@ -121,6 +127,7 @@ class _Page:
                 ("waited", "waits for a worker"),
                 ("ran", "runs"),
                 ("failed", "failed attempt"),
+                ("lost", "lost with its worker"),
                 ("open", "open branch"),
             )
             if kind in kinds
@@ -132,19 +139,31 @@ class _Page:
         columns = self._seen.width
         return [[(line, DIM)] for part in parts for line in wrap(part.split(" "), columns, columns)]
 
+    def _lost_with(self) -> str:
+        """The workers that vanished on the critical path, as people know them."""
+        some = [self._workers.get(worker, f"worker {worker}") for worker in self._fall.lost_with]
+        more = f" and {len(some) - 3} more" if len(some) > 3 else ""
+        return ", ".join(clean(name, self._seen.unicode) for name in some[:3]) + more
+
 
 def _sgr(piece: Piece, bar: Bar) -> str:
     if piece.kind in ("waited", "open"):
         return DIM
-    if piece.kind == "failed":
+    if piece.kind in ("failed", "lost"):
         return RED
     return LOOKS[NodeState(bar.state)].sgr if bar.state in set(NodeState) else ""
 
 
 def _times(bar: Bar) -> str:
-    """What it waited and ran; of many instances the medians."""
-    waited = f"{duration(bar.queued)} + " if bar.queued >= 0.0005 else ""
-    return ("p50 " if bar.count > 1 else "") + waited + duration(bar.ran)
+    """What it waited and ran, of many instances the medians; and what was lost."""
+    waited = f"{duration(bar.queued)} + " if _waited(bar) else ""
+    lost = f", {duration(bar.lost)} lost" if bar.lost else ""
+    return ("p50 " if bar.count > 1 else "") + waited + duration(bar.ran) + lost
+
+
+def _waited(bar: Bar) -> bool:
+    """Whether it waited so long that it is told."""
+    return bar.queued >= 0.0005
 
 
 def _spread(spread: Spread) -> str:
