@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -56,6 +57,7 @@ class More(msgspec.Struct, frozen=True, array_like=True, tag=True):
 class Value(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """The answer to `Get`."""
 
+    key: str
     payload: Payload | None
 
 
@@ -143,6 +145,8 @@ class _Loop:
         self._run_id = ""
         self._made: list[Result] = []
         self._pid = os.getpid()
+        # a node's threads read and write the run's store while the node itself may stage
+        self._lock = threading.RLock()
         self._spans = _user_spans()
 
     def run(self) -> None:
@@ -205,16 +209,19 @@ class _Loop:
         return flow
 
     def _read(self, key: str) -> Payload | None:
-        self._flush()
-        self._send(Get(key))
-        answer = self._receive()
+        with self._lock:
+            self._flush()
+            self._send(Get(key))
+            answer = self._receive()
         assert isinstance(answer, Value)
+        assert answer.key == key, "a supervisor answers in order"
         return self._carrier.fetched(self._run_id, answer.payload)
 
     def _stage(self, items: Sequence[Item]) -> None:
         items = self._carrier.items(self._run_id, items)
-        self._flush()
-        self._send(Staged(tuple(items)))
+        with self._lock:
+            self._flush()
+            self._send(Staged(tuple(items)))
 
 
 def _user_spans() -> UserSpans | None:
@@ -343,8 +350,6 @@ def _die_with(lifeline: Connection) -> None:
         if not lifeline.poll(0):  # it may have closed before the signal was asked for
             return
     else:
-        import threading
-
         threading.Thread(target=_wait_and_die, args=(lifeline,), daemon=True).start()
         return
     os.killpg(0, signal.SIGKILL)

@@ -162,7 +162,7 @@ class Crew:
             if isinstance(message, Staged):
                 self._backend.stage(task, message.items)
             elif isinstance(message, Get):
-                child.answer(self._backend.context(task.run_id, message.key))
+                child.answer(message.key, self._backend.context(task.run_id, message.key))
 
     @contextmanager
     def _releasing(self, child: Child) -> Iterator[None]:

@@ -21,6 +21,7 @@ import msgspec
 
 from goflow.draft import KEY_RULE, Functions, key_text
 from goflow.errors import NodeFailed, PayloadError, nearest
+from goflow.execution import Execution, executing
 from goflow.message import (
     FINALLY,
     ON_FAILURE,
@@ -38,7 +39,7 @@ from goflow.message import (
 from goflow.payload import EMPTY, Payload, encode, join_list, join_object
 from goflow.plan import WINDOW, Node, Place, Plan, Scope, decode_key, encode_key
 from goflow.state import RunState
-from goflow.workflow import Context, Execution, Flow, executing
+from goflow.workflow import Context, Flow, context
 
 #: scopes in one `Item` chunk: small enough for any store to write at once
 CHUNK: Final = 500
@@ -101,7 +102,7 @@ def step(
     """
     present = _in_order(flow.plan, task, inputs)
     execution = Execution(task, read, present)
-    with executing(execution) as context:
+    with executing(execution):
         made = _execute(flow, task, present, context, stage)
     return msgspec.structs.replace(made, writes=execution.writes) if execution.writes else made
 

@@ -107,10 +107,10 @@ class Child:
             self._wire.send(inside.encode(More(tuple(chunk), False)))
         self._wire.send(inside.encode(More((), True)))
 
-    def answer(self, payload: Payload | None) -> None:
-        """The value it asked for."""
+    def answer(self, key: str, payload: Payload | None) -> None:
+        """The value of the run's store it asked for."""
         self._asked = True
-        self._wire.send(inside.encode(Value(payload)))
+        self._wire.send(inside.encode(Value(key, payload)))
 
     def receive(self) -> FromChild | None:
         """Its next message; None when there is none to come any more."""

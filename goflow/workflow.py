@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from goflow.dag import Dag
 from goflow.draft import NAME, NAME_RULE, Functions
 from goflow.errors import ContextError, DefinitionError, PayloadError
+from goflow.execution import Execution, found
 from goflow.function import Function
 from goflow.payload import JSON, TEXT, Payload, encode
 from goflow.plan import Plan
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterator
-
-    from goflow.message import Task
 
 Define = Callable[["Workflow", "Context"], object]
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -162,30 +158,11 @@ def _mark(define: Define, name: str) -> Define:
 marked: list[Callable[..., object]] = []
 
 
-class Execution:
-    """What a `Context` reaches: one attempt at one node instance.
-
-    `read` fetches a committed value of the run's store; `writes` are held here until the attempt's
-    result is committed with them, and dropped when it fails.
-    """
-
-    def __init__(
-        self,
-        task: Task,
-        read: Callable[[str], Payload | None],
-        inputs: Mapping[str, Payload] | None = None,
-    ) -> None:
-        self.task = task
-        self.read = read
-        self.inputs: Mapping[str, Payload] = inputs or {}
-        self.writes: dict[str, Payload | None] = {}
-
-
 class Context:
     """The run that is executing, as a node's function sees it.
 
-    There is one such object; it always stands for the current run, so a closure may keep it. Outside a
-    node every use raises ContextError.
+    There is one such object; it always stands for the current run, so a closure may keep it. Threads that
+    a node starts see it too, until the node ends. Outside a node every use raises ContextError.
     """
 
     @property
@@ -246,13 +223,12 @@ class Context:
 
         Recorded in the same commit as this attempt's result. Raises PayloadError.
         """
-        _execution().writes[_checked(key)] = encode(value) if value is not None else _NULL
+        payload = encode(value) if value is not None else _NULL
+        _execution().put(_checked(key), payload)
 
     def get(self, key: str, default: Any = None) -> Any:
         """A value of the run's store: bytes as bytes, text as str, JSON decoded."""
-        execution = _execution()
-        key = _checked(key)
-        payload = execution.writes[key] if key in execution.writes else execution.read(key)
+        payload = _execution().get(_checked(key))
         if payload is None:
             return default
         if payload.media_type == JSON:
@@ -261,10 +237,10 @@ class Context:
 
     def delete(self, key: str) -> None:
         """Remove a value; harmless where there is none."""
-        _execution().writes[_checked(key)] = None
+        _execution().put(_checked(key), None)
 
     def __repr__(self) -> str:
-        execution = _current.get()
+        execution = found()
         return f"<context of {execution.task.path if execution else 'no run'}>"
 
 
@@ -281,31 +257,14 @@ def current_context() -> Context:
     return context
 
 
-@contextmanager
-def executing(execution: Execution) -> Iterator[Context]:
-    """Let the context stand for this attempt meanwhile, in this thread and those it starts later."""
-    global _last
-    token, before = _current.set(execution), _last
-    _last = execution
-    try:
-        yield context
-    finally:
-        _current.reset(token)
-        _last = before
-
-
-_current: ContextVar[Execution | None] = ContextVar("goflow_execution", default=None)
-#: for threads that a node starts: they begin with an empty set of context variables
-_last: Execution | None = None
-
-
 def _execution() -> Execution:
-    execution = _current.get() or _last
+    execution = found()
     if execution is None:
         raise ContextError(
             "the context belongs to a run, and none is executing here;"
             " use it inside a node's function, not while the flow is being defined"
         )
+    execution.check()
     return execution
 
 

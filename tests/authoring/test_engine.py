@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -871,6 +873,47 @@ def test_a_thread_that_a_node_starts_sees_the_nodes_context() -> None:
     assert run(dag).json() == ["n"]
     with pytest.raises(ContextError):
         goflow.current_context()
+
+
+def test_a_thread_left_behind_cannot_reach_the_run_that_comes_next() -> None:
+    """Nor can a thread or a job that it starts meanwhile; a pool that stays works for who hands in."""
+    pool = ThreadPoolExecutor(1)
+    go, told = threading.Event(), []
+
+    def note() -> None:
+        try:
+            goflow.current_context().set("owner", "first")
+        except ContextError as error:
+            told.append(str(error))
+
+    def late() -> None:
+        go.wait(10)
+        note()
+        thread = threading.Thread(target=note)
+        thread.start()
+        thread.join()
+        pool.submit(note).result()
+
+    left = threading.Thread(target=late)
+
+    def first(data: bytes) -> str:
+        left.start()
+        return pool.submit(lambda: goflow.current_context().node).result()
+
+    def second(data: bytes, options: object, context: Context) -> list[object]:
+        go.set()
+        left.join()
+        node = pool.submit(lambda: goflow.current_context().node).result()
+        copied = asyncio.run(asyncio.to_thread(lambda: goflow.current_context().node))
+        return [node, copied, context.get("owner")]
+
+    def define(workflow: Workflow, context: Context) -> None:
+        workflow.dag.node("first", first) >> workflow.dag.node("second", second)
+
+    with pool:
+        assert Simulation(build("flow", define)).run().json() == ["second", "second", None]
+    assert len(told) == 3
+    assert all("the node that started this thread has ended (first of run " in t for t in told)
 
 
 def test_the_logger_is_named_after_flow_and_node(caplog: pytest.LogCaptureFixture) -> None:

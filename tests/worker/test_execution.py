@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,23 @@ def test_the_store_of_a_run_is_seen_by_later_nodes_in_other_processes(bench: Ben
 
     run = bench.execute(define)
     assert bench.result(run).json() == [{"n": 1}, [255], "gone", 7]
+
+
+def test_threads_of_a_node_each_get_the_value_they_asked_for(bench: Bench) -> None:
+    def define(workflow: Any, context: Any) -> None:
+        def put(data: bytes) -> None:
+            for n in range(200):
+                context.set(f"k{n}", n)
+
+        def get(data: bytes) -> list[int]:
+            with ThreadPoolExecutor(8) as pool:
+                return list(pool.map(lambda n: context.get(f"k{n}"), range(200)))
+
+        workflow.dag.node("put", put) >> workflow.dag.node("get", get, timeout=20)
+
+    run = bench.execute(define)
+    assert run.state == "succeeded", run.error
+    assert bench.result(run).json() == list(range(200))
 
 
 def test_a_join_too_wide_for_one_message_sees_each_input_once(bench: Bench) -> None:
