@@ -311,6 +311,15 @@ class Runs(Protocol):
         ...
 
 
+@runtime_checkable
+class EndWatcher(Protocol):
+    """A backend that can watch for nothing but the end of a run; another is watched for every change."""
+
+    def watch_end(self, run_id: str) -> Waker:
+        """Wakes when the run has ended, also where it had already: who is not woken need not look."""
+        ...
+
+
 class Directory(Protocol):
     """Who is there, and which flows they know."""
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from goflow.adoption import adoption
-from goflow.backend import Action, Backend, Retry, Run, Waker, load_backend
+from goflow.backend import Action, Backend, EndWatcher, Retry, Run, Waker, load_backend
 from goflow.engine import request
 from goflow.errors import Conflict, UnknownFlow
 from goflow.message import Rewind
@@ -143,20 +143,23 @@ class Client:
         if found is not None:  # what has ended need not be listened to
             return found
         deadline = None if timeout is None else time.monotonic() + timeout
-        waker = self.backend.watch(run_id)
+        waker, look = self._awaiting(run_id)
         try:
-            while found is None:
+            while True:
+                if look:
+                    found = self._made(run_id)
+                    if found is not None:
+                        return found
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError(_not_ended(self.run(run_id), timeout))
+                select.select([waker], [], [], left)
+                found = self._made(run_id)  # most likely: then it need not listen again
+                if found is not None:
+                    return found
                 waker.clear()
-                found = self._made(run_id)
-                if found is None:
-                    left = None if deadline is None else deadline - time.monotonic()
-                    if left is not None and left <= 0:
-                        raise TimeoutError(_not_ended(self.run(run_id), timeout))
-                    select.select([waker], [], [], left)
-                    found = self._made(run_id)  # most likely: then it need not listen again
         finally:
             waker.close()
-        return found
 
     def pause(self, run_id: str) -> Run:
         """Let running nodes finish and start nothing more; harmless when repeated."""
@@ -225,6 +228,12 @@ class Client:
         except Conflict:
             return None
 
+    def _awaiting(self, run_id: str) -> tuple[Waker, bool]:
+        """What wakes when the run has ended, and whether one has to look without being woken."""
+        if isinstance(self.backend, EndWatcher):
+            return self.backend.watch_end(run_id), False
+        return self.backend.watch(run_id), True
+
     def _ended(self, run_id: str, waker: Waker) -> bool:
         waker.clear()
         return self.backend.run(run_id).state.terminal
@@ -285,7 +294,7 @@ class AsyncClient:
 
         if self._far:
             return await self._poll(run_id, timeout)
-        waker = await self._call(lambda: self._client.backend.watch(run_id))
+        waker, _ = await self._call(lambda: self._client._awaiting(run_id))
         woken = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_reader(waker.fileno(), woken.set)

@@ -152,7 +152,8 @@ class Queue(Store):
         # a call that was given up is repeated by the next one, which gets the tasks it may have got
         unanswered = self._unanswered.pop((partition, worker), None) if limit > 0 else None
         call = unanswered or f"{self._nonce}.{next(self._calls)}"
-        classes = [f"{flow}:{fingerprint}" for flow, fingerprint in flows]
+        wanted = [f"{flow}:{fingerprint}" for flow, fingerprint in flows]
+        classes = wanted if unanswered else self._worthwhile(partition, wanted, outcomes)
         rest: list[Word] = [limit, len(classes), *classes, len(outcomes)]
         now = time.time()
         for outcome in outcomes:
@@ -178,8 +179,23 @@ class Queue(Store):
             queues = (f"{partition}:q:{name}" for name in classes)
             streams = dict(zip(queues, lasts or [b"0-0"] * len(classes), strict=True))
             for waker in tuple(self.wakers):
-                waker.rest(partition, streams)
+                waker.rest(partition, streams, every=len(classes) == len(wanted))
+        elif classes:
+            for waker in tuple(self.wakers):
+                waker.full(partition)
         return list(answers), bool(lasts) or not classes  # who asks for no flow, gets none
+
+    def _worthwhile(
+        self, partition: str, classes: list[str], outcomes: Sequence[Outcome]
+    ) -> list[str]:
+        """Of these classes those whose queue may hold something, as far as the waker of a worker knows."""
+        wakers = tuple(self.wakers)
+        if len(wakers) != 1 or not classes:
+            return classes
+        start = f"{partition}:q:"
+        made = {f"{start}{o.task.flow}:{o.task.fingerprint}" for o in outcomes}
+        queues = wakers[0].worthwhile(partition, [start + each for each in classes], made)
+        return [queue.removeprefix(start) for queue in queues]
 
     def _claim_more(self, ask: Ask, claims: list[Claim], dry: set[str]) -> None:
         """Claims from one partition after the other until the limit is met or nothing is left."""

@@ -244,6 +244,10 @@ class Runs(Store):
         """Wakes when runs have ended. Nothing that ends after this returns is missed."""
         return EndsWaker(self)
 
+    def watch_end(self, run_id: str) -> RunWaker:
+        """Wakes when the run has ended; at once where it has."""
+        return RunWaker(self, run_id, ends=True)
+
     def watch(self, run_id: str | None = None) -> QueueWaker | RunWaker:
         """Wakes when the run (None: anything claimable) may have changed. Nothing that happens after
         this returns is missed."""

@@ -38,11 +38,21 @@ def assemble(name: str, modern: bool) -> Script:
     source = _read(name)
     uses = re.search(r"^-- uses: (.*)$", source, re.MULTILINE)
     parts = [_read(f"_{part}") for part in (uses[1].split() if uses else ())]
-    text = _folded(_bare("".join([*parts, source])))
+    text = _folded(_bare(_nested([*parts, source])))
     if modern:
         denied = re.search(r"^-- deny-oom$", source, re.MULTILINE)
         text = f"#!lua{'' if denied else ' flags=allow-oom'}\n{text}"
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _nested(parts: list[str]) -> str:
+    """The parts, each but the first in a function of its own within the one before.
+
+    A function that captures a name of its own level has Lua search for it among all captured ones; one of a
+    level above is at hand. Of the 19 us that a call of COMMIT cost before it did anything, that is 4. A level
+    may capture 60 names of those above, which the compiler checks.
+    """
+    return "return (function()\n".join(parts) + "end)()\n" * (len(parts) - 1)
 
 
 def _folded(text: str) -> str:

@@ -8,6 +8,9 @@ same when a connection is cut and made again.
 A worker would pay for a wake-up with every task of others, though it is busy. So the queues' connection is
 listened on only between a claim that left nothing (whose answer brings the ids) and the next wake-up; until
 its worker has looked again it is silent. News (a stop, a new queue) are listened for all the time.
+
+A wake-up names the queues that rang. The worker then looks into those alone: of the others it is known up to
+which id they hold nothing, and that is from where they are listened to next. Once a second it looks into all.
 """
 
 from __future__ import annotations
@@ -17,11 +20,11 @@ import selectors
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from goflow.errors import BackendError, UnknownRun
 from goflow_redis.keys import WATCH_LIFE
+from goflow_redis.words import Word
 
 if TYPE_CHECKING:
     from goflow_redis.store import Store
@@ -34,6 +37,8 @@ ENDS: Final = 1000
 _SPARE: Final = 4
 #: seconds between two attempts to listen to a server that is away
 _PAUSE: Final = 0.05
+#: seconds after which a worker looks into every queue again, whichever rang
+_ROUND: Final = 1.0
 
 
 class _Ear:
@@ -184,6 +189,9 @@ class QueueWaker(_Waker):
         self._queues = {key: _Ear(store, key) for key in store.keys.partitions}
         news = [_Ear(store, key) for key in store.keys.partitions]
         self._thread = threading.get_ident()
+        #: by partition the queues that rang since all were found empty; None where that is not known
+        self._rung: dict[str, set[str] | None] = {}
+        self._round_at = 0.0
         super().__init__(store, [*self._queues.values(), *news])
         store.wakers.add(self)
 
@@ -192,23 +200,56 @@ class QueueWaker(_Waker):
         self._store.wakers.discard(self)
         super().close()
 
-    def rest(self, partition: str, streams: dict[str, bytes]) -> None:
-        """A claim left nothing behind these ids: from now on listen for what comes after them."""
+    def worthwhile(self, partition: str, queues: list[str], others: set[str]) -> list[str]:
+        """Of these queues those that may hold something: those that rang, and `others`. All of them where it
+        does not listen to all, and once a second."""
+        rung = self._rung.get(partition)
+        if (
+            rung is None
+            or threading.get_ident() != self._thread
+            or not (rung or others)
+            or not self._queues[partition].streams.keys() >= set(queues)
+            or time.monotonic() >= self._round_at
+        ):
+            return queues
+        return [queue for queue in queues if queue in rung or queue in others]
+
+    def rest(self, partition: str, streams: dict[str, bytes], *, every: bool) -> None:
+        """A claim left nothing behind these ids: from now on listen for what comes after them. `every`: it
+        looked into every queue that it was asked for, not only into those that rang."""
         if threading.get_ident() != self._thread:
             return  # somebody else's claim
         ear = self._queues[partition]
         ear.lazy = True
+        self._rung[partition] = set()
+        if every:
+            self._round_at = time.monotonic() + _ROUND
+        else:
+            streams = ear.streams | streams
         if ear in self._sockets:
             if ear.streams.keys() >= streams.keys():
                 return
             self._forget(ear)
             ear.close()
-        with suppress(BackendError):  # what comes next fails too, and is told there
+        try:
             self._listen(ear, streams)
+        except BackendError:  # what comes next fails too, and is told there
+            self._rung[partition] = None
+
+    def full(self, partition: str) -> None:
+        """A claim may have left something: the next looks into every queue."""
+        if threading.get_ident() == self._thread:
+            self._rung[partition] = None
 
     def _heard(self, ear: _Ear, answer: Any) -> None:
         queues = self._queues[ear.key]
-        if ear is not queues and not queues.lazy:  # there may be a new one
+        if ear is queues:
+            rung = self._rung.get(ear.key)
+            if isinstance(answer, Exception) or not answer:
+                self._rung[ear.key] = None
+            elif rung is not None:
+                rung.update(stream.decode() for stream, _ in answer)
+        elif not queues.lazy:  # there may be a new one
             self._forget(queues)
             queues.close()
 
@@ -229,10 +270,11 @@ class QueueWaker(_Waker):
 
 
 class RunWaker(_Waker):
-    """Wakes when a run or a node of it may have changed."""
+    """Wakes when a run or a node of it may have changed; or (`ends`) when the run has ended, be it before."""
 
-    def __init__(self, store: Store, run_id: str) -> None:
+    def __init__(self, store: Store, run_id: str, *, ends: bool = False) -> None:
         self._run_id = run_id
+        self._ends = int(ends)
         super().__init__(store, [_Ear(store, f"{store.keys.run(run_id)}:ev")])
         if self._ears[0].streams[self._ears[0].key] == b"0-0":
             self.close()
@@ -240,7 +282,8 @@ class RunWaker(_Waker):
 
     def _streams(self, ear: _Ear) -> dict[str, bytes]:
         partition = self._store.keys.partition(self._run_id)
-        last: bytes = self._store.link.run("watch", partition, [0, self._run_id, WATCH_LIFE])
+        args: list[Word] = [0, self._run_id, WATCH_LIFE, self._ends]
+        last: bytes = self._store.link.run("watch", partition, args)
         return {ear.key: last}
 
 

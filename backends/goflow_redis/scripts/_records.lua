@@ -66,7 +66,7 @@ local function get_run(id, path)
     id = id, key = key, state = state, ending = ending, phase = phase, kill = kill, held = held, rev = rev,
     seq = seq, acts = acts, round = round, started = started, finished = finished, uses = uses, flow = flow,
     fingerprint = fingerprint, created = created, timeout = timeout, handlers = handlers,
-    class = flow .. ':' .. fingerprint, head = raw[3], watched = raw[4] and tonumber(raw[4]) > NOW,
+    class = flow .. ':' .. fingerprint, head = raw[3], watched = raw[4] and tonumber(raw[4]) > NOW and raw[4],
     terminal = state == 'succeeded' or state == 'failed' or state == 'stopped',
     nodes = {}, changed = {}, data = {}, sets = false, pushes = false,
   }
@@ -226,7 +226,10 @@ local function save()
       ends[#ends + 1] = 'r'
       ends[#ends + 1] = run.id
     end
-    if run.watched then call('XADD', run.key .. ':ev', 'NOMKSTREAM', 'MAXLEN', '~', '4', '*', 'v', '1') end
+    -- half a ms in `:w`: its end alone is to be told
+    if run.watched and (run.ended or not string.find(run.watched, '.', 1, true)) then
+      call('XADD', run.key .. ':ev', 'NOMKSTREAM', 'MAXLEN', '~', '4', '*', 'v', '1')
+    end
   end
   if #ends > 0 then call('XADD', P .. ':ends', 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', unpack(ends)) end
   touched = {}

@@ -1,5 +1,5 @@
 -- COMMIT: record outcomes of held tasks, then claim: the hot path, one call for a whole batch.
--- uses: records ready ending take
+-- uses: vain records ready ending take
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; worker, call number, whether this call is a repeat (1), limit, number of classes,

@@ -1,15 +1,21 @@
--- WATCH: from now on a run's changes are told in its event stream.
+-- WATCH: from now on a run's changes, or its end alone, are told in its event stream.
 --
 -- KEYS     the partition's prefix
--- ARGV     retention; run, how long to tell (ms)
--- returns  the id after which news are to be read
+-- ARGV     retention; run, how long to tell (ms), whether only its end is to be told (1)
+-- returns  the id after which news are to be read; one that has passed where the end is asked for and has come
 -- repeat   the time begins anew
-local key, life = KEYS[1] .. ':r:' .. ARGV[2], tonumber(ARGV[3])
+local key, life, ends = KEYS[1] .. ':r:' .. ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
 local call = redis.call
-if call('EXISTS', key) == 0 then return '0-0' end
+local known = call('HMGET', key, ':s', ':w')
+if not known[1] then return '0-0' end
 local clock = call('TIME')
-call('HSET', key, ':w', string.format('%d', clock[1] * 1000 + life))
+local now = clock[1] * 1000
+-- `:w` is when it ends to be told; half a ms more means the end alone. Who hears of all hears of that too.
+local all = known[2] and not string.find(known[2], '.', 1, true) and tonumber(known[2]) > now
+call('HSET', key, ':w', string.format(ends and not all and '%d.5' or '%d', now + life))
 local last = call('XREVRANGE', key .. ':ev', '+', '-', 'COUNT', 1)[1]
 local id = last and last[1] or call('XADD', key .. ':ev', '*', 'v', '0')
 call('PEXPIRE', key .. ':ev', life)
+local state = cmsgpack.unpack(known[1])[1]
+if ends and (state == 'succeeded' or state == 'failed' or state == 'stopped') then return '0-1' end
 return id

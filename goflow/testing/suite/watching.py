@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from goflow.backend import Retry, Waker
+from goflow.backend import EndWatcher, Retry, Waker
 from goflow.testing.store import Store, closes, edge, scopes
 from goflow.testing.suite.base import Suite
 
@@ -23,6 +23,18 @@ class Watching(Suite):
     def watch(self, store: Store, run_id: str | None = None) -> Iterator[Waker]:
         """A waker on a connection of its own."""
         waker = store.connect().watch(run_id)
+        try:
+            yield waker
+        finally:
+            waker.close()
+
+    @contextmanager
+    def watch_end(self, store: Store) -> Iterator[Waker]:
+        """The same for the end of "r" alone, where the backend can watch for that."""
+        backend = store.connect()
+        if not isinstance(backend, EndWatcher):
+            pytest.skip("this backend is watched for every change")
+        waker = backend.watch_end("r")
         try:
             yield waker
         finally:
@@ -90,6 +102,45 @@ class Watching(Suite):
             handler = w.one("~finally")
             self.hears(waker, lambda: w.succeed(handler))
             assert store.run().state.terminal
+
+    def test_the_end_alone_can_be_watched(self, store: Store) -> None:
+        w = store.worker()
+        store.submit("r", handlers=("~finally",))
+        with self.watch(store, "r") as of_all, self.watch_end(store) as waker:
+            self.hears(of_all, lambda: w.succeed(w.one("a"), b"A", edge("a", "b")))
+            self.hears(of_all, lambda: store.backend.control("r", "pause"))
+            self.hears(of_all, lambda: store.backend.control("r", "resume"))
+            waker.clear()  # it may be woken by more; what matters is that it is woken again
+            self.hears(of_all, lambda: w.succeed(w.one("b"), b"B", ends=True))
+            handler = w.one("~finally")
+            waker.clear()
+            self.hears(waker, lambda: w.succeed(handler))
+            assert store.run().state.terminal
+
+    def test_whoever_waits_for_an_end_is_not_woken_by_the_way_to_it(self, store: Store) -> None:
+        w = store.worker()
+        store.submit("r")
+        with self.watch_end(store) as waker:
+            assert w.succeed(w.one("a"), b"A", edge("a", "b"))
+            store.backend.control("r", "pause")
+            store.backend.control("r", "resume")
+            assert not select.select([waker], [], [], _SILENCE)[0]
+            self.hears(waker, lambda: w.succeed(w.one("b"), b"B", ends=True))
+
+    @pytest.mark.parametrize("end", ["succeeded", "failed", "stopped"])
+    def test_an_end_that_has_come_wakes_at_once_and_again(self, store: Store, end: str) -> None:
+        w = store.worker()
+        store.submit("r")
+        if end == "succeeded":
+            assert w.succeed(w.one("a"), b"", ends=True)
+        elif end == "failed":
+            assert w.fail(w.one("a"))
+        else:
+            store.backend.control("r", "stop")
+        with self.watch_end(store) as waker:
+            assert woken(waker)
+            waker.clear()
+            assert woken(waker)
 
     @pytest.mark.parametrize("end", ["failed", "stopped", "retried"])
     def test_whoever_waits_for_a_run_hears_of_every_end(self, store: Store, end: str) -> None:
