@@ -38,7 +38,8 @@ class Accountable(Protocol):
     """A backend that keeps figures; one that cannot just lacks the methods."""
 
     def count(self, worker: int, numbers: Mapping[Name, int]) -> None:
-        """Add what a worker has counted since it did so last."""
+        """Add what a worker has counted since it did so last. Where this raises, the store may have it or not:
+        the worker's next call is to bring the same numbers, which count once."""
         ...
 
     def figures(self) -> Figures: ...
@@ -54,6 +55,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._flows: dict[str, _Counts] = {}
+        self._offered: dict[Name, int] = {}
 
     def add(self, outcome: Outcome) -> None:
         """An outcome was recorded. One microsecond of the hot path."""
@@ -82,17 +84,21 @@ class Meter:
             counts.wait[0] += 1
 
     def numbers(self) -> dict[Name, int]:
-        """All of it, as the store adds it up."""
-        return {
-            (flow, name): number
-            for flow, counts in self._flows.items()
-            for name, number in counts.named()
-            if number
-        }
+        """What to hand over, as the store adds it up: the same until `clear`, since the store may have it
+        although it could not say so."""
+        if not self._offered:
+            self._offered = {
+                (flow, name): number
+                for flow, counts in self._flows.items()
+                for name, number in counts.named()
+                if number
+            }
+            self._flows.clear()
+        return self._offered
 
     def clear(self) -> None:
-        """It was handed over."""
-        self._flows.clear()
+        """What was to be handed over has been."""
+        self._offered = {}
 
 
 class _Counts:

@@ -268,10 +268,10 @@ class Worker:
 
     def _count(self) -> None:
         """Hand over what was counted since the last time."""
-        numbers = self._meter.numbers()
-        if numbers and isinstance(self._backend, Accountable):
-            self._backend.count(self._id, numbers)  # where it fails, the next time has them all
-        self._meter.clear()
+        while numbers := self._meter.numbers():
+            if isinstance(self._backend, Accountable):
+                self._backend.count(self._id, numbers)  # where it fails, these again first
+            self._meter.clear()
 
     def _renew(self, now: float) -> None:
         """Keep the leases of all that is held, and learn what must die."""

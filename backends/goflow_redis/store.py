@@ -64,6 +64,8 @@ class Store:
         self._unanswered: dict[tuple[str, int], str] = {}
         #: claims of calls that failed later on, by worker: the next call hands them over
         self._undelivered: dict[int, list[Claim]] = {}
+        #: calls of COUNT that were answered, by worker
+        self._counted: dict[int, int] = {}
         self._nonce = uuid4().hex[:12]
         self._calls = itertools.count(1)
         self._turns = itertools.count()

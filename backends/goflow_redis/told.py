@@ -25,8 +25,6 @@ _LOOKED_AT: Final = 100
 class Told(Store):
     """What is told of runs beside the runs themselves."""
 
-    _counted = 0
-
     # -- traces -----------------------------------------------------------------------------------
 
     def untold(self, limit: int, lease: float) -> list[Ended]:
@@ -77,13 +75,13 @@ class Told(Store):
     # -- figures ----------------------------------------------------------------------------------
 
     def count(self, worker: int, numbers: Mapping[Name, int]) -> None:
-        """Add what a worker has counted."""
-        top = self.keys.directory
-        self._counted += 1
-        args: list[Word] = [f"{worker}.{self._nonce}", self._counted]
+        """Add what a worker has counted. A call that failed is repeated by the worker's next one."""
+        call = self._counted.get(worker, 0) + 1
+        args: list[Word] = [f"{worker}.{self._nonce}", call]
         for (flow, name), number in numbers.items():
             args += (f"{flow} {name}", number)
-        self.link.run("count", top, args)
+        self.link.run("count", self.keys.directory, args)
+        self._counted[worker] = call
 
     def figures(self) -> Figures:
         """What was counted, over all partitions."""

@@ -224,6 +224,21 @@ def test_a_claim_that_was_given_up_is_answered_by_the_next_one(
     assert w.paths() == ["b"]
 
 
+@CUTS
+def test_a_count_that_was_given_up_is_added_once_by_the_next_one(
+    proxy: Proxy, backend: RedisBackend, w: Worker, monkeypatch: pytest.MonkeyPatch, cut: str
+) -> None:
+    monkeypatch.setattr("goflow_redis.link.PAUSES", (0.0,))
+    name, before = (FLOW[0], "retries"), backend.figures().numbers
+    proxy.arm(cut)
+    with pytest.raises(BackendError):
+        backend.count(w.id, {name: 1})
+    backend.count(Worker(backend).id, {name: 10})
+    backend.count(w.id, {name: 1})
+    backend.count(w.id, {name: 100})
+    assert backend.figures().numbers[name] - before.get(name, 0) == 111
+
+
 def test_scripts_that_the_server_forgot_are_sent_again(server: RedisServer) -> None:
     with open_store(server.url, "faults") as backend:
         w = Worker(backend)

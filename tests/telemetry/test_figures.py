@@ -108,6 +108,19 @@ def test_an_attempt_counts_by_how_it_ended() -> None:
     assert numbers["attempt:ms"] == 4000
 
 
+def test_what_may_have_been_handed_over_is_the_same_until_it_has_been() -> None:
+    meter, task = Meter(), Task("r", "f", "p", "n", "t")
+    meter.add(Outcome(task, 1.0, 2.0, step=Step()))
+    offered = dict(meter.numbers())
+    meter.add(Outcome(task, 1.0, 2.0, stopped=True))
+    assert meter.numbers() == offered
+    meter.clear()
+    assert ("f", "attempts:succeeded") not in meter.numbers()
+    assert meter.numbers()["f", "attempts:stopped"] == 1
+    meter.clear()
+    assert meter.numbers() == {}
+
+
 def test_what_is_read_does_not_grow_with_the_runs_that_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
