@@ -4,18 +4,15 @@ rounds lay idle."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
 from goflow.backend import Attempt, NodeRun
+from goflow.tries import SAME
 
 #: from when to when a run lay idle, in seconds since the epoch
 Gap = tuple[float, float]
-
-#: seconds within which two records of a start mean the same: stores round to milliseconds
-_SAME: Final = 0.0015
-
 
 Kind = Literal["waited", "ran", "failed", "lost", "open"]
 
@@ -37,11 +34,11 @@ def pieces_of(node: NodeRun, tries: Sequence[Attempt], now: float) -> list[Piece
     finished = max(node.finished if node.finished is not None else now, started)
     if node.width is not None:
         return [*waited(node.ready, started), Piece("open", started, finished)]
-    earlier = [each for each in tries if each.started < started - _SAME]
+    earlier = [each for each in tries if each.started < started - SAME]
     pieces: list[Piece] = []
     for each in earlier:
         pieces += [*waited(each.ready, each.started), _tried(each)]
-    present = next((t for t in tries if abs(t.started - started) <= _SAME), None)
+    present = next((t for t in tries if abs(t.started - started) <= SAME), None)
     ready = node.ready if present is None or present.ready is None else present.ready
     if pieces and ready is not None:
         ready = max(ready, pieces[-1].end)

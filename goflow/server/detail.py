@@ -10,6 +10,7 @@ from goflow.backend import Backend, Run
 from goflow.payload import Payload
 from goflow.plan import Plan
 from goflow.rewind import find
+from goflow.tries import counted
 
 #: bytes of a payload that a page shows; the rest is for downloading
 SHOWN: Final = 8192
@@ -35,7 +36,9 @@ def detail(backend: Backend, plan: Plan, run: Run, name: str) -> dict[str, Any]:
         "inputs_total": len(arrived),
         "output": None if output is None else excerpt(output),
         "attempts": [
-            msgspec.to_builtins(each) for each in backend.attempts(run.id) if each.path == path
+            msgspec.to_builtins(each)
+            for each in counted(backend.attempts(run.id))
+            if each.path == path
         ],
     }
 

@@ -15,6 +15,7 @@ from goflow.message import Failure
 from goflow.overview import Row, rows
 from goflow.plan import Plan
 from goflow.state import NodeState
+from goflow.tries import counted
 from goflow_cli.arguments import run_argument
 from goflow_cli.session import Session, backend_option, json_option
 from goflow_cli.table import clean, duration, moment, print_table
@@ -51,7 +52,7 @@ def details(store: Backend, run: Run) -> dict[str, Any]:
     listed = rows(_plan(store, run), run, store.nodes(run.id))
     return run_json(run) | {
         "nodes": msgspec.to_builtins(list(listed)),
-        "attempts": msgspec.to_builtins(store.attempts(run.id)),
+        "attempts": msgspec.to_builtins(counted(store.attempts(run.id))),
     }
 
 
@@ -61,7 +62,7 @@ def tell(store: Backend, run: Run, tracebacks: int = 1) -> None:
     listed = list(rows(_plan(store, run), run, recorded))
     _summary(run)
     tries: dict[str, list[Attempt]] = {}
-    for attempt in store.attempts(run.id):
+    for attempt in counted(store.attempts(run.id)):
         tries.setdefault(attempt.path, []).append(attempt)
     now = time.time()
     table = [_row(row, now, tries.get(row.path, [])) for row in listed[:MOST_ROWS]]

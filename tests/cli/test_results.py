@@ -214,3 +214,17 @@ def test_what_a_file_prints_while_it_is_loaded_stays_out_of_the_result() -> None
     ended = goflow("run", "flows.py", "--flow", "echo", "--data", "x", "--ephemeral")
     assert ended.out == b"x"
     assert ended.err.startswith("loading\n")
+
+
+def test_what_a_single_node_recorded_is_a_result_too() -> None:
+    goflow("run", "flows.py", "--flow", "doubtful", "--data", "x", "--request-id", "r1", code=1)
+    assert goflow("result", "r1", "a").out == b"xa"
+    told = json.loads(goflow("result", "r1", "a", "--json").out)
+    assert (told["run_id"], told["node"], told["result"]) == ("r1", "a", "xa")
+    nothing = goflow("result", "r1", "b", code=2)
+    assert nothing.out == b""
+    assert "node b of run r1 has recorded nothing: it is failed" in nothing.err
+    unknown = goflow("result", "r1", "zz", code=2)
+    assert "zz" in unknown.err
+    assert "Traceback" not in unknown.err
+    assert "--wait" in goflow("result", "r1", "a", "--wait", code=2).err
