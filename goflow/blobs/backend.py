@@ -16,6 +16,7 @@ from goflow import wholesale
 from goflow.backend import Backend, Diagnosable, Finding, Retry, Run
 from goflow.blobs.carrier import Carrier
 from goflow.blobs.place import Place, open_place
+from goflow.blobs.words import is_reference, is_submitted, read
 from goflow.config import Config
 from goflow.errors import GoflowError
 from goflow.message import Request
@@ -35,7 +36,7 @@ class WithBlobs:
 
     def submit(self, request: Request) -> Run:
         """Accept a run durably; its payload is put out before."""
-        payload = self.carrier.put_out(request.run_id, request.payload)
+        payload = self.carrier.put_out(request.run_id, request.payload, submitted=True)
         return self.bare.submit(replace(request, payload=payload))
 
     # these two where the bare one has them: see `Wholesale`
@@ -46,7 +47,7 @@ class WithBlobs:
         asked = []
         for request in requests:
             try:
-                payload = self.carrier.put_out(request.run_id, request.payload)
+                payload = self.carrier.put_out(request.run_id, request.payload, submitted=True)
             except GoflowError as error:
                 answers.append(error)
             else:
@@ -100,10 +101,12 @@ class WithBlobs:
         return self.carrier.fetched(run_id, self.bare.context(run_id, key))
 
     def forget(self, run_id: str) -> None:
-        """Remove a run that has ended, and what it had put out until then. What was put out later may be
-        a new run's of the same id: a sweep takes it when it is nobody's."""
-        finished = self.bare.run(run_id).finished
-        blobs = [blob for blob in self.place.of_run(run_id) if blob.stored <= (finished or 0.0)]
+        """Remove a run that has ended, and what it had put out. What another submission of the same id
+        brought may be a new run's in a moment: a sweep takes it when it is nobody's."""
+        payload = self.bare.request(run_id).payload
+        own = read(payload).name if is_reference(payload) else ""
+        found = self.place.of_run(run_id)
+        blobs = [blob for blob in found if blob.name == own or not is_submitted(blob.name)]
         self.bare.forget(run_id)
         self.place.remove(blobs)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from goflow.blobs.words import is_reference, read, refer
+from goflow.blobs.words import content_of, is_reference, name_of, read, refer
 from goflow.errors import BlobMissing
 from goflow.message import Arrival, Input, Item, Step
 from goflow.payload import Payload, within
@@ -30,6 +30,8 @@ class Carrier:
         self.place = place
         self._limit = max_size if place is None else min(inline_limit, max_size)
         self._most = max_size
+        #: the blobs a child's task got or made so far, by content: what it hands on needs no other
+        self._known: dict[str, str] | None = None
 
     @classmethod
     def unlimited(cls) -> Carrier:
@@ -38,14 +40,20 @@ class Carrier:
 
     # -- one payload ------------------------------------------------------------------------------
 
-    def put_out(self, run_id: str, payload: Payload) -> Payload:
-        """The payload, or a reference to it. Raises PayloadError for one that is too large, BlobsAway."""
+    def put_out(self, run_id: str, payload: Payload, *, submitted: bool = False) -> Payload:
+        """The payload, or a reference to it; `submitted` for what a run that is asked for brings. Raises
+        PayloadError for one that is too large, BlobsAway."""
         if len(payload.data) <= self._limit:
             return payload
         within(payload, self._most, "what it made")
         assert self.place is not None, "without one the limits are the same"
-        name = _name(payload.data)
+        content = _digest(payload.data)
+        if self._known is not None and content in self._known:
+            return refer(self._known[content], payload)
+        name = name_of(content, submitted=submitted)
         self.place.put(run_id, name, payload.data)
+        if self._known is not None:
+            self._known[content] = name
         return refer(name, payload)
 
     def fetch(self, run_id: str, payload: Payload) -> Payload:
@@ -65,11 +73,14 @@ class Carrier:
                 f" (run {run_id}, {wanted.name[:12]}): was it removed, or is payload.blobs here"
                 " another place than where it was made?"
             )
-        if len(data) != wanted.size or _name(data) != wanted.name:
+        content = content_of(wanted.name)
+        if len(data) != wanted.size or _digest(data) != content:
             raise BlobMissing(
                 f"a payload in {self.place.name} (run {run_id}, {wanted.name[:12]}) is not what was"
                 f" stored: it has {len(data)} bytes, expected {wanted.size}"
             )
+        if self._known is not None:
+            self._known[content] = wanted.name
         return Payload(data, wanted.media_type)
 
     def fetched(self, run_id: str, payload: Payload | None) -> Payload | None:
@@ -79,7 +90,8 @@ class Carrier:
     # -- words ------------------------------------------------------------------------------------
 
     def inputs(self, run_id: str, inputs: list[Input]) -> list[Input]:
-        """A task's inputs as its node sees them."""
+        """A task's inputs as its node sees them: the first that a child asks for."""
+        self._known = {}
         for place, each in enumerate(inputs):
             if each.payload is not None and is_reference(each.payload):
                 inputs[place] = Input(each.source, self.fetch(run_id, each.payload))
@@ -134,7 +146,7 @@ class Carrier:
         return True
 
 
-def _name(data: bytes) -> str:
+def _digest(data: bytes) -> str:
     import hashlib  # where something is large; at every start it would cost 2.5 ms
 
     return hashlib.sha256(data).hexdigest()

@@ -1,4 +1,4 @@
-"""Blobs as files: `FOLDER/STORE/RUN/SHA256`, each written aside and renamed into place."""
+"""Blobs as files: `FOLDER/STORE/RUN/SHA256-NONCE`, each written aside and renamed into place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blobs as objects of an S3-compatible store: `BUCKET/PREFIX/STORE/RUN/SHA256`.
+"""Blobs as objects of an S3-compatible store: `BUCKET/PREFIX/STORE/RUN/SHA256-NONCE`.
 
 The URL is `s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME]`. Credentials come from where every AWS tool finds
 them (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, the machine's role), never from the URL. boto3

@@ -1,10 +1,11 @@
-"""A reference to a blob: a Payload whose media type says so, and whose bytes name it.
+"""A blob's name, and a reference to it: a Payload whose media type says so, and whose bytes name it.
 
 Stores keep it as they keep any payload, as long as they give back the media type they were given.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Final, NamedTuple
 
 from goflow.payload import JSON, OCTETS, TEXT, Payload
@@ -12,14 +13,32 @@ from goflow.payload import JSON, OCTETS, TEXT, Payload
 #: media type of a reference, by the media type of what it refers to
 REFERS: Final = {kind: f"blob:{kind}" for kind in (OCTETS, TEXT, JSON)}
 _MEANT: Final = {reference: kind for kind, reference in REFERS.items()}
+#: how the name of what a submission brought ends: it may be of a run that is not accepted yet
+_SUBMITTED: Final = ".in"
 
 
 class Reference(NamedTuple):
-    """What a reference says: the blob's name in its run (its SHA-256), its bytes and its media type."""
+    """What a reference says: the blob's name in its run, its bytes and its media type."""
 
     name: str
     size: int
     media_type: str
+
+
+def name_of(content: str, *, submitted: bool = False) -> str:
+    """A name for a blob with this SHA-256 that no other ever has: whoever removes what a run that is gone has
+    left can so never meet what a new run of the same id has put out meanwhile."""
+    return f"{content}-{os.urandom(8).hex()}{_SUBMITTED if submitted else ''}"
+
+
+def content_of(name: str) -> str:
+    """The SHA-256 of what has this name."""
+    return name[:64]
+
+
+def is_submitted(name: str) -> bool:
+    """Whether a submission brought it, which may have been refused, or not be accepted yet."""
+    return name.endswith(_SUBMITTED)
 
 
 def is_reference(payload: Payload) -> bool:

@@ -12,6 +12,7 @@ from goflow.blobs.carrier import Carrier
 from goflow.blobs.place import Place, open_place
 from goflow.blobs.words import is_reference
 from goflow.errors import BlobMissing, BlobsAway, ConfigError, PayloadError
+from goflow.message import Input
 from goflow.payload import JSON, Payload
 from tests.redis.server import free_port
 
@@ -51,8 +52,15 @@ def test_a_large_payload_is_put_out_once_and_fetched_whole(place: Place) -> None
     large = Payload(b"x" * 11, JSON)
     reference = carrier.put_out("r", large)
     assert is_reference(reference)
-    assert carrier.put_out("r", large) == reference
-    assert len(place.of_run("r")) == 1
+    again = carrier.put_out("r", large)
+    assert again != reference, "a name is never used again"
+    assert carrier.fetch("r", again) == large
+    child = Carrier(place, inline_limit=10, max_size=1000)
+    assert child.inputs("r", [Input("a", reference)]) == [Input("a", large)]
+    assert child.put_out("r", large) == reference, "a task hands it on as it came"
+    made = child.put_out("r", Payload(b"y" * 11))
+    assert child.put_out("r", Payload(b"y" * 11)) == made
+    assert len(place.of_run("r")) == 3
     assert carrier.fetch("r", reference) == large
     with pytest.raises(PayloadError, match=r"1001 bytes, payload\.max_size allows 1000"):
         carrier.put_out("r", Payload(b"x" * 1001))

@@ -210,6 +210,41 @@ def test_doctor_finds_what_no_run_owns_and_removes_it(backend: Backend) -> None:
     assert [blobs[0].run_id for blobs in place.all()] == ["r"]
 
 
+@pairs
+@pytest.mark.parametrize("overtaken", ["the submission", "the forgetting"])
+def test_forgetting_a_run_takes_nothing_from_a_new_one_of_its_id(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, overtaken: str
+) -> None:
+    store = bare(backend).bare
+    asked = request("r", payload=b"x" * 2000)
+    backend.submit(asked)
+    w = Worker(store)
+    made = bare(backend).carrier.put_out("r", Payload(b"y" * 2000))
+    assert w.succeed(w.one(), made, ends=True)
+    submit, forget = store.submit, store.forget
+    if overtaken == "the submission":  # after it put out its payload, before the store has it
+        monkeypatch.setattr(store, "submit", lambda new: (backend.forget("r"), submit(new))[1])
+    else:  # after the store forgot, before what the run left is removed
+        monkeypatch.setattr(store, "forget", lambda name: (forget(name), backend.submit(asked)))
+        backend.forget("r")
+    assert backend.submit(asked).state == "queued"
+    assert backend.request("r").payload == asked.payload
+    left = [blob.name for blob in bare(backend).place.of_run("r")]
+    assert made.data.decode().partition(":")[0] not in left, "what the first run made is gone"
+
+
+@pairs
+def test_a_sweep_takes_nothing_from_a_run_that_came_after_it_looked(backend: Backend) -> None:
+    store, place = bare(backend).bare, bare(backend).place
+    asked = request("r", payload=b"x" * 2000)
+    bare(backend).carrier.put_out("r", asked.payload)
+    left = [blob for blobs in orphans(store, place, young=-60) for blob in blobs]
+    assert len(left) == 1
+    backend.submit(asked)
+    place.remove(left)
+    assert backend.request("r").payload == asked.payload
+
+
 @in_a_folder
 def test_many_at_once_are_carried_as_well(backend: Backend) -> None:
     place = bare(backend).place
