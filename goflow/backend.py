@@ -475,6 +475,13 @@ def load_backend(url: str, config: Config, *, ephemeral: bool = False) -> Backen
         raise
 
 
+def bare(backend: Backend) -> Backend:
+    """The store itself, which answers with references where large payloads are kept apart: for whoever wants
+    what is beside them, or to know which to fetch."""
+    itself: Backend = getattr(backend, "bare", backend)
+    return itself
+
+
 def unknown(url: str) -> str | None:
     """Which one may be meant by a backend's name or URL that nobody provides, as the end of a message;
     None for one that somebody does, or of which `load_backend` has more to say."""

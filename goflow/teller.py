@@ -86,7 +86,9 @@ class Teller:
             return self._tell_sent() and self._tell_runs()
         except BackendError as error:
             self._complain(str(error))
-            return False
+        except Exception as error:  # noqa: BLE001 - it is tried again, and no error ends the telling
+            self._complain(f"telling failed, and is tried again: {_described(error)}")
+        return False
 
     def close(self) -> None:
         """Let go of the collector."""
@@ -95,17 +97,31 @@ class Teller:
     def _tell_sent(self) -> bool:
         while self._sent:
             packed = [self._sent.popleft() for _ in range(min(len(self._sent), BATCH))]
-            if not self._export([_span.decode(each) for each in packed]):
+            if not self._export(list(self._decoded(packed))):
                 self._sent.extendleft(reversed(packed))
                 return False
         return True
+
+    def _decoded(self, packed: Iterable[bytes]) -> Iterator[Span]:
+        for each in packed:
+            try:
+                yield _span.decode(each)
+            except msgspec.MsgspecError as error:  # user code can write to the socket, too
+                self._complain(f"what was sent is no span: {error}")
 
     def _tell_runs(self) -> bool:
         backend = self._backend
         if not isinstance(backend, Tellable):
             return True
         while ended := backend.untold(ROUNDS, LEASE):
-            if not self._tell_rounds(backend, ended):
+            try:
+                fine = self._tell_rounds(backend, ended)
+            except BackendError:
+                raise
+            except Exception:
+                backend.telling(ended, 0.0)
+                raise
+            if not fine:
                 backend.telling(ended, 0.0)
                 return False
         return True
@@ -139,6 +155,10 @@ class Teller:
             )
         except UnknownRun:
             return  # it is past its retention
+        except BackendError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it would be the same next time, and hold up all others
+            self._complain(f"run {ended.run_id} is not told in full: {_described(error)}")
 
     def _done(self, backend: Tellable, ended: Sequence[Ended]) -> None:
         if ended:
@@ -149,7 +169,7 @@ class Teller:
     def _export(self, spans: Sequence[Span]) -> bool:
         from opentelemetry.sdk.trace.export import SpanExportResult
 
-        fine = self._exporter.export([self._make(each) for each in spans])
+        fine = self._exporter.export(list(self._made(spans)))
         if fine is SpanExportResult.SUCCESS:
             if self._failing:
                 self._failing = False
@@ -158,6 +178,13 @@ class Teller:
         self._complain("the collector takes no spans; runs wait in the store until it does")
         self._failing = True
         return False
+
+    def _made(self, spans: Iterable[Span]) -> Iterator[ReadableSpan]:
+        for each in spans:
+            try:
+                yield self._make(each)
+            except Exception as error:  # noqa: BLE001 - user code's spans hold anything
+                self._complain(f"span {each.name!r} is not told: {_described(error)}")
 
     def _complain(self, text: str) -> None:
         if time.monotonic() >= self._quiet_until:
@@ -285,6 +312,8 @@ class _Work:
             teller = self._teller()
         except GoflowError as error:
             return _say(f"traces: {error}")
+        except Exception as error:  # noqa: BLE001 - an exporter's settings are its own
+            return _say(f"traces are not told: {_described(error)}")
         pause = LOOK
         while not self._ending.is_set():
             self._news.wait(pause)
@@ -325,6 +354,10 @@ def _parts(spans: Iterable[Span], size: int) -> Iterator[list[Span]]:
     spans = iter(spans)
     while part := list(islice(spans, size)):
         yield part
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if not isinstance(error, GoflowError) else str(error)
 
 
 def _say(text: str) -> None:

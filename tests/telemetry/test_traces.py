@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from goflow.config import load_config
+from goflow.backend import Attempt, Backend, load_backend
+from goflow.config import Config, PayloadLimits, load_config
+from goflow.teller import Teller
+from goflow.testing.store import Worker, request
+from goflow.untold import Tellable
 from tests.telemetry.collector import Collector, check, collecting
 
 FLOW = """
@@ -254,3 +264,71 @@ def test_off_imports_nothing_of_it(tmp_path: Path) -> None:
         " for name in sys.modules))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class _Kept:
+    """An exporter that keeps names."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.names += [span.name for span in spans]
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        pass
+
+
+@pytest.fixture
+def ended(tmp_path: Path) -> Iterator[Backend]:
+    """A store with two runs to be told; the large payload of the first is gone."""
+    limits = PayloadLimits(inline_limit=1000, blobs=str(tmp_path / "blobs"))
+    url = f"file://{tmp_path}/store"
+    with load_backend(url, Config(backend=url, payload=limits)) as backend:
+        assert isinstance(backend, Tellable)
+        backend.traced = True
+        worker = Worker(backend)
+        for name, size in (("large", 5000), ("small", 5)):
+            backend.submit(request(name, payload=b"x" * size))
+            assert worker.succeed(worker.one(), ends=True)
+        shutil.rmtree(tmp_path / "blobs")
+        yield backend
+
+
+def test_telling_a_run_needs_none_of_its_payloads(ended: Backend) -> None:
+    kept = _Kept()
+    assert Teller(cast(SpanExporter, kept), ended, deque()).turn()
+    assert kept.names.count("submit") == 2
+
+
+def test_what_cannot_be_told_holds_up_nothing_else(
+    ended: Backend, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def attempts(run_id: str) -> list[Attempt]:
+        if run_id == "large":
+            raise RuntimeError("a defect")
+        return known(run_id)
+
+    known = ended.attempts
+    monkeypatch.setattr(ended, "attempts", attempts)
+    kept = _Kept()
+    teller = Teller(cast(SpanExporter, kept), ended, deque([b"no span"]))
+    assert teller.turn()
+    assert kept.names.count("submit") == 1
+    assert "no span" in capsys.readouterr().err
+    assert teller.turn(), "the store has nothing to tell any more"
+    assert kept.names.count("submit") == 1
+
+
+def test_an_error_of_the_store_or_the_exporter_is_tried_again(
+    ended: Backend, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = _Kept()
+    teller = Teller(cast(SpanExporter, kept), ended, deque())
+    with monkeypatch.context() as broken:
+        broken.setattr(kept, "export", lambda spans: 1 / 0)
+        assert not teller.turn()
+    assert "tried again: ZeroDivisionError" in capsys.readouterr().err
+    assert teller.turn()
+    assert kept.names.count("submit") == 2
