@@ -21,6 +21,7 @@ from goflow.blobs.words import is_reference
 from goflow.client import Client
 from goflow.config import Config, PayloadLimits
 from goflow.errors import BlobMissing, PayloadError, RunFailed
+from goflow.message import Request
 from goflow.payload import Payload
 from goflow.testing.store import Worker, request
 from tests.cli.shell import GOFLOW
@@ -222,10 +223,21 @@ def test_forgetting_a_run_takes_nothing_from_a_new_one_of_its_id(
     made = bare(backend).carrier.put_out("r", Payload(b"y" * 2000))
     assert w.succeed(w.one(), made, ends=True)
     submit, forget = store.submit, store.forget
-    if overtaken == "the submission":  # after it put out its payload, before the store has it
-        monkeypatch.setattr(store, "submit", lambda new: (backend.forget("r"), submit(new))[1])
-    else:  # after the store forgot, before what the run left is removed
-        monkeypatch.setattr(store, "forget", lambda name: (forget(name), backend.submit(asked)))
+
+    def late_submit(new: Request) -> Run:
+        """After it put out its payload, before the store has it."""
+        backend.forget("r")
+        return submit(new)
+
+    def early_forget(run_id: str) -> None:
+        """After the store forgot, before what the run left is removed."""
+        forget(run_id)
+        backend.submit(asked)
+
+    if overtaken == "the submission":
+        monkeypatch.setattr(store, "submit", late_submit)
+    else:
+        monkeypatch.setattr(store, "forget", early_forget)
         backend.forget("r")
     assert backend.submit(asked).state == "queued"
     assert backend.request("r").payload == asked.payload
