@@ -25,8 +25,8 @@ _BLIND: Final = 0.05
 #: seconds between two looks at a store that refuses
 _PATIENCE: Final = 0.5
 
-#: where so many runs are waited for, seconds in which more may end before a look: one for all of them costs a
-#: tenth less of the machine; who waits alone waits for nobody
+#: where so many runs are waited for, seconds in which more may end before a look: one for all of them costs
+#: some hundredths less of the machine; who waits alone waits for nobody
 _MANY: Final = 8
 _LINGER: Final = 0.001
 #: what a run is found as, or what kept it from being told; None where the server closes
