@@ -8,7 +8,7 @@ is known of the death.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from selectors import EVENT_READ, BaseSelector
@@ -18,7 +18,7 @@ from goflow.aloud import Aloud
 from goflow.backend import Backend, FlowKey
 from goflow.blobs.carrier import BLOBS_AWAY
 from goflow.child import FromChild, Get, Result, Results, Staged
-from goflow.engine import gathers
+from goflow.engine import MOST_LOST, gathers
 from goflow.errors import BackendError, BlobsAway
 from goflow.ledger import Ledger
 from goflow.message import DIED, TIMED_OUT, Claim, Failure, Input, Task
@@ -85,6 +85,8 @@ class Crew:
         self._aloud = Aloud(backend, pool.children)
         #: until when (monotonic) nothing is claimed, since large payloads cannot be carried
         self.pausing = 0.0
+        #: how many processes died before they had read a task, by its token
+        self._spared: Counter[str] = Counter()
 
     @property
     def busy(self) -> bool:
@@ -98,16 +100,26 @@ class Crew:
 
     def feed(self) -> None:
         """Give a child that has nothing to do, or a new one, its next batch."""
-        batch = self._pace.batch(self.backlog, self._pool.room)
+        if self.backlog[0].task.token in self._spared:  # it may be what kills them: alone
+            batch = [self.backlog.popleft()]
+        else:
+            batch = self._pace.batch(self.backlog, self._pool.room)
         self.backlog.patient()
         child = self._pool.idle() or self._watch(self._pool.start())
         for claim in batch:
             self._observer.started(claim.task)
         child.timeout = self._pace.timeout(batch[0].task)  # tasks with one travel alone
+        child.take(batch, time.time())
+        if child.listens:
+            self._hand_over(child)
+
+    def _hand_over(self, child: Child) -> None:
+        """Send a child that reads the batch it has been given."""
+        first = child.claims[0]
         with self._releasing(child):
-            child.send(batch, time.time())
-            if not batch[0].complete:
-                child.send_inputs(self._inputs(batch[0].task))
+            child.send()
+            if not first.complete:
+                child.send_inputs(self._inputs(first.task))
 
     def _inputs(self, task: Task) -> Iterator[list[Input]]:
         """The inputs of a task that are too many for one message: those that carry something."""
@@ -148,6 +160,8 @@ class Crew:
     def _on_message(self, child: Child) -> None:
         while (message := child.receive()) is not None:
             self._hear(child, message)
+            if child.unsent and child.claims:
+                self._hand_over(child)
             if not child.has_more:
                 return
         self._on_death(child)
@@ -187,6 +201,7 @@ class Crew:
 
     def _settle(self, child: Child, result: Result) -> None:
         claim, log = child.settle(result, self._echo)
+        self._spared.pop(claim.task.token, None)
         self._ignore(child)
         self._pace.learn(claim.task, result.finished - result.started)
         if result.failure is not None and result.failure.type == BLOBS_AWAY:
@@ -224,6 +239,8 @@ class Crew:
         if child.claims:
             claims = list(child.claims)
             child.claims.clear()
+            if child.deaf and child.ready:
+                self._spared.update(claim.task.token for claim in claims)
             culprit = claims[min(ended, len(claims) - 1)]
             if not self._innocent(child, culprit):
                 claims.remove(culprit)
@@ -237,11 +254,13 @@ class Crew:
         """Whether the task at hand has nothing to do with the death and has not begun either."""
         if child.killed == _DOOMED and culprit.task.token not in self._ledger.sentences:
             return True
-        return child.deaf and child.ready  # not ready: it cannot load its flows
+        # not ready: it cannot load its flows; too often: its input is too much for any process
+        return child.deaf and child.ready and self._spared[culprit.task.token] < MOST_LOST
 
     def _bury(self, child: Child, claim: Claim) -> None:
         """What becomes of the task a dead child was executing."""
         task, log = claim.task, child.log.take()
+        self._spared.pop(task.token, None)
         if self._ledger.executed(task, child.since, log):
             return
         if child.killed == _RELEASE:
@@ -249,6 +268,8 @@ class Crew:
         else:
             kind = TIMED_OUT if child.killed else DIED
             reason = child.killed or child.epitaph()
+            if child.deaf and child.ready and not child.killed:
+                reason += f", the {MOST_LOST} processes that were to read its input all died of it"
             failure = Failure(kind, reason, task.path)
             self._ledger.failed(task, failure, child.since, time.time(), log)
             self._hold_back(task)

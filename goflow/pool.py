@@ -59,6 +59,8 @@ class Child:
         self.log = Log(marker, limit)
         self.claims: deque[Claim] = deque()
         self._asked = False
+        #: whether its claims are still to be sent
+        self.unsent = False
         #: since when the first unanswered task has been executing: epoch seconds to tell people,
         #: monotonic ones for its timeout
         self.since = self.clock = 0.0
@@ -75,7 +77,7 @@ class Child:
         mine = [connection, output, alive]
         for sibling in siblings:
             mine += [sibling.connection, sibling.output, sibling._alive]
-        forked = context.get_start_method() == "fork"
+        self._forked = forked = context.get_start_method() == "fork"
         inherited = mine if forked else []
         arguments = (theirs, log, lifeline, marker, source, carrier, inherited)
         self.process = context.Process(target=inside.main, args=arguments, name="goflow-child")
@@ -90,13 +92,23 @@ class Child:
     def pid(self) -> int:
         return int(self.process.pid)
 
-    def send(self, claims: Sequence[Claim], now: float) -> None:
-        """Hand over tasks. Raises OSError where the child is dead (its claims stay noted)."""
+    @property
+    def listens(self) -> bool:
+        """Whether it reads at once what is sent. One that loads its flows does not: a batch larger than the
+        socket holds would keep us from everything else meanwhile."""
+        return self.ready or self._forked
+
+    def take(self, claims: Sequence[Claim], now: float) -> None:
+        """Note the tasks of its next batch, to be sent as soon as it listens."""
         self.claims.extend(claims)
         self.since, self.clock = now, time.monotonic()
-        self._asked = False
+        self.unsent = True
+
+    def send(self) -> None:
+        """Hand over its tasks. Raises OSError where the child is dead (its claims stay noted)."""
+        self.unsent = self._asked = False
         try:
-            self._wire.send(inside.encode(Batch(tuple(claims))))
+            self._wire.send(inside.encode(Batch(tuple(self.claims))))
         except OSError:
             self.deaf = True
             raise

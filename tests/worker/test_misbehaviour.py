@@ -342,6 +342,27 @@ def test_a_node_is_not_blamed_for_a_process_that_died_before_it(bench: Bench) ->
         assert [a.state for a in bench.store.attempts(run.id)] == ["succeeded"] * 2
 
 
+def test_an_input_that_no_process_survives_reading_is_given_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where it is larger than the memory there is: nothing of the node was executed."""
+
+    def die(loop: Any) -> Any:
+        loop._wire._connection.poll(None)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr("goflow.child._Loop._receive", die)
+    watching = Watching()
+    run = bench.execute(lambda w, c: w.dag.node("n"), observer=watching, concurrency=1)
+    assert run.failure is not None
+    assert run.failure.type == DIED
+    assert run.failure.message == (
+        "its process was killed by SIGKILL (out of memory?), the 3 processes that were to read its"
+        " input all died of it"
+    )
+    assert watching.started_paths == ["n"] * 3
+
+
 def test_a_wide_branch_is_opened_though_its_process_dies_right_after(bench: Bench) -> None:
     """The scopes it staged and its result were on their way already."""
 

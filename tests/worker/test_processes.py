@@ -16,7 +16,7 @@ from goflow.errors import GoflowError
 from goflow.loader import load
 from goflow.message import DIED
 from goflow.workflow import build
-from tests.worker.bench import PATIENCE, Bench, until_vanished
+from tests.worker.bench import PATIENCE, Bench, Watching, until_vanished
 
 METHODS = ("fork", "forkserver", "spawn")
 
@@ -67,6 +67,39 @@ def test_a_timeout_does_not_count_the_loading_of_the_flow(
     run = bench.submit(flow, "x")
     [ended] = bench.work([flow], run, start_method="spawn")
     assert ended.state == "succeeded", ended.error
+
+
+class Opening(Watching):
+    """Opens a gate when the worker's loop turns while a task is on its way."""
+
+    def __init__(self, gate: Path) -> None:
+        super().__init__()
+        self._gate = gate
+
+    def pulse(self) -> float | None:
+        if self.started_paths:
+            self._gate.touch()
+        return 0.02
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_a_worker_goes_on_while_a_child_loads_whatever_it_has_for_it(
+    bench: Bench, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child loads its flow only once the loop has turned; the input fills any socket's buffer."""
+    gate = tmp_path / "gate"
+    (tmp_path / "gated.py").write_text(
+        "import os, time\nfrom pathlib import Path\nend = time.monotonic() + 20\n"
+        "while 'GATE' in os.environ and not Path(os.environ['GATE']).exists():\n"
+        "    assert time.monotonic() < end, 'the worker waits for us'\n    time.sleep(0.01)\n"
+        "def define_workflow(w, c):\n    w.dag.node('n', lambda data: str(len(data)))\n"
+    )
+    [flow] = load(tmp_path / "gated.py").values()
+    monkeypatch.setenv("GATE", str(gate))
+    run = bench.submit(flow, b"x" * 4_000_000)
+    [ended] = bench.work([flow], run, start_method=method, observer=Opening(gate))
+    assert ended.state == "succeeded", ended.error
+    assert bench.result(ended).text() == "4000000"
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
