@@ -9,7 +9,6 @@ way, tracing costs it nothing. With `traces = "off"` none of this is imported.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, cast
@@ -167,13 +166,14 @@ def _start(config: Config, path: str, *, store: bool) -> subprocess.Popen[bytes]
 
     import msgspec
 
+    from goflow.own import command
     from goflow.teller import Orders
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(path)
         number = listening.fileno()
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "goflow.teller"],
+            command("goflow.teller"),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             pass_fds=[number],

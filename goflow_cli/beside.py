@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 
 from goflow.config import Config, Serve
+from goflow.own import command
 from goflow_cli.exit_codes import USAGE
 from goflow_cli.service_log import ServiceLog
 
@@ -115,7 +116,7 @@ class Keeper:
         its turn."""
         hears, tells = os.pipe()
         self._process = process = subprocess.Popen(
-            [sys.executable, "-m", "goflow_cli.beside"],
+            command("goflow_cli.beside"),
             stdin=subprocess.PIPE,
             start_new_session=True,
             pass_fds=(tells,),

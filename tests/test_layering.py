@@ -32,6 +32,14 @@ HEAVY = {
 AT_HOME = ("goflow/server/", "goflow/testing/", "goflow/toml_text.py", "goflow/userspans.py")
 
 
+def test_a_process_of_ours_is_started_in_one_way() -> None:
+    """One that keeps the current folder out of what it imports from: see goflow/own.py."""
+    starting = [
+        m.name for f in ("goflow", "goflow_cli") for m in modules(f) if '"-m"' in m.read_text()
+    ]
+    assert starting == ["own.py"]
+
+
 def modules(folder: str) -> list[Path]:
     found = sorted((ROOT / folder).rglob("*.py"))
     assert found, f"no module in {folder}"

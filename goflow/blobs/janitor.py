@@ -19,6 +19,7 @@ from goflow.blobs.backend import WithBlobs
 from goflow.blobs.sweep import PAUSE, sweep
 from goflow.config import Config
 from goflow.errors import GoflowError
+from goflow.own import command
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def sweeping(backend: Backend, config: Config) -> Iterator[None]:
     import subprocess
 
     process = subprocess.Popen(
-        [sys.executable, "-m", "goflow.blobs.janitor"],
+        command("goflow.blobs.janitor"),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -19,6 +19,7 @@ import msgspec
 
 from goflow.config import Config
 from goflow.errors import ConfigError, GoflowError
+from goflow.own import command
 
 if TYPE_CHECKING:
     from goflow.server.serving import Server
@@ -33,7 +34,7 @@ class Apart:
 
     def __enter__(self) -> Apart:
         self._process = process = subprocess.Popen(
-            [sys.executable, "-m", "goflow.server.apart"],
+            command("goflow.server.apart"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C reaches the worker alone, and the server after it

@@ -29,7 +29,7 @@ class House:
         }
         self._command = [
             sys.executable,
-            *("-m", "goflow_cli.main", "serve", *files_given, "--port", "0", *options),
+            *("-P", "-m", "goflow_cli.main", "serve", *files_given, "--port", "0", *options),
         ]
         self._environment = environment | {
             "GOFLOW_LOCAL_PATH": str(folder / "store"),

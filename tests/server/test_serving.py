@@ -185,6 +185,16 @@ def goflow(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_a_redis_py_of_the_users_in_the_current_folder_is_not_taken_for_the_library(
+    tmp_path: Path,
+) -> None:
+    with RedisServer() as server:
+        house = House(tmp_path).setting("GOFLOW_BACKEND", server.url)
+        (tmp_path / "redis.py").write_text("raise ImportError('this is no client')")
+        with house, house.client() as http:
+            registered(http)
+
+
 def test_a_flow_file_that_cannot_be_loaded_ends_serve_with_2(tmp_path: Path) -> None:
     (tmp_path / "flow.py").write_text("this is no Python")
     done = goflow(tmp_path, "serve", "flow.py", "--port", "0")
