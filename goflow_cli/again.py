@@ -34,18 +34,24 @@ WHAT: Final = {
 _NAMED: Final = 10
 
 
-def flow_of(session: Session, recorded: Recorded, flow_file: str | None) -> Flow:
+def flow_of(
+    session: Session, recorded: Recorded, flow_file: str | None, *, trusted: bool = True
+) -> Flow:
     """The flow as a file has it now: that of `--flow-file`, of goflow.toml, or where it was recorded.
 
-    Says so where it is another definition than the run's.
+    A run that is not `trusted` came with somebody's file: what that names is not executed. Says so where
+    it is another definition than the run's. Raises UnknownFlow.
     """
     name = recorded.run.flow
     if flow_file is not None:
         flow = session.flow(flow_file, name)
     else:
         found = session.flows().get(name) if session.config.flows else None
-        if found is None and not os.path.isfile(recorded.file):  # noqa: PTH113
-            raise UnknownFlow(name, (), "Say which file defines it now: --flow-file FLOW.py")
+        if found is None and not (trusted and os.path.isfile(recorded.file)):  # noqa: PTH113
+            advice = "Say which file defines it now: --flow-file FLOW.py"
+            if recorded.file:
+                advice += f" (where it was recorded that was {clean(recorded.file)})"
+            raise UnknownFlow(name, session.flows() if session.config.flows else (), advice)
         flow = found or session.flow(recorded.file, name)
     theirs, ours = recorded.run.fingerprint, flow.plan.fingerprint
     if theirs != ours:

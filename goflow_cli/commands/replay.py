@@ -67,7 +67,7 @@ def replay(file: str, flow_file: str | None, node: str | None, pdb: bool, as_jso
 def _flow(session: Session, recorded: Recorded, flow_file: str | None) -> Flow:
     from goflow_cli.again import flow_of
 
-    return flow_of(session, recorded, flow_file)
+    return flow_of(session, recorded, flow_file, trusted=False)
 
 
 def _read(file: str) -> InFile:

@@ -249,6 +249,28 @@ def test_one_node_of_a_file_runs_without_the_store() -> None:
     assert ended.json["steps"][0]["result"]["stored"] == 7
 
 
+def test_a_file_has_nothing_executed_that_it_names(home: Path) -> None:
+    run("--data", "in")
+    ask("export", "r", "-o", "run.jsonl")
+    (home / "goflow.toml").write_text("")
+    (home / "flows.py").write_text("from pathlib import Path\nPath('executed').touch()\n" + AGAIN)
+    for more in ((), ("--node", "join")):
+        ended = ask("replay", "run.jsonl", *more, code=2)
+        assert "no flow named 'again'" in ended.err
+        assert "--flow-file FLOW.py" in ended.err
+        assert f"where it was recorded that was {home / 'flows.py'}" in ended.err
+    assert not (home / "executed").exists()
+
+
+def test_a_file_has_payloads_of_the_three_media_types_only(home: Path) -> None:
+    run("--data", "in")
+    ask("export", "r", "-o", "run.jsonl")
+    text = (home / "run.jsonl").read_text().replace('"text/plain"', '"blob:text/plain"')
+    (home / "bad.jsonl").write_text(text)
+    ended = ask("replay", "bad.jsonl", code=2)
+    assert "text/plain or application/json, got 'blob:text/plain'" in ended.err
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
