@@ -61,12 +61,21 @@ def within(payload: Payload, limit: int, what: str) -> Payload:
     return payload
 
 
+def known(payload: Payload) -> Payload:
+    """The payload, if its media type is one of the three: stores have others, for themselves alone."""
+    if payload.media_type not in (OCTETS, TEXT, JSON):
+        raise PayloadError(
+            f"the media type of a payload is {OCTETS}, {TEXT} or {JSON}, got {payload.media_type!r:.80}"
+        )
+    return payload
+
+
 def of_input(data: object) -> Payload:
     """The payload of what a caller hands in: bytes, text, None, a Payload or a JSON-able value.
 
     Bytes that are UTF-8 stay octets here: only a command line or a Content-Type says "text".
     """
-    return data if isinstance(data, Payload) else encode(data)
+    return encode(data)
 
 
 def sniff(data: bytes) -> Payload:
@@ -81,7 +90,8 @@ def sniff(data: bytes) -> Payload:
 def encode(value: object) -> Payload:
     """What a function returned, as a payload.
 
-    Raises PayloadError for what JSON cannot carry (functions, NaN, lone surrogates, loops).
+    Raises PayloadError for what JSON cannot carry (functions, NaN, lone surrogates, loops) and for a
+    Payload of any other than the three media types.
 
     >>> encode({"a": [1, 2]}).data
     b'{"a":[1,2]}'
@@ -93,7 +103,7 @@ def encode(value: object) -> Payload:
     if value is None:
         return EMPTY
     if isinstance(value, Payload):
-        return value
+        return known(value)
     if isinstance(value, bytearray | memoryview):
         return Payload(bytes(value), OCTETS)
     return Payload(dumps(value), JSON)

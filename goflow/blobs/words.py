@@ -6,15 +6,18 @@ Stores keep it as they keep any payload, as long as they give back the media typ
 from __future__ import annotations
 
 import os
+import re
 from typing import Final, NamedTuple
 
-from goflow.payload import JSON, OCTETS, TEXT, Payload
+from goflow.errors import BlobMissing
+from goflow.payload import JSON, OCTETS, TEXT, Payload, excerpt
 
 #: media type of a reference, by the media type of what it refers to
 REFERS: Final = {kind: f"blob:{kind}" for kind in (OCTETS, TEXT, JSON)}
 _MEANT: Final = {reference: kind for kind, reference in REFERS.items()}
 #: how the name of what a submission brought ends: it may be of a run that is not accepted yet
 _SUBMITTED: Final = ".in"
+_SAID: Final = re.compile(rb"([0-9a-f]{64}-[0-9a-f]{16}(?:\.in)?):([0-9]{1,18})")
 
 
 class Reference(NamedTuple):
@@ -48,11 +51,16 @@ def is_reference(payload: Payload) -> bool:
 
 def refer(name: str, payload: Payload) -> Payload:
     """A reference to this payload, kept under that name."""
-    kind = payload.media_type if payload.media_type in REFERS else OCTETS
-    return Payload(f"{name}:{len(payload.data)}".encode(), REFERS[kind])
+    return Payload(f"{name}:{len(payload.data)}".encode(), REFERS[payload.media_type])
 
 
 def read(reference: Payload) -> Reference:
-    """What a reference says."""
-    name, _, size = reference.data.decode().partition(":")
-    return Reference(name, int(size), _MEANT[reference.media_type])
+    """What a reference says. Raises BlobMissing for one that `refer` did not make: its name would become a
+    path."""
+    said = _SAID.fullmatch(reference.data)
+    if said is None:
+        raise BlobMissing(
+            "a payload is kept apart from the store, and what stands for it is no reference:"
+            f" expected a blob's name and its size, got {excerpt(reference.data)}"
+        )
+    return Reference(said[1].decode(), int(said[2]), _MEANT[reference.media_type])

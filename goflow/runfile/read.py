@@ -10,7 +10,7 @@ import msgspec
 from goflow.backend import Attempt, LogLine, NodeRun, Run
 from goflow.errors import GoflowError
 from goflow.message import Failure, Request
-from goflow.payload import Payload
+from goflow.payload import Payload, known
 from goflow.plan import Plan
 from goflow.runfile.words import (
     FORMAT,
@@ -48,7 +48,7 @@ class InFile:
                 round=piece.round,
                 attempt=piece.attempt,
                 time=piece.time,
-                data=_payload(piece.data).data,
+                data=_bytes(piece.data),
             )
             for number, piece in enumerate(found["log"], 1)
         ]
@@ -168,9 +168,13 @@ def _node_run(line: NodeLine) -> NodeRun:
     )
 
 
+def _bytes(told: Bytes) -> bytes:
+    return told.base64 if told.base64 is not None else (told.text or "").encode()
+
+
 def _payload(told: Bytes) -> Payload:
-    data = told.base64 if told.base64 is not None else (told.text or "").encode()
-    return Payload(data, told.media_type)
+    data = _bytes(told)
+    return known(Payload(data, told.media_type))
 
 
 def _failure(why: Why | None) -> Failure | None:

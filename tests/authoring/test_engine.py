@@ -24,7 +24,7 @@ from goflow import (
 )
 from goflow.engine import CHUNK, LONGEST_DELAY, after_failure, refusal, request, step
 from goflow.message import TIMED_OUT, WORKER_LOST, Failure, Input, Item, Step, Task
-from goflow.payload import EMPTY, JSON, OCTETS, TEXT
+from goflow.payload import EMPTY, JSON, OCTETS, TEXT, of_input
 from goflow.state import NodeState, RunState
 from goflow.testing import Simulation, run
 from goflow.testing.driver import as_flow
@@ -914,6 +914,17 @@ def test_a_thread_left_behind_cannot_reach_the_run_that_comes_next() -> None:
         assert Simulation(build("flow", define)).run().json() == ["second", "second", None]
     assert len(told) == 3
     assert all("the node that started this thread has ended (first of run " in t for t in told)
+
+
+@pytest.mark.parametrize("kind", ["blob:text/plain", "image/png", ""])
+def test_a_payload_is_of_one_of_three_media_types(kind: str) -> None:
+    dag = Dag()
+    dag.node("n", lambda data: Payload(b"x", kind))
+    words = f"is application/octet-stream, text/plain or application/json, got {kind!r}"
+    with pytest.raises(RunFailed, match=words):
+        run(dag)
+    with pytest.raises(PayloadError, match=words):
+        of_input(Payload(b"x", kind))
 
 
 def test_the_logger_is_named_after_flow_and_node(caplog: pytest.LogCaptureFixture) -> None:

@@ -73,6 +73,15 @@ def test_a_large_payload_is_put_out_once_and_fetched_whole(place: Place) -> None
         Carrier(None, 10, 1000).fetch("r", reference)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [b"../../secret:3", b"", b"\xff:1", b"a" * 64 + b":1", b"a" * 64 + b"-" + b"b" * 16 + b":-1"],
+)
+def test_what_is_no_reference_names_nothing(place: Place, said: bytes) -> None:
+    with pytest.raises(BlobMissing, match="is no reference: expected a blob's name and its size"):
+        Carrier(place, 10, 1000).fetch("r", Payload(said, "blob:text/plain"))
+
+
 def test_a_file_that_was_not_finished_is_no_blob(tmp_path: Path) -> None:
     place = open_place(str(tmp_path), "s")
     place.put("r", "a", b"one")
