@@ -441,8 +441,8 @@ MUTANTS = [
     Mutant(
         "watchers hear nothing",
         "_records",
-        "if run.watched then call(",
-        "if false then call(",
+        "if run.watched and (run.ended",
+        "if false and (run.ended",
         (a_change_of_a_run_is_heard,),
     ),
 ]
