@@ -138,7 +138,11 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A process that takes tasks. `alive` is False once its lease is over."""
+    """A process that takes tasks. `alive` is False once its lease is over.
+
+    `silent` are the seconds since its last sign of life, and `lease` how many of them it is given; 0 where
+    the store knows at once that a process has ended.
+    """
 
     id: int
     host: str
@@ -148,6 +152,19 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     flows: tuple[FlowKey, ...] = ()
     doing: tuple[str, ...] = ()
     alive: bool = True
+    silent: float = 0.0
+    lease: float = 0.0
+
+    @property
+    def standing(self) -> Literal["alive", "silent", "gone"]:
+        """`silent` is one that ought to have renewed its lease: it does so after a third of it."""
+        if not self.alive:
+            return "gone"
+        return "silent" if self.lease and self.silent > self.lease / 3 + 1 else "alive"
+
+    def up(self, now: float) -> float:
+        """For how many seconds it has been there; of one that is gone up to its last sign of life."""
+        return max(0.0, now - self.started - (0.0 if self.alive else self.silent))
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):

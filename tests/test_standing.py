@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from goflow.backend import WorkerInfo
 from goflow.figures import Figures, Name, place
 from goflow.standing import Look, standing
+from goflow.why.workers import silence
+from goflow_cli.views.drawing import Screen
+from goflow_cli.views.top import page
 
 FLOW = ("f", "0123")
 
@@ -79,3 +83,33 @@ def test_a_backend_without_figures_is_told_without_them(waiting: int) -> None:
     now = standing(look(2.0, None, waiting=waiting), look(1.0, None))
     assert (now.flows[0].active, now.flows[0].rates, now.rates) == (None, None, None)
     assert now.waiting == waiting
+
+
+@pytest.mark.parametrize(
+    ("silent", "alive", "told"),
+    [(0.0, True, "alive"), (10.9, True, "alive"), (11.1, True, "silent"), (31.0, False, "gone")],
+)
+def test_a_worker_that_missed_a_renewal_is_silent_before_it_is_gone(
+    silent: float, alive: bool, told: str
+) -> None:
+    one = replace(worker(1, alive=alive), silent=silent, lease=30.0)
+    assert one.standing == told
+    assert replace(one, lease=0.0).standing != "silent", "its store knows at once who is gone"
+    assert one.up(100.0) == (100.0 if alive else 100.0 - silent)
+
+
+def test_what_to_expect_of_a_silent_worker_is_said() -> None:
+    said = silence(replace(worker(1), silent=11.0, lease=30.0))
+    assert said.startswith("last sign of life 11 s ago; its tasks go to another worker in 19 s")
+
+
+def test_idle_flows_beyond_a_few_are_one_line_and_doing_has_room() -> None:
+    flows = tuple(f"a_flow_with_a_long_name_{number}" for number in range(9))
+    one = replace(worker(1), flows=tuple((flow, "0") for flow in flows))
+    seen = replace(look(1.0, None, one), flows=flows)
+    lines = page(standing(seen, None), "redis://a.host.with.a.long.name:6379/0", Screen(80, 40))
+    text = "\n".join("".join(part for part, _ in line) for line in lines)
+    assert "6 more idle flows" in text
+    assert "r/0" in text, "what the worker does"
+    assert "goflow top" in text.splitlines()[0]
+    assert "waiting" in text.splitlines()[0], "the head is one line"

@@ -46,6 +46,8 @@ def workers(connection: Connection, locks: Locks, lease: float) -> list[WorkerIn
         "SELECT id, host, pid, started, concurrency, flows, seen FROM worker WHERE gone IS NULL"
         " ORDER BY id"
     ).fetchall()
+    now = time.monotonic()
+    living = {row[0]: locks.alive(row[0]) and now - row[-1] <= lease for row in found}
     return [
         WorkerInfo(
             id=id,
@@ -55,7 +57,8 @@ def workers(connection: Connection, locks: Locks, lease: float) -> list[WorkerIn
             concurrency=concurrency,
             flows=unpack_flows(flows),
             doing=tuple(doing.get(id, ())),
-            alive=locks.alive(id) and time.monotonic() - seen <= lease,
+            alive=living[id],
+            silent=0.0 if living[id] else max(0.0, now - seen),
         )
         for id, host, pid, started, concurrency, flows, seen in found
     ]

@@ -30,7 +30,8 @@ class Directory(Queue):
         """Register a worker; answers its id. It is alive until `leave` or until its lease ends."""
         top = self.keys.directory
         worker = int(self.link.ask(top, "INCR", f"{top}:ids"))
-        packed = msgspec.msgpack.encode(msgspec.structs.replace(info, id=worker))
+        told = msgspec.structs.replace(info, id=worker, lease=self.lease)
+        packed = msgspec.msgpack.encode(told)
         self.entered[worker] = packed
         self.alive(worker)
         return worker
@@ -62,12 +63,13 @@ class Directory(Queue):
         found = []
         for number, stored in _pairs(packed):
             worker = int(number)
-            info = _worker.decode(stored)
+            info, end = _worker.decode(stored), ends.get(worker, now)
             found.append(
                 msgspec.structs.replace(
                     info,
                     doing=tuple(doing.get(worker, ())),
-                    alive=ends.get(worker, 0.0) > now,
+                    alive=end > now,
+                    silent=max(0.0, now - (end - info.lease)),
                 )
             )
         return sorted(found, key=lambda info: info.id)

@@ -82,6 +82,10 @@ def held(store: Backend, run: Run, plan: Plan, nodes: Sequence[NodeRun]) -> list
     for node in [node for node in nodes if node not in lost][:NAMED]:
         worker = workers.get(node.worker)
         where = f" on {_name(worker)}" if worker is not None else ""
+        if worker is not None and worker.standing == "silent":
+            text = f"{node.path} is running{where}: {silence(worker)}"
+            reasons.append(Reason("running", text))
+            continue
         reasons.append(
             Reason(
                 "running",
@@ -109,6 +113,15 @@ def _lost(store: Backend, run: Run, paths: list[str]) -> Reason:
         return Reason("worker lost", f"{text}; its lease runs out, then another worker takes over")
     return Reason(
         "worker lost", text, "start `goflow worker FILE`: it takes over when the lease is out"
+    )
+
+
+def silence(worker: WorkerInfo) -> str:
+    """What to expect of a worker that gives no sign of life but holds its lease."""
+    left = duration(max(0.0, worker.lease - worker.silent))
+    return (
+        f"last sign of life {duration(worker.silent)} ago; its tasks go to another worker in {left}"
+        " unless it comes back"
     )
 
 

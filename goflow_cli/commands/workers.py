@@ -7,8 +7,9 @@ import time
 import click
 import msgspec
 
+from goflow.why.workers import silence
 from goflow_cli.session import Session, backend_option, json_option, note
-from goflow_cli.table import duration, print_table
+from goflow_cli.table import clean, duration, print_table
 from goflow_cli.told import print_json
 
 
@@ -27,13 +28,16 @@ def workers(backend: str | None, as_json: bool) -> int:
     rows = [
         [
             f"{worker.host}:{worker.pid}",
-            "alive" if worker.alive else "gone",
+            worker.standing,
             f"{len(worker.doing)}/{worker.concurrency}",
-            duration(time.time() - worker.started),
+            duration(worker.up(time.time())),
             ", ".join(sorted({flow for flow, _ in worker.flows})) or "(one run)",
             ", ".join(worker.doing[:3]) + (", ..." if len(worker.doing) > 3 else ""),
         ]
         for worker in found
     ]
     print_table(["WORKER", "STATE", "BUSY", "UP", "FLOWS", "DOING"], rows)
+    for worker in found:
+        if worker.standing == "silent":
+            print(f"{clean(worker.host)}:{worker.pid}: {silence(worker)}")
     return 0

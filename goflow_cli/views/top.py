@@ -7,13 +7,19 @@ from collections.abc import Sequence
 from typing import Final
 
 from goflow.drawing.look import BOLD, DIM, RED, Line
-from goflow.drawing.text import count, cut, duration, width
+from goflow.drawing.text import count, cut, cut_middle, duration, width
 from goflow.standing import FlowStanding, Rates, Standing
 from goflow_cli.table import table
 from goflow_cli.views.drawing import Screen
 
 #: lines that each table gets at least, its head and the space before it included
 LEAST: Final = 4
+#: columns of a store's name at least, where it is cut so that the head is one line
+_NAME: Final = 12
+#: columns of a flow's name beside a worker
+_KNOWN: Final = 16
+#: flows that nothing is on its way of and that are listed; more are summed up
+_IDLE: Final = 3
 _FLOWS: Final = (
     *("FLOW", "ACTIVE", "WAITING", "OLDEST", "RUNS/S", "FAILED/S", "TASKS/S", "RETRIES/S"),
     *("RAN P50", "P90", "WAITED P50", "P90"),
@@ -27,8 +33,7 @@ def page(now: Standing, name: str, seen: Screen, trouble: str = "") -> list[Line
     `trouble` what it says when it cannot be read."""
     lines = _head(now, name, seen, trouble)
     tables = [
-        table(_FLOWS, [_flow(each) for each in now.flows], seen.width,
-              numbers=frozenset(range(1, len(_FLOWS))), unicode=seen.unicode),
+        _flows(now.flows, seen),
         table(_WORKERS, _workers(now), seen.width, 1, unicode=seen.unicode),
         table(_RUNS, _runs(now), seen.width, 2, unicode=seen.unicode),
     ]  # fmt: skip
@@ -59,7 +64,10 @@ def _head(now: Standing, name: str, seen: Screen, trouble: str) -> list[Line]:
     waits = f"{now.waiting} waiting"
     if now.oldest is not None:
         waits += f", the first for {duration(now.oldest)}"
-    parts = [name, clock, _many(alive, "worker"), f"{now.busy}/{now.slots} busy", waits]
+    rest = [clock, _many(alive, "worker"), f"{now.busy}/{now.slots} busy", waits]
+    room = seen.width - len("goflow top  ") - sum(3 + width(part) for part in rest)
+    more = "…" if seen.unicode else "~"
+    parts = [cut_middle(name, room, more) if room >= _NAME else name, *rest]
     lines: list[Line] = []
     for text in _flowing(parts, seen.width - len("goflow top  ")):
         lines.append([("goflow top  " if not lines else " " * 12, BOLD), (text, "")])
@@ -91,6 +99,22 @@ def _flowing(parts: Sequence[str], columns: int) -> list[str]:
     return lines
 
 
+def _flows(flows: Sequence[FlowStanding], seen: Screen) -> list[Line]:
+    """The table of flows; idle ones beyond a few are one line."""
+    idle = [each for each in flows if _is_idle(each)]
+    left = {each.flow for each in idle[_IDLE:]} if len(idle) > _IDLE + 1 else set()
+    shown = [_flow(each) for each in flows if each.flow not in left]
+    numbers = frozenset(range(1, len(_FLOWS)))
+    lines = table(_FLOWS, shown, seen.width, numbers=numbers, unicode=seen.unicode)
+    return [*lines, [(f"{len(left)} more idle flows", DIM)]] if left else lines
+
+
+def _is_idle(each: FlowStanding) -> bool:
+    rates = each.rates
+    moved = rates is not None and (rates.runs or rates.failed or rates.attempts or rates.retries)
+    return not (each.active or each.waiting or moved)
+
+
 def _flow(each: FlowStanding) -> list[str]:
     rates = each.rates
     told = [
@@ -110,14 +134,21 @@ def _workers(now: Standing) -> list[list[str]]:
     return [
         [
             f"{worker.host}:{worker.pid}",
-            "alive" if worker.alive else "gone",
+            worker.standing,
             f"{len(worker.doing)}/{worker.concurrency}",
-            duration(max(0.0, now.at - worker.started)),
-            ", ".join(sorted({flow for flow, _ in worker.flows})) or "(one run)",
+            duration(worker.up(now.at)),
+            _known(sorted({flow for flow, _ in worker.flows})),
             ", ".join(worker.doing[:3]) + (", ..." if len(worker.doing) > 3 else ""),
         ]
         for worker in sorted(now.workers, key=lambda each: (not each.alive, -len(each.doing)))
     ]
+
+
+def _known(flows: Sequence[str]) -> str:
+    """The flows of a worker in few columns: what it does matters more."""
+    if not flows:
+        return "(one run)"
+    return cut(flows[0], _KNOWN) + (f" +{len(flows) - 1}" if len(flows) > 1 else "")
 
 
 def _runs(now: Standing) -> list[list[str]]:

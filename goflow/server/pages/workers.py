@@ -14,6 +14,7 @@ from goflow.server.pages.frame import page
 from goflow.server.pages.markup import Child, tag
 from goflow.server.pages.parts import duration, flow_link, link, table
 from goflow.server.service import service
+from goflow.why.workers import silence
 
 #: tasks of a worker that are listed
 _DOING: Final = 10
@@ -30,9 +31,9 @@ async def page_of_workers(request: Request) -> Response:
     rows: list[list[Child]] = [
         [
             tag("span", f"{each.host}:{each.pid}", class_="mono"),
-            "alive" if each.alive else tag("span", "gone", class_="error"),
+            _standing(each),
             f"{len(each.doing)} of {each.concurrency}",
-            duration(time.time() - each.started),
+            duration(each.up(time.time())),
             ", ".join(sorted({flow for flow, _ in each.flows})) or "one run of its own",
             _doing(each.doing),
         ]
@@ -66,6 +67,13 @@ async def page_of_workers(request: Request) -> Response:
         leave=bool(serving.secret),
         refresh=2,
     )
+
+
+def _standing(worker: WorkerInfo) -> Child:
+    if worker.standing == "alive":
+        return "alive"
+    told = silence(worker) if worker.standing == "silent" else None
+    return tag("span", worker.standing, class_="error", title=told)
 
 
 def _doing(doing: Sequence[str]) -> list[Child]:
