@@ -256,7 +256,7 @@ def _legend(lines: Sequence[_Line]) -> Markup:
     grouped = any(line.grouped for line in lines)
     return tag(
         "p",
-        "Thin: ready, waiting for a worker. Thick: running. ",
+        "Thin: since it was ready: waiting, earlier attempts, retry delays. Thick: the last attempt. ",
         "Several instances share a line: first start to last end, medians. " if grouped else None,
         "◆ The critical path, which decided when the run ended." if critical else None,
         class_="dim small",
