@@ -132,7 +132,7 @@ class Queue(Store):
         for partition, places in self.grouped([task.run_id for task in tasks]):
             for first in range(0, len(places), 500):
                 held = [tasks[place] for place in places[first : first + 500]]
-                args: list[Word] = [self.lives, len(held)]
+                args: list[Word] = [self.lives, worker, len(held)]
                 for task in held:
                     args += (task.run_id, task.path, words.entry_of(task))
                 for task, answer in zip(held, self.link.run("renew", partition, args), strict=True):

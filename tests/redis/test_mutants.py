@@ -15,9 +15,10 @@ import pytest
 
 from goflow.backend import Backend, Retry
 from goflow.errors import GoflowError
+from goflow.message import Claim
 from goflow.state import RunState
 from goflow.testing.conformance import BackendConformance
-from goflow.testing.store import FLOW, Store, Worker, edge, scopes
+from goflow.testing.store import FLOW, Store, Worker, edge, scopes, success
 from goflow_redis import RedisBackend, scripts
 from tests.redis import test_faults
 from tests.redis.hooks import RedisHooks, expire_leases, open_store, shared_server, teach
@@ -99,6 +100,33 @@ def staged_scopes_that_expired_are_not_opened_without(store: Store) -> None:
     backend.link.ask("", "UNLINK", f"{backend.keys.run('r')}:t:{entry}")
     assert not w.open(branch, scopes("each", "c"), expects=3, keys=tuple("abc"))
     assert w.one("each").task.token != branch.task.token
+
+
+def claimed_again_after_a_failover(store: Store) -> tuple[Worker, Claim, Worker, Claim]:
+    """A task that a worker claimed, and another claimed anew, since the first claim was lost."""
+    one, other = store.worker(own=True), store.worker(own=True)
+    store.submit("r")
+    before = store.snapshot()
+    lost = one.one("a")
+    store.restore(before)
+    held = other.one("a")
+    assert held.task.token == lost.task.token
+    return one, lost, other, held
+
+
+def a_renewal_is_its_holders(store: Store) -> None:
+    """Whoever lost a claim in a failover hears of it, and does not prolong the next holder's lease."""
+    one, lost, other, held = claimed_again_after_a_failover(store)
+    assert one.lost(lost) == [("a", "lost")]
+    assert other.lost(held) == []
+
+
+def an_outcome_is_its_holders(store: Store) -> None:
+    """Whoever lost a claim in a failover is not told that what another recorded was accepted."""
+    one, lost, other, held = claimed_again_after_a_failover(store)
+    for worker, claim, accepted in ((one, lost, False), (other, held, True), (one, lost, False)):
+        made = success(claim, b"A", ends=True)
+        assert worker.backend.commit([made], worker.ask())[0] == [accepted]
 
 
 def a_run_that_stops_does_not_wait_for_scopes_that_expired(store: Store) -> None:
@@ -203,7 +231,7 @@ MUTANTS = [
     Mutant(
         "a commit is not fenced",
         "commit",
-        "if node and node[ENTRY] == head[HELD] then",
+        "if node and is_holder(node, head[HELD]) then",
         "if node then",
         ("test_a_late_commit_changes_nothing",),
     ),
@@ -297,6 +325,20 @@ MUTANTS = [
         "  for first = 1, #entries, 1000 do",
         "  for first = 1, 0 do",
         (a_renewed_lease_holds,),
+    ),
+    Mutant(
+        "a renewal does not look at the worker",
+        "renew",
+        " and node[WORKER] == worker then",
+        " then",
+        (a_renewal_is_its_holders,),
+    ),
+    Mutant(
+        "a commit does not look at the worker",
+        "commit",
+        " and (worker == 0 or node[WORKER] == worker)\n",
+        "\n",
+        (an_outcome_is_its_holders,),
     ),
     Mutant(
         "a renewal does not look at the entry",

@@ -144,13 +144,19 @@ local function record(run, node, head)
   return 1
 end
 
+-- Whether the task was handed out under this entry, and, where the caller says who it is, to the caller: after
+-- a failover that lost a claim the same entry is handed out once more.
+local function is_holder(node, entry)
+  return node[ENTRY] == entry and (worker == 0 or node[WORKER] == worker)
+end
+
 local function accept_outcome()
   local head = read_array(arg())
   local following = cursor + head[WORDS]
   local run = get_run(head[RUN], head[AT])
   local node = run and get_node(run, head[AT])
   local answer = 0
-  if node and node[ENTRY] == head[HELD] then
+  if node and is_holder(node, head[HELD]) then
     if node[STATE] == 'R' then
       answer = record(run, node, head)
     elseif node[STATE] ~= 'Q' and node[STATE] ~= 'K' then

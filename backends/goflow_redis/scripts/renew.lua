@@ -2,15 +2,15 @@
 -- uses: records ready
 --
 -- KEYS     the partition's prefix
--- ARGV     retention; number of tasks, (run, path, entry) of each
+-- ARGV     retention; worker, number of tasks, (run, path, entry) of each
 -- returns  for each 0 kept, 1 lost, 2 kept but to be killed: its run is stopping or out of time
 -- repeat   the same
-local answers, kept = {}, {}
+local worker, answers, kept = number(), {}, {}
 for index = 1, number() do
   local run, path, entry = get_run(arg()), arg(), arg()
   local node = run and get_node(run, path)
   answers[index] = 1
-  if node and node[STATE] == 'R' and node[ENTRY] == entry then
+  if node and node[STATE] == 'R' and node[ENTRY] == entry and node[WORKER] == worker then
     answers[index] = run.kill == 1 and path ~= '~finally' and path ~= '~on_failure' and 2 or 0
     kept[run.class] = kept[run.class] or {}
     table.insert(kept[run.class], entry)
