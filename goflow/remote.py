@@ -109,7 +109,11 @@ class HttpClient(Client):
         """See Client.runs. A server lists 10,000 at most."""
         given = {"flow": flow, "state": None if state is None else str(state), "limit": str(limit)}
         asked = {name: [value] for name, value in given.items() if value is not None}
-        return [self._noted(each) for each in self._server.json("GET", "/runs", asked)["runs"]]
+        told = self._server.json("GET", "/runs", asked)
+        listed = told.get("runs") if isinstance(told, dict) else None
+        if not isinstance(listed, list):
+            self._server.strange(200)
+        return [self._noted(each) for each in listed]
 
     def result(self, run_id: str) -> Payload:
         """See Client.result."""
@@ -173,22 +177,30 @@ class HttpClient(Client):
         flow = self._flows.get(checked(run_id)) or self.run(run_id).flow
         return f"/flow/{flow}/request/{run_id}"
 
-    def _noted(self, told: dict[str, Any]) -> Run:
+    def _noted(self, told: Any) -> Run:
+        try:
+            run = _run(told)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self._server.strange(200)
         if len(self._flows) >= _KNOWN:
             self._flows.clear()
-        self._flows[told["run_id"]] = told["flow"]
-        return Run(
-            id=told["run_id"],
-            flow=told["flow"],
-            state=RunState(told["state"]),
-            created=told["created"],
-            started=told["started"],
-            finished=told["finished"],
-            error=told["error"],
-            fingerprint=told["fingerprint"],
-            round=told["round"],
-            abandoned=told.get("abandoned", False),
-        )
+        self._flows[run.id] = run.flow
+        return run
+
+
+def _run(told: Any) -> Run:
+    return Run(
+        id=told["run_id"],
+        flow=told["flow"],
+        state=RunState(told["state"]),
+        created=told["created"],
+        started=told["started"],
+        finished=told["finished"],
+        error=told["error"],
+        fingerprint=told["fingerprint"],
+        round=told["round"],
+        abandoned=told.get("abandoned", False),
+    )
 
 
 class _Server:
@@ -265,9 +277,10 @@ class _Server:
 
     def refuse(self, answer: Answer) -> NoReturn:
         """Raise what an answer that is an error means."""
-        told = self._decoded(answer).get("error")
-        if not isinstance(told, dict) or "code" not in told:
-            self._strange(answer)
+        found = self._decoded(answer)
+        told = found.get("error") if isinstance(found, dict) else None
+        if not isinstance(told, dict) or not {"code", "message"} <= told.keys():
+            self.strange(answer.status)
         raise _error(self.url, told)
 
     def close(self) -> None:
@@ -318,11 +331,12 @@ class _Server:
         try:
             return json.loads(answer.body)
         except ValueError:
-            self._strange(answer)
+            self.strange(answer.status)
 
-    def _strange(self, answer: Answer) -> NoReturn:
+    def strange(self, status: int) -> NoReturn:
+        """Raise what an answer that no server of ours gives means."""
         raise errors.BackendError(
-            f"{self.url} answered {answer.status} as no goflow server does; is it one?"
+            f"{self.url} answered {status} as no goflow server does; is it one?"
         )
 
 

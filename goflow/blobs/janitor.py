@@ -1,7 +1,8 @@
 """A process beside a worker that sweeps: a slow place holds up no lease.
 
 `python -m goflow.blobs.janitor` reads the configuration as one line of JSON from stdin, sweeps until stdin
-ends, which happens however its worker ends, and says nothing: what it cannot do now, it does later.
+ends, which happens however its worker ends. What it cannot do now, it does later; it says so in its worker's
+log where that is neither the store's nor the place's fault.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Final
 
 import msgspec
 
@@ -20,6 +22,9 @@ from goflow.blobs.sweep import PAUSE, sweep
 from goflow.config import Config
 from goflow.errors import GoflowError
 from goflow.own import command
+
+#: seconds that a janitor has to end
+_PATIENCE: Final = 2.0
 
 
 @contextmanager
@@ -34,7 +39,6 @@ def sweeping(backend: Backend, config: Config) -> Iterator[None]:
         command("goflow.blobs.janitor"),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is the worker's
     )
     assert process.stdin is not None
@@ -47,19 +51,37 @@ def sweeping(backend: Backend, config: Config) -> Iterator[None]:
         process.terminate()
         with suppress(BrokenPipeError):
             process.stdin.close()
-        process.wait()
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:  # a place that hangs holds up no worker's end
+            process.kill()
+            process.wait()
 
 
 def main() -> None:
     """Sweep every now and then."""
     os.nice(10)
-    config = msgspec.json.decode(sys.stdin.buffer.readline(), type=Config)
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return  # its worker has gone already
+    config = msgspec.json.decode(line, type=Config)
     while True:
-        with suppress(GoflowError), load_backend(config.backend, config) as store:
-            if isinstance(store, WithBlobs):
-                sweep(store.bare, store.place)
+        _sweep(config)
         if select.select([0], [], [], PAUSE)[0]:
             return
+
+
+def _sweep(config: Config) -> None:
+    try:
+        with load_backend(config.backend, config) as store:
+            if isinstance(store, WithBlobs):
+                sweep(store.bare, store.place)
+    except GoflowError:
+        pass  # away: its worker says so
+    except Exception as error:  # noqa: BLE001 - it is tried again
+        told = f"sweeping payload.blobs failed, and is tried again: {type(error).__name__}: {error}"
+        sys.stderr.write(f"goflow: {told}\n")
+        sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from goflow.backend import Backend, Run, Waker
-from goflow.errors import BackendError, GoflowError
+from goflow.errors import BackendError
 from goflow.server.lanes import Lanes, readable
 
 if TYPE_CHECKING:
@@ -41,9 +41,11 @@ class Watch:
         #: what event streams of this run share
         self.live: Live | None = None
         self._hub = hub
-        self._trouble: GoflowError | None = None
+        self._trouble: Exception | None = None
         self._waiting: set[asyncio.Future[None]] = set()
         self._pump = asyncio.create_task(self._look_on())
+        # not by the task itself: one that is cancelled before it began never gets anywhere
+        self._pump.add_done_callback(self._over)
 
     async def change(self, after: int) -> Run:
         """The run, as soon as its revision is another than `after` or the server closes.
@@ -74,27 +76,23 @@ class Watch:
             self.live.close()
 
     async def _look_on(self) -> None:
-        try:
-            while not self.run.state.terminal and self._trouble is None:
-                await readable(self._waker)
-                try:
-                    self.run = await self._hub.lanes.quickly(self._look)
-                except BackendError:
-                    await asyncio.sleep(_PATIENCE)
-                except GoflowError as error:
-                    self._trouble = error
-                self.wake()
-        finally:
-            self._hub.forget(self)
-            await self._hub.lanes.quickly(lambda backend: self._close())
+        while not self.run.state.terminal and self._trouble is None:
+            await readable(self._waker)
+            try:
+                self.run = await self._hub.lanes.quickly(self._look)
+            except BackendError:
+                await asyncio.sleep(_PATIENCE)
+            except Exception as error:  # noqa: BLE001 - who waits is told
+                self._trouble = error
+            self.wake()
+
+    def _over(self, pump: asyncio.Task[None]) -> None:
+        self._hub.forget(self)
+        self._hub.let_go(self._waker)
 
     def _look(self, backend: Backend) -> Run:
         self._waker.clear()
         return backend.run(self.run.id)
-
-    def _close(self) -> None:
-        with suppress(BackendError):
-            self._waker.close()
 
 
 class Hub:
@@ -108,6 +106,7 @@ class Hub:
         self.draining = False
         self.closing = False
         self._watches: dict[str, Watch] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     def drain(self) -> None:
         """End the event streams, which might last for hours; those who wait for a result still may."""
@@ -127,9 +126,7 @@ class Hub:
         """A watch on a run for as long as the block lasts. Raises UnknownRun."""
         watch = self._watches.get(run_id)
         if watch is None:
-            watch = await self._adopt(
-                await self.lanes.quickly(lambda backend: _follow(backend, run_id))
-            )
+            watch = self._adopt(await self._followed(run_id))
         watch.users += 1
         try:
             yield watch
@@ -139,15 +136,41 @@ class Hub:
                 self.forget(watch)
                 watch.let_go()
 
-    async def _adopt(self, followed: Followed) -> Watch:
+    async def _followed(self, run_id: str) -> Followed:
+        """What `_follow` answers; where whoever asks has gone meanwhile, its waker is closed."""
+        following = asyncio.create_task(
+            self.lanes.quickly(lambda backend: _follow(backend, run_id))
+        )
+        try:
+            return await asyncio.shield(following)
+        except asyncio.CancelledError:
+            following.add_done_callback(self._unwanted)
+            raise
+
+    def _unwanted(self, following: asyncio.Task[Followed]) -> None:
+        if not following.cancelled() and following.exception() is None:
+            self.let_go(following.result()[1])
+
+    def _adopt(self, followed: Followed) -> Watch:
         """The watch of a run that is followed already; its waker is closed where there is another."""
         run, waker = followed
         known = self._watches.get(run.id)
         if known is not None:
-            await self.lanes.quickly(lambda backend: waker.close())
+            self.let_go(waker)
             return known
         self._watches[run.id] = watch = Watch(self, followed)
         return watch
+
+    def let_go(self, waker: Waker) -> None:
+        """Close a waker, soon: the store it is of is a lane's."""
+
+        def close(backend: Backend) -> None:
+            with suppress(BackendError):
+                waker.close()
+
+        task = asyncio.create_task(self.lanes.quickly(close))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def forget(self, watch: Watch) -> None:
         """Have the next who asks open a new one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from goflow.backend import Backend, Run
+from goflow.backend import Backend, Run, bare
 from goflow.engine import request as run_request
 from goflow.errors import GoflowError, UnknownRun
 from goflow.message import Request
@@ -94,7 +94,7 @@ def _traced(serving: Service, backend: Backend, asked: Request, *, known: bool) 
     if not serving.config.telemetry.on:
         return {}
     # a run that was there already is in the trace of whoever submitted it first
-    headers = backend.request(asked.run_id).headers if known else asked.headers
+    headers = bare(backend).request(asked.run_id).headers if known else asked.headers
     return {"traceparent": trace_of(asked.run_id, headers).traceparent}
 
 

@@ -281,6 +281,8 @@ async def retry(request: Request) -> Response:
         plan = serving.plan(backend, flow) if adopt else None
         return Client(backend).retry(name, from_node=given.get("from"), plan=plan)
 
-    found = await serving.lanes.quickly(act)
+    # what a rewind undoes is found among all of the run's nodes, of which there may be many
+    lane = serving.lanes.slowly if adopt or given.get("from") else serving.lanes.quickly
+    found = await lane(act)
     headers = {"X-Request-Id": name, "Location": link(found)}
     return json_response(told(found), 202, headers)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from goflow.blobs import janitor
 from goflow.blobs.carrier import Carrier
 from goflow.blobs.place import Place, open_place
 from goflow.blobs.words import is_reference
+from goflow.config import Config, PayloadLimits
 from goflow.errors import BlobMissing, BlobsAway, ConfigError, PayloadError
 from goflow.message import Input
 from goflow.payload import JSON, Payload
@@ -119,3 +121,15 @@ def test_a_bucket_that_is_away_or_missing_says_so_without_credentials(
 def test_a_url_that_means_nothing_is_refused(url: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         open_place(url, "s")
+
+
+def test_a_sweep_that_fails_is_told_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(self: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("goflow.blobs.folder.FolderPlace.all", broken)
+    url = f"file://{tmp_path}/store"
+    janitor._sweep(Config(backend=url, payload=PayloadLimits(blobs=str(tmp_path / "blobs"))))
+    assert "is tried again: RuntimeError: a defect" in capsys.readouterr().err

@@ -103,7 +103,14 @@ def test_a_url_that_is_no_servers_is_refused(url: str) -> None:
     assert "pass" not in str(caught.value)
 
 
-def test_a_server_that_is_not_there_or_is_another_is_told() -> None:
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (200, b"hi"), (200, b"[1]"), (200, b'{"runs": 1}'), (200, b'{"runs": [{"state": "x"}]}'),
+        (404, b'["no"]'), (404, b'{"error": {"code": "gone"}}'),
+    ],
+)  # fmt: skip
+def test_a_server_that_is_not_there_or_is_another_is_told(status: int, said: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
 
@@ -111,7 +118,9 @@ def test_a_server_that_is_not_there_or_is_another_is_told() -> None:
             connection, _ = listening.accept()
             with connection:
                 connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi")
+                connection.sendall(
+                    b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(said), said)
+                )
 
         thread = threading.Thread(target=greet)
         thread.start()
