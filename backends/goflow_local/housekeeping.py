@@ -19,8 +19,16 @@ from goflow_local.retention import BITE, expire, lifetimes
 from goflow_local.sql import Connection
 from goflow_local.store import Store, now
 
+#: seconds by which a failure may seem to lie ahead before the clock counts as set back since
+_SET_BACK: Final = 1.0
 #: seconds between looks for listeners that have gone
 _LISTENERS_EVERY: Final = 30.0
+
+
+#: when the next retry is due, and when the attempt before it failed
+_FIRST_DUE: Final = (
+    "SELECT due, finished FROM node INDEXED BY node_due WHERE state = 4 ORDER BY due LIMIT 1"
+)
 
 
 class Duties(NamedTuple):
@@ -51,7 +59,7 @@ def duties(connection: Connection, store: Store, worker: int) -> Duties:
     """What there is to do."""
     at = now()
     execute = connection.execute
-    (retry,) = execute("SELECT min(due) FROM node INDEXED BY node_due WHERE state = 4").fetchone()
+    retry, failed = execute(_FIRST_DUE).fetchone() or (None, None)
     (deadline,) = execute("SELECT min(deadline) FROM run WHERE deadline IS NOT NULL").fetchone()
     (until,) = execute("SELECT min(until) FROM nonce").fetchone()
     (gone,) = execute("SELECT min(gone) FROM worker").fetchone()
@@ -65,7 +73,7 @@ def duties(connection: Connection, store: Store, worker: int) -> Duties:
     dates.append(until)
     return Duties(
         heartbeat=due_for_a_beat(dict(beats).get(worker), store.lease),
-        retries=retry is not None and retry <= at,
+        retries=retry is not None and (retry <= at or _lies_ahead(failed, at)),
         timeouts=deadline is not None and deadline <= at,
         dead=dead,
         frozen=_that_hold_something(connection, [id for id in late if id not in dead]),
@@ -130,11 +138,16 @@ def _silent_listeners(connection: Connection, store: Store) -> tuple[int, ...]:
 
 
 def _promote(change: Change) -> None:
-    """Failed attempts whose delay is over become ready."""
+    """Failed attempts whose delay is over become ready, and at once those that failed later than now: somebody
+    has set the clock back since, and what was due in a second may be due in a day."""
+    _, failed = change.execute(_FIRST_DUE).fetchone() or (None, None)
+    over, when = "due <= ?", change.now
+    if _lies_ahead(failed, change.now):
+        over, when = "finished > ?", change.now + _SET_BACK
     due = change.execute(
-        "SELECT id, run, path FROM node INDEXED BY node_due WHERE state = 4 AND due <= ?"
+        f"SELECT id, run, path FROM node INDEXED BY node_due WHERE state = 4 AND {over}"
         " ORDER BY due LIMIT ?",
-        (change.now, BITE),
+        (when, BITE),
     ).fetchall()
     change.connection.executemany(
         "UPDATE node SET state = 1, due = NULL WHERE id = ?", [(node,) for node, *_ in due]
@@ -143,6 +156,10 @@ def _promote(change: Change) -> None:
         run = change.run(key)
         run.next()
         change.enqueue(run, node, path)
+
+
+def _lies_ahead(failed: float | None, at: float) -> bool:
+    return failed is not None and failed > at + _SET_BACK
 
 
 def _time_out(change: Change) -> None:

@@ -1,7 +1,7 @@
 """What may go wrong. Each fault strikes, lasts for `seconds`, is healed, and says how many repeats it explains.
 
 `Fault.repeats` is a bound: node executions that began and may begin again because of it. Only what takes
-tasks from a worker explains any, one for each task at hand; what happens to connections, scripts and servers
+tasks from a worker explains any, two for each child; what happens to connections, scripts and servers
 that keep their data explains none.
 """
 
@@ -26,6 +26,9 @@ from tests.redis.server import RedisServer
 
 #: seconds that are surely longer than a lease and the time others take to notice
 PAST_LEASE: Final = LEASE + 1.5
+#: executions that a worker which is gone may have begun in vain: a child's task at hand, and the one before it
+#: whose result was on its way to the store, since short tasks are handed over before the commit
+AT_HAND: Final = 2 * CONCURRENCY
 
 
 class Fault:
@@ -70,7 +73,7 @@ class KillWorker(Fault):
 
     def strike(self) -> None:
         worker = self.victim()
-        self.repeats = CONCURRENCY
+        self.repeats = AT_HAND
         worker.end(signal.SIGKILL)
         self.world.replace(worker)
 
@@ -107,7 +110,7 @@ class FreezeWorker(Fault):
 
     def strike(self) -> None:
         self.frozen = self.victim()
-        self.repeats = CONCURRENCY
+        self.repeats = AT_HAND
         self.frozen.send(signal.SIGSTOP, children=self.children)
 
     def heal(self) -> None:
@@ -369,7 +372,7 @@ class ServerClockJump(ServerFault):
 
     def strike(self) -> None:
         assert isinstance(self.world.stage, RedisStage)
-        self.repeats = CONCURRENCY * len(self.world.workers)
+        self.repeats = AT_HAND * len(self.world.workers)
         self.world.stage.set_clock(3600)
 
 
@@ -410,7 +413,7 @@ class Unplugged(Fault):
 
     def strike(self) -> None:
         assert isinstance(self.world.stage, RedisStage)
-        self.repeats = CONCURRENCY * len(self.world.workers)
+        self.repeats = AT_HAND * len(self.world.workers)
         self.world.stage.proxy.unplug()
 
     def heal(self) -> None:

@@ -6,7 +6,7 @@ import time
 import tracemalloc
 
 from goflow.backend import AllNodes, Definition
-from goflow.message import Item
+from goflow.message import Failure, Item, Outcome
 from goflow.payload import Payload
 from goflow.testing.store import FLOW, Worker, closes, edge, request, scopes
 from goflow_local import LocalBackend, retention
@@ -263,3 +263,17 @@ def test_a_run_that_ended_with_work_left_over_leaves_no_queue(open_store: Open) 
     expire(backend)
     backend.tick(worker.id)
     assert count(backend, "queue", "node") == {"queue": 0, "node": 0}
+
+
+def test_a_retry_does_not_wait_for_a_clock_that_was_set_back(open_store: Open) -> None:
+    backend = open_store()
+    worker = Worker(backend, (FLOW,))
+    backend.submit(request("r", "a"))
+    claim = worker.one("a")
+    ahead = time.time() + 7200  # the clock was two hours fast when the attempt failed
+    failed = Outcome(
+        claim.task, ahead, ahead, failure=Failure("ValueError", "boom", "a"), retry_at=ahead + 60
+    )
+    assert backend.commit([failed])[0] == [True]
+    backend.tick(worker.id)
+    assert worker.one("a").task.attempt == 2
