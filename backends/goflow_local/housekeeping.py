@@ -27,7 +27,8 @@ _LISTENERS_EVERY: Final = 30.0
 
 #: when the next retry is due, and when the attempt before it failed
 _FIRST_DUE: Final = (
-    "SELECT due, finished FROM node INDEXED BY node_due WHERE state = 4 ORDER BY due LIMIT 1"
+    "SELECT due, finished FROM node INDEXED BY node_due WHERE state = 4 AND due IS NOT NULL"
+    " ORDER BY due LIMIT 1"
 )
 
 
@@ -143,7 +144,7 @@ def _promote(change: Change) -> None:
     _, failed = change.execute(_FIRST_DUE).fetchone() or (None, None)
     over, when = "due <= ?", change.now
     if _lies_ahead(failed, change.now):
-        over, when = "finished > ?", change.now + _SET_BACK
+        over, when = "due IS NOT NULL AND finished > ?", change.now + _SET_BACK
     due = change.execute(
         f"SELECT id, run, path FROM node INDEXED BY node_due WHERE state = 4 AND {over}"
         " ORDER BY due LIMIT ?",

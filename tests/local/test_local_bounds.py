@@ -277,3 +277,16 @@ def test_a_retry_does_not_wait_for_a_clock_that_was_set_back(open_store: Open) -
     assert backend.commit([failed])[0] == [True]
     backend.tick(worker.id)
     assert worker.one("a").task.attempt == 2
+
+
+def test_what_a_run_that_ended_left_to_retry_holds_up_no_other_runs_retry(open_store: Open) -> None:
+    backend = open_store()
+    worker = Worker(backend, (FLOW,))
+    backend.submit(request("ended", "a", "b"))
+    first, second = worker.claim(2)
+    assert worker.retry(first, at=time.time() + 60)
+    assert worker.fail(second)
+    backend.submit(request("r", "a"))
+    assert worker.retry(worker.one("a"), at=0)
+    backend.tick(worker.id)
+    assert worker.one("a").task.run_id == "r"
