@@ -12,7 +12,7 @@ from goflow.backend import Ask, FlowKey, Run
 from goflow.errors import BackendError, Conflict, GoflowError
 from goflow.message import TIMED_OUT, Claim, Failure, Item, Outcome, Request, Task
 from goflow.payload import Payload
-from goflow_redis import words
+from goflow_redis import exchange, journal, submission, words
 from goflow_redis.store import Store
 from goflow_redis.words import Word
 
@@ -50,13 +50,13 @@ class Queue(Store):
             late = None
             if request.timeout is not None:
                 late = Failure(TIMED_OUT, f"timed out after {request.timeout:g} s")
-            args += words.submit_args(request, late)
+            args += submission.submit_args(request, late)
         try:
             now, *told = self.link.run("submit", partition, args)
         except BackendError as error:
             return [error] * len(batch)
         return [
-            words.submitted(request, now, each) or _taken(request.run_id)
+            submission.submitted(request, now, each) or _taken(request.run_id)
             for request, each in zip(batch, told, strict=True)
         ]
 
@@ -103,7 +103,7 @@ class Queue(Store):
         """Keep scopes of a branch that is about to open."""
         partition = self.keys.partition(task.run_id)
         for first in range(0, len(items), 500):
-            chunk = [words.scope(item) for item in items[first : first + 500]]
+            chunk = [exchange.scope(item) for item in items[first : first + 500]]
             mark = f"{os.getpid()}.{time.monotonic_ns()}"
             args: list[Word] = [self.lives, task.run_id, task.path, words.entry_of(task), mark]
             staged = self.link.run("stage", partition, [*args, len(chunk), *chunk])
@@ -120,7 +120,7 @@ class Queue(Store):
                 args: list[Word] = [self.lives, f"{self._nonce}.{next(self._calls)}", len(some)]
                 for task, data in some:
                     args += (task.run_id, task.path, words.entry_of(task))
-                    args.append(words.log_piece(task, now, data))
+                    args.append(journal.log_piece(task, now, data))
                 self.link.run("printed", partition, args)
 
     def renew(
@@ -158,7 +158,7 @@ class Queue(Store):
         now = time.time()
         for outcome in outcomes:
             token = outcome.task.token
-            rest += words.outcome_args(outcome, self._staged.get(token, -1), now, self.who)
+            rest += exchange.outcome_args(outcome, self._staged.get(token, -1), now, self.who)
         known = unanswered is not None
 
         def ask_once(attempt: int) -> Any:
@@ -174,7 +174,7 @@ class Queue(Store):
             raise
         for outcome in outcomes:
             self._staged.pop(outcome.task.token, None)
-        claims += map(words.read_claim, tasks)
+        claims += map(exchange.read_claim, tasks)
         if classes and len(tasks) < limit:  # more would have been taken
             queues = (f"{partition}:q:{name}" for name in classes)
             streams = dict(zip(queues, lasts or [b"0-0"] * len(classes), strict=True))

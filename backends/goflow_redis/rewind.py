@@ -16,8 +16,9 @@ from goflow.backend import Retry, Run
 from goflow.errors import Conflict, UnknownRun
 from goflow.message import FINALLY, ON_FAILURE, Rewind
 from goflow.state import RunState
-from goflow_redis import words
-from goflow_redis.words import NodeRecord, Word
+from goflow_redis import exchange, journal, records, words
+from goflow_redis.records import NodeRecord
+from goflow_redis.words import Word
 
 if TYPE_CHECKING:
     from goflow_redis.runs import Runs
@@ -76,9 +77,9 @@ def open_round(runs: Runs, run_id: str, retry: Retry) -> Run:
         if how == b"gone":
             raise UnknownRun(run_id)
         if how == b"live":
-            raise _conflict(run_id, words.read_run(*told[:2]).now.state)
+            raise _conflict(run_id, records.read_run(*told[:2]).now.state)
         if how == b"ok":
-            return words.as_run(run_id, words.read_run(*told[:2]), None)
+            return records.as_run(run_id, records.read_run(*told[:2]), None)
     raise Conflict(f"run {run_id} keeps changing; try again")
 
 
@@ -105,7 +106,7 @@ def _unmake(runs: Runs, run_id: str, rewind: Rewind, change: Change) -> None:
     for first in range(0, len(paths), PIECE):
         piece = paths[first : first + PIECE]
         kept = {
-            attempt.path: words.write_attempt(act, attempt)
+            attempt.path: journal.write_attempt(act, attempt)
             for act, attempt in runs.last_attempts(run_id, piece)
         }
         args: list[Word] = [runs.lives, run_id, what, len(piece)]
@@ -130,15 +131,15 @@ def _conflict(run_id: str, state: RunState) -> Conflict:
 
 
 def _plan(runs: Runs, run_id: str, rewind: Rewind | None) -> Change:
-    change, records = Change(), runs.node_lines(run_id)
-    handlers = {path for path in records if path in (ON_FAILURE, FINALLY)}
+    change, lines = Change(), runs.node_lines(run_id)
+    handlers = {path for path in lines if path in (ON_FAILURE, FINALLY)}
     change.removed += handlers
     change.fields += ["f:", *(f"{letter}:{path}" for path in handlers for letter in "of")]
     touched = set(handlers)
     if rewind is not None:
-        touched |= _Rewinding(change, runs, run_id, records, rewind).plan()
-    further = [path for path in records if records[path].state in "QKRTFC" and path not in touched]
-    change.further = sorted(further, key=lambda path: records[path].seq)
+        touched |= _Rewinding(change, runs, run_id, lines, rewind).plan()
+    further = [path for path in lines if lines[path].state in "QKRTFC" and path not in touched]
+    change.further = sorted(further, key=lambda path: lines[path].seq)
     change.attempts = _last_attempts(runs, run_id, touched | set(further))
     return change
 
@@ -151,28 +152,28 @@ class _Rewinding:
         change: Change,
         runs: Runs,
         run_id: str,
-        records: dict[str, NodeRecord],
+        lines: dict[str, NodeRecord],
         rewind: Rewind,
     ) -> None:
         self._change, self._runs, self._run_id = change, runs, run_id
-        self._records, self._rewind = records, rewind
+        self._lines, self._rewind = lines, rewind
         self._dropped: dict[tuple[str, bool], set[str]] = {}
         for target, source, closing in rewind.dropped:
             self._dropped.setdefault((target, closing), set()).add(source)
 
     def plan(self) -> set[str]:
         """Fill in the change; the paths whose records it rewrites."""
-        change, records, rewind = self._change, self._records, self._rewind
-        gone = {path for path in records if _within(path, rewind.removed)}
-        gone |= {path for path in rewind.ready if path in records}
+        change, lines, rewind = self._change, self._lines, self._rewind
+        gone = {path for path in lines if _within(path, rewind.removed)}
+        gone |= {path for path in rewind.ready if path in lines}
         for path in gone:
             self._forget(path)
-        reopened = {path for path in rewind.reopened if path in records} - gone
+        reopened = {path for path in rewind.reopened if path in lines} - gone
         for path in reopened:
             change.fields += [f"o:{path}", f"f:{path}"]
             change.branches[path] = (True, self._close_less(path))
         for path, closing in self._dropped:
-            if path not in records or path in gone:
+            if path not in lines or path in gone:
                 continue
             if not closing:
                 self._keep_inbox(path, afresh=False)
@@ -189,7 +190,7 @@ class _Rewinding:
 
     def _forget(self, path: str) -> None:
         """A node's result and what is inside it vanish; what has arrived stays, at a removed one."""
-        change, record = self._change, self._records[path]
+        change, record = self._change, self._lines[path]
         fields = [f"o:{path}", f"f:{path}", f"k:{path}"]
         if record.width is not None:
             change.lists.append(path)
@@ -204,7 +205,7 @@ class _Rewinding:
 
     def _keep_inbox(self, path: str, *, afresh: bool) -> None:
         """A node keeps what has arrived, without what is dropped; with nothing left it vanishes."""
-        change, record = self._change, self._records[path]
+        change, record = self._change, self._lines[path]
         dropped = self._dropped.get((path, False), set())
         inline, have = _without(record.inbox, dropped)
         for field, text in self._runs.chunks(self._run_id, path, record, closing=False):
@@ -219,7 +220,7 @@ class _Rewinding:
     def _close_less(self, path: str) -> int:
         """A branch loses what dropped scopes brought; how many are left."""
         closed, dropped = 0, self._dropped.get((path, True), set())
-        record = self._records[path]
+        record = self._lines[path]
         for field, text in self._runs.chunks(self._run_id, path, record, closing=True):
             self._change.chunks[field], left = _without(text, dropped)
             closed += left
@@ -249,7 +250,7 @@ def _within(path: str, removed: Iterable[str]) -> bool:
 
 def _last_attempts(runs: Runs, run_id: str, paths: set[str]) -> list[bytes]:
     """What the records about to be rewritten tell of their last attempts."""
-    return [words.write_attempt(*each) for each in runs.last_attempts(run_id, sorted(paths))]
+    return [journal.write_attempt(*each) for each in runs.last_attempts(run_id, sorted(paths))]
 
 
 def _arguments(change: Change, rewind: Rewind | None) -> list[Word]:
@@ -276,5 +277,5 @@ def _arguments(change: Change, rewind: Rewind | None) -> list[Word]:
     arrivals = rewind.arrivals if rewind else ()
     args.append(len(arrivals))
     for by, arrival in arrivals:
-        words.add_arrival(args, arrival, by)
+        exchange.add_arrival(args, arrival, by)
     return args

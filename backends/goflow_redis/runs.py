@@ -10,7 +10,7 @@ from goflow.errors import Conflict, GoflowError, RunFailed, RunStopped, UnknownR
 from goflow.message import Request
 from goflow.payload import EMPTY, Payload
 from goflow.state import RunState
-from goflow_redis import words
+from goflow_redis import journal, records, submission, words
 from goflow_redis.rewind import open_round
 from goflow_redis.store import SCAN, Store
 from goflow_redis.waker import EndsWaker, QueueWaker, RunWaker
@@ -31,7 +31,7 @@ class Runs(Store):
 
     def run(self, run_id: str) -> Run:
         """The run as it is now."""
-        return words.as_run(run_id, *self.read(run_id))
+        return records.as_run(run_id, *self.read(run_id))
 
     def runs(
         self, flow: str | None = None, state: RunState | None = None, limit: int = 100
@@ -64,8 +64,8 @@ class Runs(Store):
             for run_id, time, pair, failure in zip(ids, times, lines, failures, strict=True):
                 if pair[0] is None:
                     continue  # past its retention, not swept yet
-                run = words.as_run(
-                    run_id.decode(), words.read_run(*pair), words.read_failure(failure)
+                run = records.as_run(
+                    run_id.decode(), records.read_run(*pair), words.read_failure(failure)
                 )
                 if flow in (None, run.flow) and state in (None, run.state):
                     found.append((float(time), run))
@@ -80,7 +80,7 @@ class Runs(Store):
         )
         if lines[0] is None:
             raise UnknownRun(run_id)
-        run = words.as_run(run_id, words.read_run(*lines), words.read_failure(failure))
+        run = records.as_run(run_id, records.read_run(*lines), words.read_failure(failure))
         if run.state is RunState.FAILED:
             raise RunFailed(run_id, run.error)
         if run.state is RunState.STOPPED:
@@ -113,19 +113,19 @@ class Runs(Store):
         )
         if lines[0] is None or stored is None:
             raise UnknownRun(run_id)
-        return words.read_request(run_id, lines, stored)
+        return submission.read_request(run_id, lines, stored)
 
     def nodes(self, run_id: str, paths: Iterable[str] | None = None) -> list[NodeRun]:
         """The recorded node instances (all, or those named) in the order they were first ready."""
         run, _ = self.read(run_id)
-        records = self.node_lines(run_id, paths)
-        ordered = sorted(records, key=lambda path: (records[path].seq or 1 << 60, path))
-        told = self._told(run_id, [f"f:{p}" for p in ordered if "e" in records[p].flags])
-        told |= self._told(run_id, [f"k:{p}" for p in ordered if "k" in records[p].flags])
+        lines = self.node_lines(run_id, paths)
+        ordered = sorted(lines, key=lambda path: (lines[path].seq or 1 << 60, path))
+        told = self._told(run_id, [f"f:{p}" for p in ordered if "e" in lines[p].flags])
+        told |= self._told(run_id, [f"k:{p}" for p in ordered if "k" in lines[p].flags])
         return [
-            words.as_node(
+            records.as_node(
                 path,
-                records[path],
+                lines[path],
                 run,
                 words.read_failure(told.get(f"f:{path}")),
                 words.read_keys(told.get(f"k:{path}")),
@@ -162,7 +162,7 @@ class Runs(Store):
         fixed = self.read(run_id)[0].id
         found = self.last_attempts(run_id)
         for stored in self.link.ask(key, "LRANGE", f"{key}:a", 0, -1):
-            found.append(words.read_attempt(stored, fixed.flow, fixed.fingerprint))
+            found.append(journal.read_attempt(stored, fixed.flow, fixed.fingerprint))
         return [attempt for _, attempt in sorted(found, key=lambda pair: pair[0])]
 
     def last_attempts(
@@ -170,12 +170,12 @@ class Runs(Store):
     ) -> list[tuple[int, Attempt]]:
         """The last attempts of settled node instances, which their own records tell, numbered."""
         run, _ = self.read(run_id)
-        records = self.node_lines(run_id, paths)
-        settled = {path: record for path, record in records.items() if record.state in "DFC"}
+        lines = self.node_lines(run_id, paths)
+        settled = {path: record for path, record in lines.items() if record.state in "DFC"}
         failed = [f"f:{path}" for path, record in settled.items() if "e" in record.flags]
         told = self._told(run_id, failed)
         return [
-            words.last_attempt(path, record, run, words.read_failure(told.get(f"f:{path}")))
+            records.last_attempt(path, record, run, words.read_failure(told.get(f"f:{path}")))
             for path, record in settled.items()
             if record.started is not False and record.finished is not False
         ]
@@ -186,7 +186,7 @@ class Runs(Store):
         there, stored = self.link.ask_all(key, [("EXISTS", key), ("LRANGE", f"{key}:l", after, -1)])
         if not there:
             raise UnknownRun(run_id)
-        lines = [words.read_log(after + n, each) for n, each in enumerate(stored, start=1)]
+        lines = [journal.read_log(after + n, each) for n, each in enumerate(stored, start=1)]
         return [line for line in lines if path in (None, line.path)]
 
     def control(self, run_id: str, action: Action) -> Run:
@@ -196,7 +196,7 @@ class Runs(Store):
         if how == b"gone":
             raise UnknownRun(run_id)
         state, identity, failure = rest
-        run = words.as_run(run_id, words.read_run(state, identity), words.read_failure(failure))
+        run = records.as_run(run_id, records.read_run(state, identity), words.read_failure(failure))
         if how == b"ended":
             raise Conflict(f"cannot {action} run {run_id}: it has ended ({run.state})")
         return run
@@ -261,7 +261,7 @@ def _look(run_id: str, told: Sequence[Any]) -> Look | GoflowError:
     state, identity, failure, result = told
     if state is None:
         return UnknownRun(run_id)
-    run = words.as_run(run_id, words.read_run(state, identity), words.read_failure(failure))
+    run = records.as_run(run_id, records.read_run(state, identity), words.read_failure(failure))
     if run.state is not RunState.SUCCEEDED:
         return run, None
     return run, EMPTY if result is None else words.disclose(result)

@@ -14,10 +14,10 @@ from goflow.backend import FlowKey
 from goflow.errors import UnknownRun
 from goflow.message import Claim, Failure
 from goflow.payload import Payload
-from goflow_redis import words
+from goflow_redis import records, words
 from goflow_redis.keys import Keys
 from goflow_redis.link import Link
-from goflow_redis.words import NodeRecord, RunRecord
+from goflow_redis.records import NodeRecord, RunRecord
 
 if TYPE_CHECKING:
     from goflow_redis.waker import QueueWaker
@@ -114,7 +114,7 @@ class Store:
         )
         if lines[0] is None:
             raise UnknownRun(run_id)
-        return words.read_run(*lines), words.read_failure(failure)
+        return records.read_run(*lines), words.read_failure(failure)
 
     def node_lines(self, run_id: str, paths: Iterable[str] | None = None) -> dict[str, NodeRecord]:
         """Records of node instances, all or those named; large runs are read in steps."""
@@ -127,10 +127,10 @@ class Store:
                 found = self.link.ask(key, "HMGET", key, *part)
                 for path, line in zip(part, found, strict=True):
                     if line is not None and not path.startswith(":"):
-                        lines[path] = words.read_node(line)
+                        lines[path] = records.read_node(line)
             return lines
         return {
-            path.decode(): words.read_node(line)
+            path.decode(): records.read_node(line)
             for path, line in self.scan(key)
             if not path.startswith(b":")
         }

@@ -43,7 +43,7 @@ local function read_inputs(run, node, told, head)
   return 1, size
 end
 
--- A held task as the worker hears of it: a packed head, then what is packed or not ours (see words.py for the
+-- A held task as the worker hears of it: a packed head, then what is packed or not ours (see exchange.py for the
 -- reader). Second: bytes of inputs.
 local function describe(run, node)
   local handler = is_handler(node)

@@ -1,0 +1,189 @@
+"""A task as COMMIT hands it out, and its outcome as COMMIT reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+from zlib import crc32
+
+import msgspec
+
+from goflow.message import Arrival, Claim, Input, Item, Outcome, Step, Task, pack
+from goflow.payload import Payload
+from goflow_redis import journal
+from goflow_redis.submission import read_head
+from goflow_redis.words import (
+    SIBLING,
+    Word,
+    disclose,
+    enclose,
+    entry_of,
+    escape,
+    queued_at,
+    read_failure,
+    read_keys,
+    scope_of,
+    token,
+    unescape,
+)
+
+#: where a head of an outcome counts the words after it
+_WORDS: Final = 4
+_task = msgspec.msgpack.Decoder(list[Any])
+
+
+def read_claim(told: Sequence[bytes]) -> Claim:
+    """A held task as `describe` in `_take.lua` tells of it."""
+    head, known, failure, keys, *stored = told
+    (
+        run_id,
+        flow,
+        fingerprint,
+        path,
+        entry,
+        attempt,
+        lost,
+        round_,
+        closing,
+        width,
+        outcome,
+        complete,
+        *sources,
+    ) = _task.decode(head)
+    query, headers = read_head(known)
+    task = Task(
+        run_id,
+        flow,
+        fingerprint,
+        path,
+        token(flow, fingerprint, entry),
+        attempt,
+        lost,
+        round_,
+        query,
+        headers,
+        read_failure(failure),
+        closing,
+        read_keys(keys),
+        width if closing else 0,
+        outcome,
+        queued_at(entry),
+    )
+    inputs = tuple(
+        Input(unescape(source), disclose(value) if value else None)
+        for source, value in zip(sources, stored, strict=True)
+    )
+    return Claim(task, inputs, complete == 1)
+
+
+def outcome_args(outcome: Outcome, staged: int, now: float, who: str) -> list[Word]:
+    """One outcome as COMMIT reads it: a packed head, then what is not ours to pack. `staged` scopes were
+    staged before (-1: unknown)."""
+    task, step, failure = outcome.task, outcome.step, outcome.failure
+    attempt = journal.followed(outcome, who)
+    head: list[object] = [
+        task.run_id,
+        task.path,
+        entry_of(task),
+        _kind(outcome),
+        0,
+        round(outcome.started * 1000),
+        round(outcome.finished * 1000),
+        outcome.digest,
+        bool(outcome.log),
+        bool(attempt),
+    ]
+    args: list[Word] = [b""]
+    if outcome.log:
+        args.append(journal.log_piece(task, outcome.finished, outcome.log))
+    if attempt:
+        args.append(attempt)
+    if step is not None and step.opened is not None:
+        opened = step.opened
+        head += (opened.expects, opened.window, opened.keys is not None, staged, len(opened.items))
+        if opened.keys is not None:
+            args.append(pack(opened.keys))
+        _add_writes(head, args, step)
+        args += map(scope, opened.items)
+    elif step is not None:
+        head += (step.output is not None, step.ends)
+        if step.output is not None:
+            args.append(enclose(step.output))
+        _add_writes(head, args, step)
+        head.append([_arrival(args, arrival, task.path) for arrival in step.arrivals] or False)
+    elif failure is not None:
+        if outcome.retry_at is not None:
+            head.append(max(0, round((outcome.retry_at - now) * 1000)))
+        args.append(pack(failure))
+    head[_WORDS] = len(args) - 1
+    args[0] = pack(head)
+    return args
+
+
+def _kind(outcome: Outcome) -> str:
+    if outcome.step is not None:
+        return "ok" if outcome.step.opened is None else "open"
+    if outcome.released:
+        return "release"
+    if outcome.stopped:
+        return "stop"
+    if outcome.retry_at is not None:
+        return "retry"
+    return "rescue" if outcome.rescue else "fail"
+
+
+def _add_writes(head: list[object], args: list[Word], step: Step) -> None:
+    if not step.writes:
+        head += (False, False)
+        return
+    head.append([f"v:{key}" for key in step.writes])
+    head.append([value is not None for value in step.writes.values()])
+    args += [enclose(value) for value in step.writes.values() if value is not None]
+
+
+def _arrival(args: list[Word], arrival: Arrival, by: str) -> tuple[object, ...]:
+    """One arrival for a head; a payload of its own goes to the arguments."""
+    source, ref, payload = _bring(arrival, by)
+    if payload is not None:
+        args.append(enclose(payload))
+    return (
+        arrival.target,
+        arrival.closing,
+        arrival.expects,
+        crc32(source.encode()),
+        source,
+        ref,
+        payload is not None,
+    )
+
+
+def add_arrival(args: list[Word], arrival: Arrival, by: str) -> None:
+    """One arrival as RETRY reads it; `by` is the node path that recorded what it brings."""
+    source, ref, payload = _bring(arrival, by)
+    args += (
+        arrival.target,
+        1 if arrival.closing else 0,
+        arrival.expects,
+        crc32(source.encode()),
+        source,
+        ref,
+        0 if payload is None else 1,
+        b"" if payload is None else enclose(payload),
+    )
+
+
+def _bring(arrival: Arrival, by: str) -> tuple[str, str, Payload | None]:
+    """An arrival's source, the data field of what it brings ("" for nothing), and its own payload."""
+    source = escape(arrival.source)
+    if not arrival.carries:
+        return source, "", None
+    if arrival.payload is None:
+        near = not arrival.closing and by == scope_of(arrival.target) + arrival.source
+        return source, SIBLING if near and source == arrival.source else f"o:{by}", None
+    mark = "c" if arrival.closing else ""
+    return source, f"p:{arrival.target}\2{mark}\2{source}", arrival.payload
+
+
+def scope(item: Item) -> bytes:
+    """A scope as it is staged: prefix and starts, then what they get."""
+    return "\0".join((item.prefix, *item.starts)).encode() + b"\1" + enclose(item.payload)

@@ -1,0 +1,180 @@
+"""The records of runs and node instances, as `_records.lua` describes them, and what the seam shows of them."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from goflow.backend import Attempt, NodeRun, Run
+from goflow.message import Failure
+from goflow.state import NodeState, RunState
+from goflow_redis.words import queued_at, token
+
+_NODE_STATES: Final = {
+    "W": NodeState.WAITING,
+    "Q": NodeState.READY,
+    "K": NodeState.READY,
+    "R": NodeState.RUNNING,
+    "T": NodeState.RETRYING,
+    "O": NodeState.RUNNING,
+    "D": NodeState.SUCCEEDED,
+    "F": NodeState.FAILED,
+    "C": NodeState.STOPPED,
+}
+#: what becomes of a node that its run's end overtook
+_OVERTAKEN: Final = {RunState.STOPPED: NodeState.STOPPED, RunState.FAILED: NodeState.SKIPPED}
+
+
+class RunLine(msgspec.Struct, array_like=True):
+    """The record `:s`; see `_records.lua`."""
+
+    state: RunState
+    ending: str
+    phase: int
+    kill: int
+    held: int
+    rev: int
+    seq: int
+    acts: int
+    round: int
+    started: int
+    finished: int
+    uses: str
+
+
+class IdLine(msgspec.Struct, array_like=True):
+    """The record `:i`."""
+
+    flow: str
+    fingerprint: str
+    created: int
+    timeout: int
+    handlers: str
+
+
+class RunRecord(NamedTuple):
+    """A run's two records."""
+
+    now: RunLine
+    id: IdLine
+
+
+read_line = msgspec.msgpack.Decoder(RunLine).decode
+_id_line = msgspec.msgpack.Decoder(IdLine)
+
+
+def read_run(state: bytes, identity: bytes) -> RunRecord:
+    """The records that `:s` and `:i` hold."""
+    return RunRecord(read_line(state), _id_line.decode(identity))
+
+
+def as_run(run_id: str, record: RunRecord, failure: Failure | None) -> Run:
+    """The run as the seam shows it."""
+    now, fixed = record
+    error = None
+    if failure is not None:
+        error = f"{failure.node}: {failure}" if failure.node else str(failure)
+    terminal = now.state.terminal
+    return Run(
+        id=run_id,
+        flow=fixed.flow,
+        state=now.state,
+        created=fixed.created / 1000,
+        started=now.started / 1000 if now.started else None,
+        finished=now.finished / 1000 if now.finished else None,
+        error=error,
+        fingerprint=fixed.fingerprint,
+        round=now.round,
+        revision=now.rev,
+        ending=None if terminal or now.ending == "-" else RunState(now.ending),
+        failure=failure,
+    )
+
+
+class NodeRecord(msgspec.Struct, array_like=True):
+    """A node instance's record; see `_records.lua`. Times are ms since the run was created."""
+
+    state: str
+    entry: str
+    attempt: int
+    lost: int
+    round: int
+    last: int
+    act: int
+    worker: int
+    seq: int
+    ready: int | bool
+    started: int | bool
+    finished: int | bool
+    due: int
+    have: int
+    expects: int
+    flags: str
+    digest: str
+    inbox: str
+    width: int | None = None
+    released: int = 0
+    window: int = 0
+    closings: int = 0
+    closed: int = 0
+
+
+read_node = msgspec.msgpack.Decoder(NodeRecord).decode
+
+
+def _at(run: RunRecord, offset: int | bool) -> float | None:
+    """A node's time, in seconds since the epoch."""
+    return None if offset is False else (run.id.created + offset) / 1000
+
+
+def as_node(
+    path: str,
+    record: NodeRecord,
+    run: RunRecord,
+    failure: Failure | None,
+    keys: tuple[str, ...] | None,
+) -> NodeRun:
+    """The node instance as the seam shows it."""
+
+    state = _NODE_STATES[record.state]
+    if run.now.state.terminal and record.state not in "DFC":
+        state = _OVERTAKEN.get(run.now.state, NodeState.SKIPPED)
+        if record.state == "T":
+            state = NodeState.FAILED
+    return NodeRun(
+        path=path,
+        state=state,
+        attempt=record.attempt if record.seq else 0,
+        round=record.round,
+        started=_at(run, record.started),
+        finished=_at(run, record.finished),
+        ready=_at(run, record.ready),
+        due=record.due / 1000 if record.state == "T" else None,
+        error=None if failure is None else str(failure),
+        failure=failure,
+        worker=record.worker,
+        width=record.width,
+        done=min(record.closed, record.width or 0),
+        keys=keys,
+        digest=record.digest,
+    )
+
+
+def last_attempt(
+    path: str, record: NodeRecord, run: RunRecord, failure: Failure | None
+) -> tuple[int, Attempt]:
+    """The attempt that a settled node instance's own record tells, and its number in the run."""
+    return record.act, Attempt(
+        path=path,
+        round=record.last,
+        attempt=record.attempt,
+        state=_NODE_STATES[record.state].value,
+        started=_at(run, record.started) or 0.0,
+        finished=_at(run, record.finished) or 0.0,
+        error=str(failure) if failure is not None and record.state == "F" else None,
+        worker=str(record.worker),
+        digest=record.digest,
+        ready=queued_at(record.entry),
+        token=token(run.id.flow, run.id.fingerprint, record.entry),
+    )
