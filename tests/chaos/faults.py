@@ -20,8 +20,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.chaos.stores import ClusterStage, LocalStage, RedisStage
+from tests.chaos.stores import ClusterStage, RedisStage, ServerStage, Stage
 from tests.chaos.world import CONCURRENCY, LEASE, WorkerProcess, World
+from tests.redis.proxy import Proxy
 from tests.redis.server import RedisServer
 
 #: seconds that are surely longer than a lease and the time others take to notice
@@ -154,32 +155,25 @@ class ClockJump(Fault):
         self.world.clock.write_text("0")
 
 
-# -- the local store ------------------------------------------------------------------------------
+# -- the disk -------------------------------------------------------------------------------------
 
 
 class FullDisk(Fault):
-    """The disk of the local store is full for a while."""
+    """The disk of the store is full for a while. A Redis that must sync and cannot write ends itself."""
 
-    stores = ("local",)
     seconds = 1.5
 
     @classmethod
     def possible(cls, world: World) -> bool:
-        return isinstance(world.stage, LocalStage) and world.stage.mounted
+        return world.stage.disk.mounted
 
     def strike(self) -> None:
-        assert isinstance(self.world.stage, LocalStage)
-        self.filler = self.world.stage.folder / "filler"
-        with self.filler.open("wb", buffering=0) as file, suppress(OSError):
-            size = 1 << 20
-            while size:
-                size = size if file.write(b"x" * size) == size else size // 2
-        with self.filler.open("ab", buffering=0) as file, suppress(OSError):
-            while file.write(b"x" * 512):
-                pass
+        self.world.stage.disk.fill()
 
     def heal(self) -> None:
-        self.filler.unlink(missing_ok=True)
+        stage = self.world.stage
+        stage.disk.clear()
+        start_servers(stage, 0, 1, 2)
 
 
 # -- servers --------------------------------------------------------------------------------------
@@ -187,6 +181,21 @@ class FullDisk(Fault):
 
 #: the ends of two faults come at the same time, each in a thread of its own
 _starting: Final = threading.Lock()
+
+
+def start_servers(stage: Stage, *numbers: int) -> None:
+    """Start those that are not running, unless the disk is full: then the end of that fault does so."""
+    with _starting:
+        if stage.disk.full:
+            return
+        if isinstance(stage, RedisStage) and not stage.server.running:
+            stage.server.start()
+        if isinstance(stage, ClusterStage):
+            for number in numbers:
+                if not stage.cluster.running(number):
+                    stage.cluster.launch(number)
+    if isinstance(stage, ClusterStage):
+        stage.cluster.wait()  # for those too whose end comes later
 
 
 class ServerFault(Fault):
@@ -224,13 +233,7 @@ class ServerFault(Fault):
 
     def start_server(self) -> None:
         """Unless another fault's end has started it already."""
-        stage = self.world.stage
-        with _starting:
-            if isinstance(stage, ClusterStage):
-                if not stage.cluster.running(self.number):
-                    stage.cluster.start(self.number)
-            elif not self.server.running:
-                self.server.start()
+        start_servers(self.world.stage, self.number)
 
     @property
     def server(self) -> RedisServer:
@@ -347,6 +350,8 @@ class TornFile(ServerFault):
         """Start it and, as docs/operations.md says, have it write the file anew: Redis 7.0 cuts off a torn
         command, but leaves the transaction open that it belonged to, and the next start executes what is
         there of it."""
+        while self.world.stage.disk.full:
+            time.sleep(0.05)
         self.start_server()
         self.command("BGREWRITEAOF")
         deadline = time.monotonic() + 10
@@ -363,15 +368,14 @@ class TornFile(ServerFault):
 class ServerClockJump(ServerFault):
     """The clock of Redis jumps ahead by an hour and stays there: every lease looks long over."""
 
-    stores = ("redis",)
     seconds = 1.0
 
     @classmethod
     def possible(cls, world: World) -> bool:
-        return isinstance(world.stage, RedisStage) and not world.stage.timeless
+        return isinstance(world.stage, ServerStage) and not world.stage.timeless
 
     def strike(self) -> None:
-        assert isinstance(self.world.stage, RedisStage)
+        assert isinstance(self.world.stage, ServerStage)
         self.repeats = AT_HAND * len(self.world.workers)
         self.world.stage.set_clock(3600)
 
@@ -379,46 +383,54 @@ class ServerClockJump(ServerFault):
 # -- the network ----------------------------------------------------------------------------------
 
 
-class Rain(Fault):
+class NetworkFault(Fault):
+    """Hits the way to every server."""
+
+    stores: ClassVar[Sequence[str]] = ("redis", "cluster")
+
+    @property
+    def proxies(self) -> Sequence[Proxy]:
+        assert isinstance(self.world.stage, ServerStage)
+        return self.world.stage.proxies
+
+
+class Rain(NetworkFault):
     """Requests are cut by chance, before the server sees them or before its reply comes back."""
 
-    stores = ("redis",)
     seconds = 2.0
 
     def strike(self) -> None:
-        assert isinstance(self.world.stage, RedisStage)
-        self.world.stage.proxy.rain(0.05, self.dice.randrange(2**32))
+        for proxy in self.proxies:
+            proxy.rain(0.05, self.dice.randrange(2**32))
 
     def heal(self) -> None:
-        assert isinstance(self.world.stage, RedisStage)
-        self.world.stage.proxy.rain(0.0)
+        for proxy in self.proxies:
+            proxy.rain(0.0)
 
 
-class HalfOpen(Fault):
+class HalfOpen(NetworkFault):
     """Connections over which nothing comes any more, and nobody says so. New ones work, and are made in time."""
 
-    stores = ("redis",)
     seconds = PAST_LEASE
 
     def strike(self) -> None:
-        assert isinstance(self.world.stage, RedisStage)
-        self.world.stage.proxy.deafen()
+        for proxy in self.proxies:
+            proxy.deafen()
 
 
-class Unplugged(Fault):
-    """No way to the server for longer than a lease, for old and new connections; nobody says so."""
+class Unplugged(NetworkFault):
+    """No way to the servers for longer than a lease, for old and new connections; nobody says so."""
 
-    stores = ("redis",)
     seconds = PAST_LEASE
 
     def strike(self) -> None:
-        assert isinstance(self.world.stage, RedisStage)
         self.repeats = AT_HAND * len(self.world.workers)
-        self.world.stage.proxy.unplug()
+        for proxy in self.proxies:
+            proxy.unplug()
 
     def heal(self) -> None:
-        assert isinstance(self.world.stage, RedisStage)
-        self.world.stage.proxy.plug()
+        for proxy in self.proxies:
+            proxy.plug()
 
 
 #: what an episode draws from

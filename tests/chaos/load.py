@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from goflow.backend import Action, Backend, Retry
@@ -47,8 +50,27 @@ class Submitted:
         return self.request.run_id
 
 
+class Rival:
+    """A second connection with a thread of its own, to do something at the same time as the first."""
+
+    def __init__(self, backend: Backend, hand: ThreadPoolExecutor) -> None:
+        self._backend, self._hand = backend, hand
+
+    def race(
+        self, what: Callable[[Backend, Submitted], None], backend: Backend, run: Submitted
+    ) -> None:
+        """Do it over both. Raises what either raised, once both are done."""
+        other = self._hand.submit(partial(what, self._backend, run))
+        try:
+            what(backend, run)
+        finally:
+            error = other.exception()
+        if error is not None:
+            raise error
+
+
 class Load:
-    """Submits and steers from a thread of its own, over its own connection, until it is told to stop."""
+    """Submits and steers from a thread of its own, over its own connections, until it is told to stop."""
 
     def __init__(self, world: World, seed: int) -> None:
         self.runs: dict[str, Submitted] = {}
@@ -106,27 +128,34 @@ class Load:
 
     def _guarded(self) -> None:
         try:
-            with self._world.open() as backend:
-                self._work(backend)
+            with (
+                self._world.open() as backend,
+                self._world.open() as rival,
+                ThreadPoolExecutor(1) as hand,
+            ):
+                self._work(backend, Rival(rival, hand))
         except BaseException as error:  # told by the episode, which must end all the same
             self.problems.append(f"the load failed: {type(error).__name__}: {error}")
             raise
 
-    def _work(self, backend: Backend) -> None:
+    def _work(self, backend: Backend, rival: Rival) -> None:
         while not self._over.is_set():
             try:
-                self._do_something(backend)
+                self._do_something(backend, rival)
             except BackendError:
                 self.refusals += 1
                 time.sleep(0.05)
             self._over.wait(self._dice.uniform(0, 2 * PACE))
 
-    def _do_something(self, backend: Backend) -> None:
+    def _do_something(self, backend: Backend, rival: Rival) -> None:
         draw = self._dice.random()
         if draw < 0.7 or not self.runs:
             run = self._new()
+            if self._dice.random() < 0.1:
+                rival.race(self._submit, backend, run)
+                return
             self._submit(backend, run)
-            if self._dice.random() < 0.2:
+            if self._dice.random() < 0.1:
                 self._submit(backend, run)
             return
         run = self._dice.choice(list(self.runs.values())[-12:])
@@ -134,6 +163,8 @@ class Load:
             self._submit(backend, run)
         elif draw < 0.78:
             self._contradict(backend, run)
+        elif run.acknowledged and self._dice.random() < 0.5:
+            rival.race(self._steer, backend, run)
         elif run.acknowledged:
             self._steer(backend, run)
 

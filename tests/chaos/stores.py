@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,29 +23,10 @@ NAMESPACE: Final = "nemesis"
 DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "always")
 
 
-class Stage:
-    """A store. `url` is the way workers and clients take, `direct_url` the one that no fault is on."""
+class Disk:
+    """A small file system of its own, where this machine lets us have one, else a folder."""
 
-    name = ""
-    url = ""
-    direct_url = ""
-    #: lines of goflow.toml
-    toml = ""
-
-    def leftovers(self) -> list[str]:
-        """What is left though nothing is on its way."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """End it and remove it."""
-
-
-class LocalStage(Stage):
-    """A local store on a disk of its own, where this machine lets us have one."""
-
-    name = "local"
-    url = direct_url = "local"
-    #: bytes of that disk
+    #: bytes of it
     SIZE: Final = 48_000_000
 
     def __init__(self) -> None:
@@ -54,7 +36,62 @@ class LocalStage(Stage):
             shutil.which("mount") is not None
             and not subprocess.run(mount, capture_output=True, check=False).returncode
         )
-        self.path = self.folder / "store"
+        self.full = False
+        self._filler = self.folder / "filler"
+
+    def fill(self) -> None:
+        """Leave no byte."""
+        self.full = True
+        with self._filler.open("wb", buffering=0) as file, suppress(OSError):
+            size = 1 << 20
+            while size:
+                size = size if file.write(b"x" * size) == size else size // 2
+        with self._filler.open("ab", buffering=0) as file, suppress(OSError):
+            while file.write(b"x" * 512):
+                pass
+
+    def clear(self) -> None:
+        """There is room again."""
+        self._filler.unlink(missing_ok=True)
+        self.full = False
+
+    def close(self) -> None:
+        if self.mounted:
+            subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Stage:
+    """A store. `url` is the way workers and clients take, `direct_url` the one that no fault is on."""
+
+    name = ""
+    url = ""
+    direct_url = ""
+    #: lines of goflow.toml
+    toml = ""
+
+    def __init__(self) -> None:
+        #: what the store writes to
+        self.disk = Disk()
+
+    def leftovers(self) -> list[str]:
+        """What is left though nothing is on its way."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End it and remove it."""
+        self.disk.close()
+
+
+class LocalStage(Stage):
+    """A local store."""
+
+    name = "local"
+    url = direct_url = "local"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.path = self.disk.folder / "store"
         self.toml = f'[local]\npath = "{self.path}"\n'
 
     def leftovers(self) -> list[str]:
@@ -68,11 +105,6 @@ class LocalStage(Stage):
         connection.close()
         return found
 
-    def close(self) -> None:
-        if self.mounted:
-            subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
 
 _LOCAL_LEFTOVERS: Final = {
     "tasks in the queue": "queue",
@@ -85,37 +117,31 @@ _LOCAL_LEFTOVERS: Final = {
 }
 
 
-class RedisStage(Stage):
-    """One server behind a proxy."""
+class ServerStage(Stage):
+    """Redis servers, each behind a proxy, whose clock can be set."""
 
-    name = "redis"
     toml = f'[redis]\nnamespace = "{NAMESPACE}"\n'
+    proxies: list[Proxy]
 
     def __init__(self) -> None:
+        super().__init__()
         self._folder = Path(tempfile.mkdtemp(prefix="goflow-nemesis-"))
         self._clock = self._folder / "clock"
-        #: whether this machine lets us set the server's clock
+        #: whether this machine lets us set the servers' clock
         self.timeless = not self._build_clock()
         self.set_clock(0)
-        self.server = RedisServer(*DURABLE, environment=self._environment())
-        self.proxy = Proxy(self.server.socket)
-        self.url, self.direct_url = self.proxy.url, self.server.url
-
-    def leftovers(self) -> list[str]:
-        return leftover_keys(self.server.client)
 
     def close(self) -> None:
-        self.proxy.close()
-        self.server.close()
+        super().close()
         shutil.rmtree(self._folder)
 
     def set_clock(self, seconds: int) -> None:
-        """From now on the server's wall clock is ahead by so much."""
+        """From now on the servers' wall clock is ahead by so much."""
         with self._clock.open("r+b" if self._clock.exists() else "wb") as file:
             file.write(struct.pack("q", seconds * 1_000_000))
 
     def _build_clock(self) -> bool:
-        """Compile what sets the server's clock; False without a compiler."""
+        """Compile what sets the servers' clock; False without a compiler."""
         if not (compiler := shutil.which("cc")):
             return False
         library, source = self._folder / "clock.so", Path(__file__).parent / "clock" / "server.c"
@@ -129,14 +155,41 @@ class RedisStage(Stage):
         return {**os.environ, "LD_PRELOAD": library, "NEMESIS_CLOCK": str(self._clock)}
 
 
-class ClusterStage(Stage):
-    """Three masters."""
+class RedisStage(ServerStage):
+    """One server."""
 
-    name = "cluster"
-    toml = RedisStage.toml
+    name = "redis"
 
     def __init__(self) -> None:
-        self.cluster = RedisCluster(durable=True)
+        super().__init__()
+        folder = self.disk.folder / "server"
+        folder.mkdir()
+        self.server = RedisServer(*DURABLE, environment=self._environment(), folder=folder)
+        self.proxies = [Proxy(self.server.socket)]
+        self.url, self.direct_url = self.proxies[0].url, self.server.url
+
+    def leftovers(self) -> list[str]:
+        return leftover_keys(self.server.client)
+
+    def close(self) -> None:
+        self.proxies[0].close()
+        self.server.close()
+        super().close()
+
+
+class ClusterStage(ServerStage):
+    """Three masters. Whoever asks the cluster for its servers is sent through their proxies."""
+
+    name = "cluster"
+
+    def __init__(self) -> None:
+        super().__init__()
+        folder = self.disk.folder / "servers"
+        folder.mkdir()
+        self.cluster = RedisCluster(
+            durable=True, proxied=True, folder=folder, environment=self._environment()
+        )
+        self.proxies = self.cluster.proxies
         self.url = self.direct_url = self.cluster.url
 
     def leftovers(self) -> list[str]:
@@ -144,6 +197,7 @@ class ClusterStage(Stage):
 
     def close(self) -> None:
         self.cluster.close()
+        super().close()
 
 
 def leftover_keys(client: Any) -> list[str]:

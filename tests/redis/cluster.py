@@ -13,6 +13,7 @@ from typing import Any
 
 import redis
 
+from tests.redis.proxy import Proxy
 from tests.redis.server import binary
 
 SLOTS = 16384
@@ -21,13 +22,23 @@ SLOTS = 16384
 class RedisCluster:
     """Three masters, each with a third of the slots. `url` names one of them.
 
-    With `durable` each keeps an append-only file, and may be killed and started again.
+    With `durable` each keeps an append-only file, and may be killed and started again. With `proxied` clients
+    are told to take the way through `proxies`, one before each master.
     """
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        durable: bool = False,
+        proxied: bool = False,
+        folder: Path | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self._kept = ("--appendonly", "yes" if durable else "no", "--appendfsync", "always")
-        self.folder = Path(tempfile.mkdtemp(prefix="goflow-cluster-"))
+        self._environment = environment
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="goflow-cluster-"))
         self.ports = _free_ports(3)
+        self.proxies = [Proxy(port) for port in self.ports] if proxied else []
         self._processes = [self._start(port) for port in self.ports]
         self.clients: list[Any] = [redis.Redis(port=port) for port in self.ports]
         try:
@@ -35,7 +46,8 @@ class RedisCluster:
         except BaseException:
             self.close()
             raise
-        self.url = f"redis+cluster://127.0.0.1:{self.ports[0]}"
+        entrance = self.proxies[0].port if proxied else self.ports[0]
+        self.url = f"redis+cluster://127.0.0.1:{entrance}"
 
     def _start(self, port: int) -> subprocess.Popen[bytes]:
         folder = self.folder / str(port)
@@ -46,7 +58,10 @@ class RedisCluster:
             *("--cluster-enabled", "yes", "--cluster-node-timeout", "5000"),
             *("--save", "", "--loglevel", "warning", *self._kept),
         ]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        if self.proxies:
+            proxy = self.proxies[self.ports.index(port)]
+            command += ["--cluster-announce-port", str(proxy.port)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=self._environment)
 
     def pid(self, number: int) -> int:
         """The process of a master."""
@@ -63,7 +78,15 @@ class RedisCluster:
 
     def start(self, number: int) -> None:
         """Start it again, and wait until all see the whole cluster."""
+        self.launch(number)
+        self.wait()
+
+    def launch(self, number: int) -> None:
+        """Start it again."""
         self._processes[number] = self._start(self.ports[number])
+
+    def wait(self) -> None:
+        """Until all see the whole cluster."""
         for client in self.clients:
             _wait(partial(_is_up, client))
 
@@ -88,6 +111,8 @@ class RedisCluster:
             process.kill()  # a test may have frozen it
         for process in self._processes:
             process.wait()
+        for proxy in self.proxies:
+            proxy.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

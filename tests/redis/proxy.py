@@ -18,12 +18,13 @@ _numbers = itertools.count()
 
 
 class Proxy:
-    """Listens on a Unix socket beside the server's. `arm` says which request is hit, counted from 1."""
+    """Listens on a Unix socket beside the server's, or for a port on another `port` of the loopback.
 
-    def __init__(self, target: Path) -> None:
+    `arm` says which request is hit, counted from 1.
+    """
+
+    def __init__(self, target: Path | int) -> None:
         self._target = target
-        self.path = target.with_name(f"proxy-{next(_numbers)}.sock")
-        self.url = f"unix://{self.path}"
         self._mode = ""
         self._countdown = 0
         self._word = b""
@@ -31,9 +32,18 @@ class Proxy:
         self._deafen = self._unplugged = False
         self._deaf: set[socket.socket] = set()
         self.cuts = 0
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self.path))
-        self._listener.listen(16)
+        self.path: Path | None = None
+        self.port = 0
+        if isinstance(target, Path):
+            self.path = target.with_name(f"proxy-{next(_numbers)}.sock")
+            self.url = f"unix://{self.path}"
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(str(self.path))
+            self._listener.listen(16)
+        else:
+            self._listener = socket.create_server(("127.0.0.1", 0), backlog=16)
+            self.port = self._listener.getsockname()[1]
+            self.url = f"redis://127.0.0.1:{self.port}"
         self._stop, self._stopped = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -66,7 +76,8 @@ class Proxy:
         self._thread.join()
         for each in (self._listener, self._stop, self._stopped):
             each.close()
-        self.path.unlink()
+        if self.path is not None:
+            self.path.unlink()
 
     def _serve(self) -> None:
         selector = selectors.DefaultSelector()
@@ -86,12 +97,10 @@ class Proxy:
                         self._deaf.update(peers)
                 elif source is self._listener:
                     client, _ = self._listener.accept()
-                    server = socket.socket(socket.AF_UNIX)
                     try:
-                        server.connect(str(self._target))
+                        server = self._connect()
                     except OSError:  # nobody is there
                         client.close()
-                        server.close()
                         continue
                     if self._unplugged:
                         self._deaf |= {client, server}
@@ -103,6 +112,17 @@ class Proxy:
         for each in list(peers):
             each.close()
         selector.close()
+
+    def _connect(self) -> socket.socket:
+        if not isinstance(self._target, Path):
+            return socket.create_connection(("127.0.0.1", self._target))
+        server = socket.socket(socket.AF_UNIX)
+        try:
+            server.connect(str(self._target))
+        except OSError:
+            server.close()
+            raise
+        return server
 
     def _pass_on(
         self,

@@ -36,8 +36,13 @@ def free_port() -> int:
 class RedisServer:
     """A server of its own. `url` is for goflow, `client` for looking behind the scenes."""
 
-    def __init__(self, *options: str, environment: dict[str, str] | None = None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="goflow-redis-"))
+    def __init__(
+        self,
+        *options: str,
+        environment: dict[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="goflow-redis-"))
         self.socket = self.folder / "redis.sock"
         self.url = f"unix://{self.socket}"
         self._options = options
