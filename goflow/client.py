@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from goflow.adoption import adoption
 from goflow.backend import Action, Backend, EndWatcher, Retry, Run, Waker, load_backend
 from goflow.engine import request
-from goflow.errors import Conflict, UnknownFlow
+from goflow.errors import BackendError, Conflict, UnknownFlow
 from goflow.message import Rewind
 from goflow.payload import Payload, of_input, within
 from goflow.plan import Plan
@@ -25,6 +25,8 @@ from goflow.state import RunState
 from goflow.tracing import caller
 
 if TYPE_CHECKING:
+    import asyncio
+
     from goflow.config import Config
 
 _T = TypeVar("_T")
@@ -253,7 +255,7 @@ class AsyncClient:
     """The same for asyncio: every method of Client, to be awaited.
 
     Calls run one after the other on a thread of their own; `wait` occupies it only for moments, so
-    any number of waits may be under way.
+    any number of waits may be under way. Those that are when it is closed raise BackendError.
     """
 
     def __init__(self, backend: str | Backend, *, config: Config | None = None) -> None:
@@ -262,6 +264,11 @@ class AsyncClient:
         self._far = isinstance(backend, str) and backend.startswith(SERVERS)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="goflow-client")
         self._client = self._thread.submit(lambda: Client(backend, config=config)).result()
+        #: what waits listen to; only touched on the client's thread
+        self._wakers: set[Waker] = set()
+        #: the descriptors they read, and what wakes them
+        self._waits: dict[int, asyncio.Event] = {}
+        self._closed = False
 
     async def submit(
         self,
@@ -294,10 +301,14 @@ class AsyncClient:
 
         if self._far:
             return await self._poll(run_id, timeout)
-        waker, _ = await self._call(lambda: self._client._awaiting(run_id))
-        woken = asyncio.Event()
+        found = await self._call(lambda: self._client._made(run_id))
+        if found is not None:  # what has ended need not be listened to
+            return found
+        waker = await self._listen(run_id)
+        number = waker.fileno()
+        self._waits[number] = woken = asyncio.Event()
         loop = asyncio.get_running_loop()
-        loop.add_reader(waker.fileno(), woken.set)
+        loop.add_reader(number, woken.set)
         try:
             async with asyncio.timeout(timeout):
                 while not await self._call(lambda: self._client._ended(run_id, waker)):
@@ -306,8 +317,10 @@ class AsyncClient:
         except TimeoutError:
             raise TimeoutError(_not_ended(await self.run(run_id), timeout)) from None
         finally:
-            loop.remove_reader(waker.fileno())
-            await self._call(waker.close)
+            if not self._closed:
+                del self._waits[number]
+                loop.remove_reader(number)
+                self._thread.submit(self._let_go, waker)
         return await self.result(run_id)
 
     async def pause(self, run_id: str) -> Run:
@@ -344,9 +357,19 @@ class AsyncClient:
                 raise TimeoutError(_not_ended(await self.run(run_id), timeout))
 
     async def close(self) -> None:
-        """Let go of the backend and the thread."""
-        await self._call(self._client.close)
-        self._thread.shutdown()
+        """Let go of the backend and the thread; waits that are under way raise BackendError. Harmless when
+        repeated."""
+        import asyncio
+
+        if self._closed:
+            return
+        self._closed = True
+        for number, woken in self._waits.items():
+            asyncio.get_running_loop().remove_reader(number)
+            woken.set()
+        ended = self._thread.submit(self._end)
+        self._thread.shutdown(wait=False)
+        await asyncio.wrap_future(ended)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -357,7 +380,43 @@ class AsyncClient:
     async def _call(self, work: Callable[[], _T]) -> _T:
         import asyncio
 
+        self._check_open()
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _listen(self, run_id: str) -> Waker:
+        """What wakes when the run has ended; let go of again where the caller is cancelled meanwhile."""
+        import asyncio
+
+        self._check_open()
+        made = self._thread.submit(self._hold, run_id)
+        try:
+            waker = await asyncio.wrap_future(made)
+        except asyncio.CancelledError:
+            if not made.cancel() and not self._closed:  # it is being made, or was a moment ago
+                self._thread.submit(lambda: self._let_go(made.result()))
+            raise
+        self._check_open()
+        return waker
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BackendError("this client is closed")
+
+    # these three on the client's thread
+
+    def _hold(self, run_id: str) -> Waker:
+        waker, _ = self._client._awaiting(run_id)
+        self._wakers.add(waker)
+        return waker
+
+    def _let_go(self, waker: Waker) -> None:
+        self._wakers.discard(waker)
+        waker.close()
+
+    def _end(self) -> None:
+        for waker in list(self._wakers):
+            self._let_go(waker)
+        self._client.close()
 
 
 def _not_ended(run: Run, timeout: float | None) -> str:

@@ -1,7 +1,9 @@
-"""The processes that are ours alone: how one of our modules is started as a program."""
+"""The processes that are ours alone: how one of our modules is started as a program, and what its end
+is called."""
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -12,3 +14,10 @@ def command(module: str) -> list[str]:
     a flow would be taken for the library.
     """
     return [sys.executable, "-P", "-m", module]
+
+
+def reason(code: int) -> str:
+    """What an exit code that `subprocess` answers means: `exit code 2`, `SIGKILL`."""
+    if code >= 0:
+        return f"exit code {code}"
+    return signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"

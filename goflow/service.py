@@ -121,9 +121,9 @@ class FlowService:
     def start(self) -> None:
         """Serve HTTP and take tasks until SIGTERM, SIGINT or `shutdown`. Blocks.
 
-        The server is another process, without any user code, which ends with this one. It needs the backend
-        as a name or URL: raises ConfigError for one that is open already, and for an address that cannot be
-        served at.
+        The server is another process, without any user code, which ends with this one and is started again
+        should it die (the logger `goflow` tells of it). It needs the backend as a name or URL: raises
+        ConfigError for one that is open already, and for an address that cannot be served at.
         """
         from goflow.server.apart import Apart
 

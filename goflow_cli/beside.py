@@ -22,7 +22,7 @@ from typing import Final
 import msgspec
 
 from goflow.config import Config, Serve
-from goflow.own import command
+from goflow.own import command, reason
 from goflow_cli.exit_codes import USAGE
 from goflow_cli.service_log import ServiceLog
 
@@ -104,7 +104,7 @@ class Keeper:
             else:
                 self._log.say(
                     "worker ended",
-                    f"goflow serve: the worker ended ({_reason(code)}), starting it again",
+                    f"goflow serve: the worker ended ({reason(code)}), starting it again",
                     "warning",
                 )
                 if self._ending.wait(_PAUSE):
@@ -168,10 +168,6 @@ class Keeper:
                 if entry.name.endswith(".py"):
                     with suppress(FileNotFoundError):
                         yield entry.path, entry.stat().st_mtime_ns
-
-
-def _reason(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
 
 
 def main() -> int:

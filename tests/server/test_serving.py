@@ -260,6 +260,45 @@ def test_flow_service_serves_with_its_secret(tmp_path: Path, way: str) -> None:
     assert said == "ended\n"
 
 
+def test_flow_service_starts_a_server_again_that_died(tmp_path: Path) -> None:
+    environment = os.environ | {"GOFLOW_LOCAL_PATH": str(tmp_path / "store")}
+    with socket_port() as port:
+        pass
+    script = SERVICE.replace("port=0", f"port={port}")
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, "start"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+            http.headers["authorization"] = "Bearer s3cret"
+            until(lambda: serving(http), "it serves")
+            [server] = [pid for pid in children(process.pid) if "goflow.server.apart" in words(pid)]
+            os.kill(server, signal.SIGKILL)
+            until(lambda: not alive(server), "the server is gone")
+            until(lambda: serving(http), "it serves again")
+            answer = http.post("/flow/greet?wait=20", content=b"you", timeout=30)
+            assert (answer.status_code, answer.text) == (200, "hi you")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        said, told = process.communicate(timeout=30)
+    assert (process.returncode, said) == (0, "ended\n")
+    assert told == "the server ended (SIGKILL), starting it again\n"
+
+
+def children(parent: int) -> list[int]:
+    listed = Path(f"/proc/{parent}/task").glob("*/children")
+    return [int(pid) for file in listed for pid in file.read_text().split()]
+
+
+def words(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+
+
 GROWING = """
 import sys, threading, goflow
 service = goflow.FlowService(port=0, worker_concurrency=1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from goflow import AsyncClient, BackendError
 from goflow.backend import Backend, Waker, load_backend
 from goflow.config import Config
 from goflow.server.hub import Hub
@@ -76,3 +78,61 @@ def test_an_event_stream_that_is_cut_at_any_moment_closes_its_waker(
 
     asyncio.run(main())
     assert not wakers
+
+
+def test_a_wait_that_is_cancelled_while_it_begins_to_listen_closes_its_waker(
+    backend: Backend, wakers: set[Counted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch, begun, go_on = backend.watch, threading.Event(), threading.Event()
+
+    def slowly(run_id: str | None = None) -> Waker:
+        begun.set()
+        assert go_on.wait(20)
+        return watch(run_id)
+
+    monkeypatch.setattr(backend, "watch", slowly)
+
+    async def main() -> None:
+        async with AsyncClient(backend) as client:
+            waiting = asyncio.create_task(client.wait("r"))
+            await asyncio.to_thread(begun.wait, 20)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            go_on.set()
+            await client.run("r")  # after all that the client's thread had to do
+            assert waiting.cancelled()
+            assert not wakers
+
+    asyncio.run(main())
+
+
+def test_a_wait_that_is_cancelled_later_closes_its_waker(
+    backend: Backend, wakers: set[Counted]
+) -> None:
+    async def main() -> None:
+        async with AsyncClient(backend) as client:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.wait("r"), 0.2)
+            await client.run("r")
+            assert not wakers
+
+    asyncio.run(main())
+
+
+def test_closing_the_client_ends_its_waits_and_closes_their_wakers(
+    backend: Backend, wakers: set[Counted]
+) -> None:
+    async def main() -> None:
+        client = AsyncClient(backend)
+        waiting = asyncio.create_task(client.wait("r"))
+        while not wakers:
+            await asyncio.sleep(0.01)
+        await client.close()
+        with pytest.raises(BackendError, match="this client is closed"):
+            await waiting
+        assert not wakers
+        with pytest.raises(BackendError, match="this client is closed"):
+            await client.run("r")
+        await client.close()
+
+    asyncio.run(main())
