@@ -67,13 +67,24 @@ def test_in_brief(tmp_path: Path) -> None:
 @pytest.mark.parametrize("store", STAGES)
 def test_a_long_while(store: str, tmp_path: Path) -> None:
     seed = chosen_seed()
-    accounts: list[Account] = []
+    accounts: list[Account] = []  # an episode that fails does not end the search
     ends = time.monotonic() + float(os.environ.get("GOFLOW_CHAOS_SECONDS") or 120) / len(STAGES)
     for number in count():
         print(f"GOFLOW_CHAOS_SEED={seed + number}")
         accounts.append(one(store, seed + number, tmp_path / str(number)))
         if time.monotonic() > ends:
             break
+    print(
+        f"{store}: {len(accounts)} episodes, {sum(each.runs for each in accounts)} runs,"
+        f" {sum(each.executions for each in accounts)} executions,"
+        f" {sum(len(each.faults) for each in accounts)} faults,"
+        f" {sum(each.repeats for each in accounts)} repeated,"
+        f" {sum(each.explained for each in accounts)} explained"
+    )
+    failed = [each for each in accounts if each.problems]
+    assert not failed, "\n".join(
+        line for each in failed for line in [str(each), *each.problems[:40]]
+    )
 
 
 def drawn(store: str, seed: int) -> Sequence[Sequence[type[Fault]]]:
@@ -91,6 +102,5 @@ def drawn(store: str, seed: int) -> Sequence[Sequence[type[Fault]]]:
 def one(store: str, seed: int, folder: Path) -> Account:
     """An episode with its own load and its own moments."""
     account = episode(folder, STAGES[store](), seed, drawn(store, seed))
-    print(account, flush=True)
-    assert not account.problems, "\n".join([str(account), *account.problems[:40]])
+    print(account, *account.problems[:40], sep="\n", flush=True)
     return account
