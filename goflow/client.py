@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -23,6 +23,7 @@ from goflow.rewind import find, rewind_from
 from goflow.runid import checked, new_run_id
 from goflow.state import RunState
 from goflow.tracing import caller
+from goflow.wholesale import Wholesale
 
 if TYPE_CHECKING:
     import asyncio
@@ -162,6 +163,38 @@ class Client:
                 waker.clear()
         finally:
             waker.close()
+
+    def wait_all(self, run_ids: Iterable[str], timeout: float | None = None) -> list[Payload]:
+        """The results of many runs, in the order of their ids, as soon as all of them are there; `timeout` in
+        seconds for all together.
+
+        It hears of all ends at once and reads results many at a time, so it costs a small part of as many
+        `wait`s. Raises RunFailed, RunStopped or UnknownRun as soon as that is known of one of them (the others
+        go on), TimeoutError.
+
+        >>> runs = [client.submit("thumbnails", each) for each in images]  # doctest: +SKIP
+        >>> thumbnails = client.wait_all([run.id for run in runs], timeout=60)  # doctest: +SKIP
+        """
+        wanted = list(run_ids)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not isinstance(self.backend, Wholesale):
+            return [self.wait(run_id, _left(deadline)) for run_id in wanted]
+        from goflow.awaited import DOUBT, Awaited
+
+        awaited = Awaited(self.backend, wanted)
+        try:
+            while awaited.pending:
+                left = _left(deadline)
+                if left == 0:
+                    raise TimeoutError(_none_of(awaited.pending, wanted, timeout))
+                patience = DOUBT if left is None else min(left, DOUBT)
+                woken, _, _ = select.select([awaited], [], [], patience)
+                if woken and awaited.linger:
+                    time.sleep(awaited.linger)
+                awaited.look(doubt=not woken)
+        finally:
+            awaited.close()
+        return awaited.results
 
     def pause(self, run_id: str) -> Run:
         """Let running nodes finish and start nothing more; harmless when repeated."""
@@ -323,6 +356,31 @@ class AsyncClient:
                 self._thread.submit(self._let_go, waker)
         return await self.result(run_id)
 
+    async def wait_all(self, run_ids: Iterable[str], timeout: float | None = None) -> list[Payload]:
+        """See Client.wait_all."""
+        import asyncio
+
+        wanted = list(run_ids)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._far or not isinstance(self._client.backend, Wholesale):
+            return [await self.wait(run_id, _left(deadline)) for run_id in wanted]
+        backend = self._client.backend
+        from goflow.awaited import DOUBT, Awaited, readable
+
+        awaited = await self._call(lambda: Awaited(backend, wanted))
+        try:
+            while awaited.pending:
+                left = _left(deadline)
+                if left == 0:
+                    raise TimeoutError(_none_of(awaited.pending, wanted, timeout))
+                woken = await readable(awaited, DOUBT if left is None else min(left, DOUBT))
+                if woken and awaited.linger:
+                    await asyncio.sleep(awaited.linger)
+                await self._call(partial(awaited.look, doubt=not woken))
+        finally:
+            await self._call(awaited.close)
+        return awaited.results
+
     async def pause(self, run_id: str) -> Run:
         """See Client.pause."""
         return await self._call(lambda: self._client.pause(run_id))
@@ -417,6 +475,19 @@ class AsyncClient:
         for waker in list(self._wakers):
             self._let_go(waker)
         self._client.close()
+
+
+def _left(deadline: float | None) -> float | None:
+    """Seconds until then, 0 where it has passed."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _none_of(pending: Iterable[str], wanted: Sequence[str], timeout: float | None) -> str:
+    left = list(pending)
+    return (
+        f"{len(left):,} of {len(wanted):,} runs have not ended after {timeout:g} s; the first of them is"
+        f" {left[0]}"
+    )
 
 
 def _not_ended(run: Run, timeout: float | None) -> str:

@@ -10,7 +10,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -134,6 +134,14 @@ class HttpClient(Client):
                 raise TimeoutError(
                     f"run {run_id} has not ended after {timeout:g} s: it is {self.run(run_id).state}"
                 )
+
+    def wait_all(self, run_ids: Iterable[str], timeout: float | None = None) -> list[Payload]:
+        """See Client.wait_all. A server tells of one run at a time, so it is asked for one after the other."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        return [
+            self.wait(run_id, None if deadline is None else max(0.0, deadline - time.monotonic()))
+            for run_id in run_ids
+        ]
 
     def poll(self, run_id: str, seconds: float) -> Payload | None:
         """The result as soon as there is one, None after so many seconds. Raises RunFailed, RunStopped."""

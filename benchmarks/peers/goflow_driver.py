@@ -29,8 +29,8 @@ for _ in range(600):
 def many(flow, count, size, expected):
     def work():
         runs = [client.submit(flow, PAYLOAD) for _ in range(count)]
-        for run in runs:
-            check(len(client.wait(run.id, 120).data), expected)
+        for payload in client.wait_all([run.id for run in runs], 120):
+            check(len(payload.data), expected)
 
     return timed(work, count * size)
 

@@ -13,9 +13,10 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from goflow import wholesale
+from goflow.awaited import readable
 from goflow.backend import Backend, Run
 from goflow.errors import BackendError, GoflowError
-from goflow.server.lanes import Lanes, readable
+from goflow.server.lanes import Lanes
 from goflow.wholesale import Look, Wholesale
 
 #: seconds after which all that is waited for is looked at, whatever was heard

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from goflow.awaited import readable
 from goflow.backend import Backend, Run, Waker
 from goflow.errors import BackendError
-from goflow.server.lanes import Lanes, readable
+from goflow.server.lanes import Lanes
 
 if TYPE_CHECKING:
     from goflow.server.live import Live

@@ -15,7 +15,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
-from goflow.backend import Backend, Waker, load_backend
+from goflow.backend import Backend, load_backend
 from goflow.config import Config
 
 T = TypeVar("T")
@@ -102,27 +102,6 @@ def _deliver(done: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) 
     if done:
         with suppress(RuntimeError):  # the loop has ended, and with it whoever asked
             done[0][0].get_loop().call_soon_threadsafe(settle)
-
-
-async def readable(waker: Waker, seconds: float | None = None) -> bool:
-    """Wait until it wakes; False where it has not within so many seconds."""
-    loop = asyncio.get_running_loop()
-    woken: asyncio.Future[None] = loop.create_future()
-    number = waker.fileno()
-
-    def wake() -> None:
-        if not woken.done():
-            woken.set_result(None)
-
-    loop.add_reader(number, wake)
-    try:
-        async with asyncio.timeout(seconds):
-            await woken
-    except TimeoutError:
-        return False
-    finally:
-        loop.remove_reader(number)
-    return True
 
 
 class Lanes:

@@ -154,6 +154,19 @@ def test_the_asynchronous_twin_waits_for_many_at_once(locked: House) -> None:
     assert asyncio.run(main()) == [str(i) for i in range(8)]
 
 
+def test_many_are_waited_for_in_one_call(locked: House, client: goflow.Client) -> None:
+    runs = [client.submit("echo", str(i)) for i in range(3)]
+    results = client.wait_all([run.id for run in runs], timeout=20)
+    assert [result.text() for result in results] == ["0", "1", "2"]
+
+    async def main() -> list[str]:
+        config = Config(serve=Serve(secret=SECRET))
+        async with goflow.AsyncClient(locked.url, config=config) as twin:
+            return [each.text() for each in await twin.wait_all([run.id for run in runs], 20)]
+
+    assert asyncio.run(main()) == ["0", "1", "2"]
+
+
 def submit(house: House, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "goflow_cli.main", "submit", "--server", house.url, *arguments]
     environment = os.environ | {"GOFLOW_SERVE_SECRET": SECRET}

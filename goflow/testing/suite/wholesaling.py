@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from goflow.backend import Run
-from goflow.errors import Conflict, UnknownRun
+from goflow.client import Client
+from goflow.errors import Conflict, RunFailed, RunStopped, UnknownRun
 from goflow.payload import Payload
 from goflow.state import RunState
 from goflow.testing.store import Store, request
@@ -136,6 +138,50 @@ class Wholesaling(Suite):
             store.submit("r")
             assert w.succeed(w.one("a"), b"", ends=True)
             assert heard(ends, {"r"})
+
+    def test_a_client_gets_all_results_in_the_order_of_their_ids(self, store: Store) -> None:
+        w, names = store.worker(), [f"r{n}" for n in range(70)]
+        submit_all(store.backend, [request(name) for name in names])
+        claims = w.claim(70)
+        first, late = claims[:40], claims[40:]
+        assert all(w.succeed(claim, claim.task.run_id.encode(), ends=True) for claim in first)
+        with while_waiting(lambda: [w.succeed(c, c.task.run_id.encode(), ends=True) for c in late]):
+            results = Client(store.connect()).wait_all([*names, "r3"], timeout=20)
+        assert [result.text() for result in results] == [*names, "r3"]
+
+    def test_a_client_hears_of_the_first_of_many_that_fails(self, store: Store) -> None:
+        w, client = store.worker(), Client(store.connect())
+        submit_all(store.backend, [request(name) for name in ("slow", "bad")])
+        claims = {claim.task.run_id: claim for claim in w.claim()}
+        with while_waiting(lambda: w.fail(claims["bad"])), pytest.raises(RunFailed, match="bad"):
+            client.wait_all(["slow", "bad"], timeout=20)
+        store.submit("stopped")
+        store.backend.control("stopped", "stop")
+        with pytest.raises(RunStopped, match="stopped"):
+            client.wait_all(["slow", "stopped"], timeout=20)
+        with pytest.raises(UnknownRun, match="nobody"):
+            client.wait_all(["slow", "nobody"], timeout=20)
+
+    def test_a_client_waits_for_many_no_longer_than_it_is_told_to(self, store: Store) -> None:
+        w, client = store.worker(), Client(store.connect())
+        store.submit("done")
+        assert w.succeed(w.one("a"), b"", ends=True)
+        store.submit("slow")
+        with pytest.raises(TimeoutError, match="slow"):
+            client.wait_all(["done", "slow"], timeout=0.1)
+        assert client.wait_all(["done"], timeout=0) == [Payload()]
+        assert client.wait_all([]) == []
+
+
+@contextmanager
+def while_waiting(act: Callable[[], object]) -> Iterator[None]:
+    """What happens a moment later, while the caller waits."""
+    timer = threading.Timer(0.1, act)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
 
 
 def heard(ends: Ends, wanted: set[str]) -> bool:
