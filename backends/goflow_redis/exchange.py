@@ -17,8 +17,8 @@ from goflow_redis.words import (
     Word,
     disclose,
     enclose,
-    entry_of,
     escape,
+    hold_of,
     queued_at,
     read_failure,
     read_keys,
@@ -40,7 +40,7 @@ def read_claim(told: Sequence[bytes]) -> Claim:
         flow,
         fingerprint,
         path,
-        entry,
+        hold,
         attempt,
         lost,
         round_,
@@ -56,7 +56,7 @@ def read_claim(told: Sequence[bytes]) -> Claim:
         flow,
         fingerprint,
         path,
-        token(flow, fingerprint, entry),
+        token(flow, fingerprint, hold),
         attempt,
         lost,
         round_,
@@ -67,7 +67,7 @@ def read_claim(told: Sequence[bytes]) -> Claim:
         read_keys(keys),
         width if closing else 0,
         outcome,
-        queued_at(entry),
+        queued_at(hold),
     )
     inputs = tuple(
         Input(unescape(source), disclose(value) if value else None)
@@ -84,7 +84,7 @@ def outcome_args(outcome: Outcome, staged: int, now: float, who: str) -> list[Wo
     head: list[object] = [
         task.run_id,
         task.path,
-        entry_of(task),
+        hold_of(task),
         _kind(outcome),
         0,
         round(outcome.started * 1000),

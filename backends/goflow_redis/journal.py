@@ -56,7 +56,7 @@ def read_attempt(stored: bytes, flow: str, fingerprint: str) -> tuple[int, Attem
     path, attempt, state, started, finished, error, worker, digest, held = msgspec.msgpack.decode(
         packed
     )
-    mark, _, entry = held.rpartition(":")
+    mark, _, hold = held.rpartition(":")
     return int(act), Attempt(
         path=path,
         round=int(round_),
@@ -67,8 +67,8 @@ def read_attempt(stored: bytes, flow: str, fingerprint: str) -> tuple[int, Attem
         error=error,
         worker=worker,
         digest=digest,
-        ready=queued_at(entry),
-        token=held if mark else token(flow, fingerprint, entry),
+        ready=queued_at(hold),
+        token=held if mark else token(flow, fingerprint, hold),
     )
 
 

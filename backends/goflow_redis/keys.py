@@ -34,8 +34,8 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `P:r:<run>:k` | list | until it ends | parked nodes of a paused run |
 | `P:r:<run>:x` | set | R | branches that have scopes waiting |
 | `P:r:<run>:s:<branch>` | list | R | scopes waiting for room in the branch's window |
-| `P:r:<run>:t:<entry>` | list | 1 h | scopes staged by an attempt |
-| `P:r:<run>:u:<entry>` | string | 1 h | the last call that staged a chunk or recorded a piece of its log |
+| `P:r:<run>:t:<hold>` | list | 1 h | scopes staged by an attempt |
+| `P:r:<run>:u:<hold>` | string | 1 h | the last call that staged a chunk or recorded a piece of its log |
 | `P:r:<run>:ev` | stream | 30 min after the last look | wakes whoever watches this run; absent when nobody does |
 
 R: for ever while the run is on its way; once it has ended `retention.finished_runs`, or `retention.dead` where it

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import time
 from collections.abc import Iterator, Sequence
+from string import ascii_letters
 from typing import Any, Final, Literal
 
 from goflow.backend import Ask, FlowKey, Run
@@ -20,6 +22,8 @@ from goflow_redis.words import Word
 BATCH: Final = 32
 #: bytes of payloads in one SUBMIT, beyond the first run's
 SUBMIT_BYTES: Final = 1_000_000
+#: letters that tell claims apart, one of 7 million
+_LETTERS: Final = 4
 #: arrivals handed out at a time where they are too many for one message
 INPUTS: Final = 512
 
@@ -105,7 +109,7 @@ class Queue(Store):
         for first in range(0, len(items), 500):
             chunk = [exchange.scope(item) for item in items[first : first + 500]]
             mark = f"{os.getpid()}.{time.monotonic_ns()}"
-            args: list[Word] = [self.lives, task.run_id, task.path, words.entry_of(task), mark]
+            args: list[Word] = [self.lives, task.run_id, task.path, words.hold_of(task), mark]
             staged = self.link.run("stage", partition, [*args, len(chunk), *chunk])
             if staged < 0:
                 return
@@ -119,7 +123,7 @@ class Queue(Store):
                 some = [pieces[place] for place in places[first : first + BATCH]]
                 args: list[Word] = [self.lives, f"{self._nonce}.{next(self._calls)}", len(some)]
                 for task, data in some:
-                    args += (task.run_id, task.path, words.entry_of(task))
+                    args += (task.run_id, task.path, words.hold_of(task))
                     args.append(journal.log_piece(task, now, data))
                 self.link.run("printed", partition, args)
 
@@ -132,9 +136,9 @@ class Queue(Store):
         for partition, places in self.grouped([task.run_id for task in tasks]):
             for first in range(0, len(places), 500):
                 held = [tasks[place] for place in places[first : first + 500]]
-                args: list[Word] = [self.lives, worker, len(held)]
+                args: list[Word] = [self.lives, len(held)]
                 for task in held:
-                    args += (task.run_id, task.path, words.entry_of(task))
+                    args += (task.run_id, task.path, words.hold_of(task))
                 for task, answer in zip(held, self.link.run("renew", partition, args), strict=True):
                     if answer:
                         verdicts.append((task, "lost" if answer == 1 else "stop"))
@@ -151,7 +155,7 @@ class Queue(Store):
         flows = self._rotated(ask) if ask is not None and limit > 0 else []
         # a call that was given up is repeated by the next one, which gets the tasks it may have got
         unanswered = self._unanswered.pop((partition, worker), None) if limit > 0 else None
-        call = unanswered or f"{self._nonce}.{next(self._calls)}"
+        call = unanswered or "".join(random.choices(ascii_letters, k=_LETTERS))
         wanted = [f"{flow}:{fingerprint}" for flow, fingerprint in flows]
         classes = wanted if unanswered else self._worthwhile(partition, wanted, outcomes)
         rest: list[Word] = [limit, len(classes), *classes, len(outcomes)]

@@ -98,16 +98,16 @@ def _mark(flow: str, fingerprint: str) -> str:
     return f"{crc32(f'{flow}:{fingerprint}'.encode()):08x}:"
 
 
-def token(flow: str, fingerprint: str, entry: str) -> str:
-    """A task's token: its stream's mark and its entry, since entry ids are unique in one stream only."""
-    return _mark(flow, fingerprint) + entry
+def token(flow: str, fingerprint: str, hold: str) -> str:
+    """A task's token: its stream's mark, since entry ids are unique in one stream only, and its hold."""
+    return _mark(flow, fingerprint) + hold
 
 
-def entry_of(task: Task) -> str:
-    """The stream entry a task is held under."""
+def hold_of(task: Task) -> str:
+    """What a task is held under: a stream entry, and the call that took it."""
     return task.token.rpartition(":")[2]
 
 
-def queued_at(entry: str) -> float:
-    """When an entry was made, which is since when its task was ready; a stream entry's id says so."""
-    return int(entry.partition("-")[0]) / 1000
+def queued_at(hold: str) -> float:
+    """When the entry of a hold was made, which is since when its task was ready; its id says so."""
+    return int(hold.partition("-")[0]) / 1000

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from goflow.backend import FlowKey
+from goflow.backend import FlowKey, Printing
 from goflow.message import RESULT, Claim, Item, Opened, Outcome, Step
 from goflow.payload import Payload
 from goflow.plan import Plan
@@ -116,6 +116,13 @@ class History:
         self.staged[claim.task.token] = opened.items[:half]
         worker.backend.stage(claim.task, opened.items[:half])
         return replace(step, opened=replace(opened, items=opened.items[half:]))
+
+    def say_late(self, held: Held) -> None:
+        """Who holds its task no more goes on printing."""
+        backend, task = held.worker.backend, held.claim.task
+        if isinstance(backend, Printing):
+            backend.printed([(task, b"late")])
+            assert all(line.data != b"late" for line in backend.logs(task.run_id))
 
     def took(self, worker: Worker, claims: Sequence[Claim], limit: int, run_id: str = "") -> None:
         """Check what a worker was given against what was ready."""
@@ -268,6 +275,8 @@ class History:
         for held in lost:
             late = outcome(held.claim, step=Step(output=Payload(b"lost")))
             assert not held.worker.commit(late), "a claim that the store has lost was accepted"
+        # they come back later too, when somebody else has been given the same once more
+        self.stale += [held for held in lost if held.claim.task.run_id in self.runs]
         for holder in {held.worker.id: held.worker for held in self.held.values()}.values():
             mine = {token for token, held in self.held.items() if held.worker is holder}
             if holder in self.workers and mine <= before.keys():

@@ -173,8 +173,9 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
     @precondition(lambda self: self.history.stale)
     @rule(pick=_picks, how=_endings, width=st.integers(1, 4))
     def commit_late(self, pick: int, how: str, width: int) -> None:
-        """Somebody commits a task that was taken from it."""
+        """Somebody prints for and commits a task that was taken from it."""
         held = self.history.stale[pick % len(self.history.stale)]
+        self.history.say_late(held)
         assert not held.worker.commit(self.history.end(held.worker, held.claim, how, width))
 
     @precondition(lambda self: self.history.repeats)

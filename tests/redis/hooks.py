@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from pathlib import Path
+from string import ascii_letters
 
 from goflow.backend import Backend
 from goflow.config import Config, Redis
@@ -48,10 +49,11 @@ def expire_leases(backend: RedisBackend, worker: int) -> None:
     """Make everything a worker holds look as old as if it had been silent for an hour."""
     top = backend.keys.directory
     backend.link.ask(top, "ZADD", f"{top}:alive", "XX", 1, worker)
-    for holder, run_id, path, entry in backend.held():
+    for holder, run_id, path, hold in backend.held():
         if holder == worker:
             run = backend.run(run_id)
             queue = backend.keys.queue(backend.keys.partition(run_id), run.flow, run.fingerprint)
+            entry = hold.rstrip(ascii_letters)
             claim = ("XCLAIM", queue, "g", "w", 0, entry, "IDLE", 3_600_000, "JUSTID")
             assert backend.link.ask(queue, *claim) == [entry.encode()], path
 

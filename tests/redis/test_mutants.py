@@ -15,12 +15,11 @@ import pytest
 
 from goflow.backend import Backend, Retry
 from goflow.errors import GoflowError
-from goflow.message import Claim
 from goflow.state import RunState
 from goflow.testing.conformance import BackendConformance
-from goflow.testing.store import FLOW, Store, Worker, edge, scopes, success
+from goflow.testing.store import FLOW, Store, Worker, edge, scopes
 from goflow_redis import RedisBackend, scripts
-from tests.redis import test_faults
+from tests.redis import test_faults, zombies
 from tests.redis.hooks import RedisHooks, expire_leases, open_store, shared_server, teach
 from tests.redis.proxy import Proxy
 
@@ -35,6 +34,11 @@ class Mutant(NamedTuple):
     text: str
     instead: str
     checks: tuple[Check, ...]
+    #: whether every one of them must, and not just any
+    each: bool = False
+
+
+_ENTRY_ALONE = "string.match({}, '^[%d-]*')"
 
 
 # -- checks beside those of the suite -------------------------------------------------------------
@@ -100,33 +104,6 @@ def staged_scopes_that_expired_are_not_opened_without(store: Store) -> None:
     backend.link.ask("", "UNLINK", f"{backend.keys.run('r')}:t:{entry}")
     assert not w.open(branch, scopes("each", "c"), expects=3, keys=tuple("abc"))
     assert w.one("each").task.token != branch.task.token
-
-
-def claimed_again_after_a_failover(store: Store) -> tuple[Worker, Claim, Worker, Claim]:
-    """A task that a worker claimed, and another claimed anew, since the first claim was lost."""
-    one, other = store.worker(own=True), store.worker(own=True)
-    store.submit("r")
-    before = store.snapshot()
-    lost = one.one("a")
-    store.restore(before)
-    held = other.one("a")
-    assert held.task.token == lost.task.token
-    return one, lost, other, held
-
-
-def a_renewal_is_its_holders(store: Store) -> None:
-    """Whoever lost a claim in a failover hears of it, and does not prolong the next holder's lease."""
-    one, lost, other, held = claimed_again_after_a_failover(store)
-    assert one.lost(lost) == [("a", "lost")]
-    assert other.lost(held) == []
-
-
-def an_outcome_is_its_holders(store: Store) -> None:
-    """Whoever lost a claim in a failover is not told that what another recorded was accepted."""
-    one, lost, other, held = claimed_again_after_a_failover(store)
-    for worker, claim, accepted in ((one, lost, False), (other, held, True), (one, lost, False)):
-        made = success(claim, b"A", ends=True)
-        assert worker.backend.commit([made], worker.ask())[0] == [accepted]
 
 
 def a_run_that_stops_does_not_wait_for_scopes_that_expired(store: Store) -> None:
@@ -231,7 +208,7 @@ MUTANTS = [
     Mutant(
         "a commit is not fenced",
         "commit",
-        "if node and is_holder(node, head[HELD]) then",
+        "if node and node[ENTRY] == head[HELD] then",
         "if node then",
         ("test_a_late_commit_changes_nothing",),
     ),
@@ -252,8 +229,8 @@ MUTANTS = [
     Mutant(
         "a claim is not remembered",
         "commit",
-        "    call('SET', memory, number_of_call",
-        "    call('SET', memory .. ':', number_of_call",
+        "    call('SET', memory, letters",
+        "    call('SET', memory .. ':', letters",
         (cut(test_faults.test_a_cut_claim_loses_no_task),),
     ),
     Mutant(
@@ -327,23 +304,47 @@ MUTANTS = [
         (a_renewed_lease_holds,),
     ),
     Mutant(
-        "a renewal does not look at the worker",
-        "renew",
-        " and node[WORKER] == worker then",
-        " then",
-        (a_renewal_is_its_holders,),
+        "an entry handed out again is held as before",
+        "_take",
+        "  node[ENTRY] = node[ENTRY] .. letters\n",
+        "",
+        zombies.CHECKS,
+        each=True,
     ),
     Mutant(
-        "a commit does not look at the worker",
+        "a commit looks at the entry alone",
         "commit",
-        " and (worker == 0 or node[WORKER] == worker)\n",
-        "\n",
-        (an_outcome_is_its_holders,),
+        "if node and node[ENTRY] == head[HELD] then",
+        "if node and entry_of(node[ENTRY]) == entry_of(head[HELD]) then",
+        (zombies.its_outcome_is_refused, zombies.it_cannot_hand_the_task_back),
+        each=True,
     ),
     Mutant(
-        "a renewal does not look at the entry",
+        "a renewal looks at the entry alone",
         "renew",
-        "node[STATE] == 'R' and node[ENTRY] == entry",
+        "node[ENTRY] == held",
+        "entry_of(node[ENTRY]) == entry_of(held)",
+        (zombies.its_renewal_keeps_no_lease,),
+    ),
+    Mutant(
+        "staging looks at the entry alone",
+        "stage",
+        "node[ENTRY] ~= held then return -1 end\n",
+        f"{_ENTRY_ALONE.format('node[ENTRY]')} ~= {_ENTRY_ALONE.format('held')} then return -1 end\n"
+        "held = node[ENTRY]\n",
+        (zombies.its_scopes_are_not_among_those_of_the_holder,),
+    ),
+    Mutant(
+        "printing looks at the entry alone",
+        "printed",
+        "node[ENTRY] == held",
+        f"{_ENTRY_ALONE.format('node[ENTRY]')} == {_ENTRY_ALONE.format('held')}",
+        (zombies.what_it_prints_is_not_kept,),
+    ),
+    Mutant(
+        "a renewal does not look at the hold",
+        "renew",
+        "node[STATE] == 'R' and node[ENTRY] == held",
         "node[STATE] == 'R'",
         ("test_a_task_that_is_no_longer_held_cannot_be_renewed",),
     ),
@@ -392,15 +393,15 @@ MUTANTS = [
     Mutant(
         "what a task prints is not fenced",
         "printed",
-        "node[STATE] == 'R' and node[ENTRY] == entry",
+        "node[STATE] == 'R' and node[ENTRY] == held",
         "node[STATE] == 'R'",
         ("test_a_task_that_is_held_no_more_adds_nothing",),
     ),
     Mutant(
         "a task that has ended goes on printing",
         "printed",
-        "node[STATE] == 'R' and node[ENTRY] == entry",
-        "node[ENTRY] == entry",
+        "node[STATE] == 'R' and node[ENTRY] == held",
+        "node[ENTRY] == held",
         ("test_a_task_that_is_held_no_more_adds_nothing",),
     ),
     Mutant(
@@ -544,6 +545,10 @@ def test_what_a_script_checks_is_missed_when_it_is_gone(
     assert count == 1, "the script has changed: bring the mutant along"
     monkeypatch.setattr(scripts, "_read", mutated)
     changed = assembled()
-    (tmp_path / "mutant").mkdir()
-    with pytest.raises((AssertionError, GoflowError, pytest.fail.Exception)):
-        run_checks(mutant, tmp_path / "mutant", changed)
+    for number, checks in enumerate(
+        [(one,) for one in mutant.checks] if mutant.each else [mutant.checks]
+    ):
+        folder = tmp_path / f"mutant{number}"
+        folder.mkdir()
+        with pytest.raises((AssertionError, GoflowError, pytest.fail.Exception)):
+            run_checks(mutant._replace(checks=checks), folder, changed)

@@ -1,7 +1,7 @@
 -- Ready: inboxes, and what happens when one is full.
 --
 -- States of a node: W waits for arrivals; Q queued under `entry`; K ready but not queued (its run is paused
--- or has an ending); R held under `entry`; T waits for a retry until `due`; O open, its scopes on their way;
+-- or has an ending); R held under `entry` and the call that took it; T waits for a retry until `due`; O open, its scopes on their way;
 -- D done, F failed, C stopped. `entry` stays after the commit that ended it: a repeat is recognised by it.
 -- Flags: c closing, h runs the node's own handler next, k has keys, e has a recorded failure.
 local INLINE = 32   -- arrivals kept in the node record, and in one chunk of a wide inbox
@@ -30,6 +30,9 @@ local function make_ready(run, node)
     ready[#ready + 1] = {run, node}
   end
 end
+
+-- The stream entry of what a node is held under (see `hold` in `_take.lua`).
+local function entry_of(held) return string.match(held, '^[%d-]*') end
 
 local function acknowledge(class, entry)
   local entries = acks[class]

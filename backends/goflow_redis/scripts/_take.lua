@@ -63,8 +63,13 @@ local function describe(run, node)
   return told, size
 end
 
-local function hold(run, node, worker)
+-- What a node is held under is its stream entry, followed by the letters of the call that took it. An entry is
+-- handed out once, but a failover that loses the claim has it handed out again, and one that loses the entry has its
+-- id given anew: the letters, which nobody can guess, tell the holders apart. They are few, since every node keeps
+-- them, and a record of more than 64 bytes costs its run's hash the compact form.
+local function hold(run, node, worker, letters)
   node[STATE], node[WORKER], node[FINISHED] = 'R', worker, false
+  node[ENTRY] = node[ENTRY] .. letters
   node[LAST] = run.round
   if not (has_flag(node, 'c') and node[STARTED]) then node[STARTED] = NOW - run.created end
   run.held = run.held + 1
@@ -78,13 +83,13 @@ local function hold(run, node, worker)
 end
 
 -- One delivered entry: held (true), or dropped because it is stale or its run is paused or ending.
-local function accept(class, entry, fields, worker)
+local function accept(class, entry, fields, worker, letters)
   local run = get_run(fields[2], fields[4])
   local node = run and get_node(run, fields[4])
   if node and node[STATE] == 'Q' and node[ENTRY] == entry then
     local handler = is_handler(node)
     if run.state ~= 'paused' and (run.ending == '-' or handler) then
-      hold(run, node, worker)
+      hold(run, node, worker, letters)
       return run, node
     end
     node[STATE] = 'K'
@@ -142,7 +147,7 @@ end
 
 -- Up to `limit` tasks of `classes`, tried one by one from the first: COUNT is per stream. Third: whether
 -- nothing is left.
-local function take(worker, limit, classes)
+local function take(worker, letters, limit, classes)
   local told, held, size, looked = {}, {}, 0, 0
   local function full() return #told >= limit or size >= TAKE_BYTES or looked >= 4 * limit + 16 end
   for _, class in ipairs(classes) do
@@ -151,7 +156,7 @@ local function take(worker, limit, classes)
       local entries = read_group(class, want)
       looked = looked + #entries
       for _, each in ipairs(entries) do
-        local run, node = accept(class, each[1], each[2], worker)
+        local run, node = accept(class, each[1], each[2], worker, letters)
         if run then
           local task, bytes = describe(run, node)
           told[#told + 1] = task

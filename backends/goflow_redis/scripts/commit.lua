@@ -2,9 +2,9 @@
 -- uses: vain records ready ending take
 --
 -- KEYS     the partition's prefix
--- ARGV     retention; worker, call number, whether this call is a repeat (1), limit, number of classes,
+-- ARGV     retention; worker, letters of this call, whether it is a repeat (1), limit, number of classes,
 --          classes; number of outcomes, and for each:
---          a packed head: run, path, entry, kind, number of words after it, started, finished (ms), digest,
+--          a packed head: run, path, hold, kind, number of words after it, started, finished (ms), digest,
 --            has log, has attempt, then
 --            ok      has output, ends, {write field ...}, {whether it sets ...},
 --                    {{target, closing, expects, hash, source, ref, has payload} ...}; false for empty lists
@@ -13,9 +13,9 @@
 --          and the words after it, those it has, in this order: log, attempt, output or keys, value of each write
 --          that sets, payload of each arrival that has one, items, failure
 -- returns  {accepted (0|1) ...}, {task ...}, {the last id of each class, where nothing is left to claim in them}
--- repeat   an outcome already recorded under its entry is accepted and changes nothing; a repeated call gets
+-- repeat   an outcome already recorded under its hold is accepted and changes nothing; a repeated call gets
 --          the tasks it was given the first time
-local worker, number_of_call, again, limit = number(), arg(), number(), number()
+local worker, letters, again, limit = number(), arg(), number(), number()
 local classes = {}
 for index = 1, number() do classes[index] = arg() end
 
@@ -126,7 +126,7 @@ end
 
 local function record(run, node, head)
   local kind = head[KIND]
-  acknowledge(run.class, head[HELD])
+  acknowledge(run.class, entry_of(head[HELD]))
   run.held = run.held - 1
   node[FINISHED], node[DIGEST] = head[ENDED] - run.created, head[CODE]
   if kind ~= 'release' then
@@ -144,19 +144,13 @@ local function record(run, node, head)
   return 1
 end
 
--- Whether the task was handed out under this entry, and, where the caller says who it is, to the caller: after
--- a failover that lost a claim the same entry is handed out once more.
-local function is_holder(node, entry)
-  return node[ENTRY] == entry and (worker == 0 or node[WORKER] == worker)
-end
-
 local function accept_outcome()
   local head = read_array(arg())
   local following = cursor + head[WORDS]
   local run = get_run(head[RUN], head[AT])
   local node = run and get_node(run, head[AT])
   local answer = 0
-  if node and is_holder(node, head[HELD]) then
+  if node and node[ENTRY] == head[HELD] then
     if node[STATE] == 'R' then
       answer = record(run, node, head)
     elseif node[STATE] ~= 'Q' and node[STATE] ~= 'K' then
@@ -177,7 +171,7 @@ local tasks, held
 if again == 1 and limit > 0 then
   local words = {}
   for word in string.gmatch((call('GET', memory) or '') .. '\0', '(%Z*)%z') do words[#words + 1] = word end
-  if words[1] == number_of_call then
+  if words[1] == letters then
     tasks = {}
     for index = 2, #words - 2, 3 do
       local run = get_run(words[index], words[index + 1])
@@ -190,9 +184,9 @@ if again == 1 and limit > 0 then
 end
 local hungry = false
 if not tasks then
-  tasks, held, hungry = take(worker, limit, classes)
+  tasks, held, hungry = take(worker, letters, limit, classes)
   if #held > 0 then
-    call('SET', memory, number_of_call .. '\0' .. table.concat(held, '\0'), 'PX', HOUR)
+    call('SET', memory, letters .. '\0' .. table.concat(held, '\0'), 'PX', HOUR)
   end
 end
 save()

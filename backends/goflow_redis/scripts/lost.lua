@@ -46,9 +46,10 @@ end
 
 -- Its holder is refused from now on, as after a lease that ran out.
 function check.R(node)
-  if in_queue(node[ENTRY]) then return end
+  local entry = entry_of(node[ENTRY])
+  if in_queue(entry) then return end
   missing(function()
-    acknowledge(run.class, node[ENTRY])
+    acknowledge(run.class, entry)
     requeue(run, node)
   end)
 end

@@ -2,17 +2,17 @@
 -- uses: records
 --
 -- KEYS     the partition's prefix
--- ARGV     retention; mark of this call, number of pieces, (run, path, entry, piece) of each
+-- ARGV     retention; mark of this call, number of pieces, (run, path, hold, piece) of each
 -- returns  for each 1, 0 where the task is held no more or the piece is there
 -- repeat   the mark says that this call was executed
 local mark, answers, fresh = arg(), {}, {}
 for index = 1, number() do
-  local id, path, entry, piece = arg(), arg(), arg(), arg()
+  local id, path, held, piece = arg(), arg(), arg(), arg()
   local run = get_run(id)
   local node = run and get_node(run, path)
   answers[index] = 0
-  if node and node[STATE] == 'R' and node[ENTRY] == entry then
-    local marked = run.key .. ':u:' .. entry
+  if node and node[STATE] == 'R' and node[ENTRY] == held then
+    local marked = run.key .. ':u:' .. held
     if fresh[marked] == nil then
       fresh[marked] = call('GET', marked) ~= mark
       call('SET', marked, mark, 'PX', HOUR)

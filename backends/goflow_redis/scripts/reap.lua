@@ -30,7 +30,7 @@ local function take_back(entry)
   local run = found and get_run(found[2][2])
   local node = run and get_node(run, found[2][4])
   acknowledge(class, entry)
-  if node and node[ENTRY] == entry then
+  if node and entry_of(node[ENTRY]) == entry then
     if node[STATE] == 'R' then
       node[LOST] = node[LOST] + 1
       record_lost(run, node)

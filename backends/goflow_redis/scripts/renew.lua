@@ -2,18 +2,18 @@
 -- uses: records ready
 --
 -- KEYS     the partition's prefix
--- ARGV     retention; worker, number of tasks, (run, path, entry) of each
+-- ARGV     retention; number of tasks, (run, path, hold) of each
 -- returns  for each 0 kept, 1 lost, 2 kept but to be killed: its run is stopping or out of time
 -- repeat   the same
-local worker, answers, kept = number(), {}, {}
+local answers, kept = {}, {}
 for index = 1, number() do
-  local run, path, entry = get_run(arg()), arg(), arg()
+  local run, path, held = get_run(arg()), arg(), arg()
   local node = run and get_node(run, path)
   answers[index] = 1
-  if node and node[STATE] == 'R' and node[ENTRY] == entry and node[WORKER] == worker then
+  if node and node[STATE] == 'R' and node[ENTRY] == held then
     answers[index] = run.kill == 1 and path ~= '~finally' and path ~= '~on_failure' and 2 or 0
     kept[run.class] = kept[run.class] or {}
-    table.insert(kept[run.class], entry)
+    table.insert(kept[run.class], entry_of(held))
   end
 end
 for class, entries in pairs(kept) do

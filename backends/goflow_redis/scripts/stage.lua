@@ -2,14 +2,14 @@
 -- uses: records
 --
 -- KEYS     the partition's prefix
--- ARGV     retention; run, path, entry, mark of this call, number of items, items (see `enter_scope`)
+-- ARGV     retention; run, path, hold, mark of this call, number of items, items (see `enter_scope`)
 -- returns  how many are staged now; -1 where the task is held no more
 -- repeat   the mark says that this chunk is there
-local id, path, entry, mark = arg(), arg(), arg(), arg()
+local id, path, held, mark = arg(), arg(), arg(), arg()
 local run = get_run(id)
 local node = run and get_node(run, path)
-if not node or node[STATE] ~= 'R' or node[ENTRY] ~= entry then return -1 end
-local staging, marked = run.key .. ':t:' .. entry, run.key .. ':u:' .. entry
+if not node or node[STATE] ~= 'R' or node[ENTRY] ~= held then return -1 end
+local staging, marked = run.key .. ':t:' .. held, run.key .. ':u:' .. held
 if call('GET', marked) ~= mark then
   local items = {}
   for index = 1, number() do items[index] = arg() end
