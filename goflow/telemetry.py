@@ -34,8 +34,8 @@ PATIENCE: Final = 6.0
 def traced(config: Config, backend: Backend, observer: Observer | None) -> Iterator[Observer]:
     """The observer, with traces where the configuration wants them; they are flushed at the end.
 
-    Raises ConfigError where the exporter is not installed, where OTEL_TRACES_SAMPLER names none, and for a
-    backend that does not remember which runs are to be told.
+    Raises ConfigError where OTEL_TRACES_SAMPLER names no sampler, and for a backend that does not remember
+    which runs are to be told.
     """
     if not config.telemetry.on:
         yield observer or Quiet()
@@ -134,8 +134,6 @@ class Tracing:
 
 
 def _tellable(config: Config, backend: Backend) -> TracedBackend:
-    from importlib.util import find_spec
-
     from goflow.tracing import check_sampler
     from goflow.untold import Tellable
 
@@ -145,15 +143,6 @@ def _tellable(config: Config, backend: Backend) -> TracedBackend:
             ' `untold`, or telemetry.traces = "off"'
         )
     check_sampler()
-    if config.telemetry.traces == "otlp":
-        try:
-            found = find_spec("opentelemetry.exporter.otlp.proto.http")
-        except ModuleNotFoundError:
-            found = None
-        if found is None:
-            raise ConfigError(
-                'telemetry.traces = "otlp" needs the exporter: pip install "goflow-cli[otlp]"'
-            )
     backend.traced = True
     return cast("TracedBackend", backend)
 

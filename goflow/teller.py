@@ -31,27 +31,27 @@ import msgspec
 
 from goflow.config import Config
 from goflow.errors import BackendError, GoflowError, UnknownRun
+from goflow.exporting import Exporter, exporter
 from goflow.spans import Span, spans_of
 from goflow.untold import Ended, Tellable
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.trace.export import SpanExporter
-    from opentelemetry.trace import SpanContext
-
     from goflow.backend import Backend
 
 #: seconds between looks at the store when nobody says that a run has ended
 LOOK: Final = 1.0
 #: seconds a run is this teller's; renewed with every batch
 LEASE: Final = 60.0
-#: rounds taken from the store at a time, and spans in one export
+#: rounds taken from the store at a time; spans in one export, and bytes of those that user code sent
 ROUNDS: Final = 64
 BATCH: Final = 512
+BYTES: Final = 1 << 20
 #: spans of user code that are kept while the collector is away; the oldest go first
 KEPT: Final = 20_000
 #: seconds a draining teller goes on at most
 LAST: Final = 5.0
+#: seconds between the tries of a draining teller whose collector is away
+LAST_PAUSES: Final = (0.3, 0.7)
 #: seconds between tries at most while the collector is away
 LONGEST: Final = 30.0
 #: seconds between two lines about a collector that is away
@@ -70,10 +70,9 @@ class Orders(msgspec.Struct, frozen=True):
 class Teller:
     """Exports what was `sent` to it, and what the store has to tell."""
 
-    def __init__(self, exporter: SpanExporter, backend: Backend | None, sent: deque[bytes]) -> None:
+    def __init__(self, exporter: Exporter, backend: Backend | None, sent: deque[bytes]) -> None:
         self._exporter = exporter
         self._backend = backend
-        self._make = _Maker()
         self._sent = sent
         #: how many spans of a round that this teller could not finish were told already
         self._progress: dict[str, int] = {}
@@ -90,13 +89,12 @@ class Teller:
             self._complain(f"telling failed, and is tried again: {_described(error)}")
         return False
 
-    def close(self) -> None:
-        """Let go of the collector."""
-        self._exporter.shutdown()
-
     def _tell_sent(self) -> bool:
         while self._sent:
-            packed = [self._sent.popleft() for _ in range(min(len(self._sent), BATCH))]
+            packed, size = [], 0
+            while self._sent and len(packed) < BATCH and size < BYTES:
+                packed.append(self._sent.popleft())
+                size += len(packed[-1])
             if not self._export(list(self._decoded(packed))):
                 self._sent.extendleft(reversed(packed))
                 return False
@@ -167,106 +165,25 @@ class Teller:
             self._progress.pop(each.key, None)
 
     def _export(self, spans: Sequence[Span]) -> bool:
-        from opentelemetry.sdk.trace.export import SpanExportResult
-
-        fine = self._exporter.export(list(self._made(spans)))
-        if fine is SpanExportResult.SUCCESS:
+        trouble = self._exporter.export(spans, self._refused)
+        if not trouble:
             if self._failing:
                 self._failing = False
                 _say("traces: the collector is back")
             return True
-        self._complain("the collector takes no spans; runs wait in the store until it does")
+        self._complain(
+            f"the collector takes no spans ({trouble}); runs wait in the store until it does"
+        )
         self._failing = True
         return False
 
-    def _made(self, spans: Iterable[Span]) -> Iterator[ReadableSpan]:
-        for each in spans:
-            try:
-                yield self._make(each)
-            except Exception as error:  # noqa: BLE001 - user code's spans hold anything
-                self._complain(f"span {each.name!r} is not told: {_described(error)}")
+    def _refused(self, span: Span, error: Exception) -> None:
+        self._complain(f"span {span.name!r} is not told: {_described(error)}")
 
     def _complain(self, text: str) -> None:
         if time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + SILENCE
             _say(f"traces: {text}")
-
-
-class _Maker:
-    """Makes OpenTelemetry's spans of ours."""
-
-    def __init__(self) -> None:
-        from opentelemetry import trace
-        from opentelemetry.sdk import trace as sdk
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-
-        named = Resource.create({})  # what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say
-        if str(named.attributes.get("service.name", "")).startswith("unknown_service"):
-            named = named.merge(Resource({"service.name": "goflow"}))
-        self._resource = named
-        self._trace, self._sdk, self._scope = trace, sdk, InstrumentationScope
-        self._flags = trace.TraceFlags(trace.TraceFlags.SAMPLED)
-        self._unset, self._failed = trace.Status(), trace.Status(trace.StatusCode.ERROR)
-        self._scopes: dict[tuple[str, str], Any] = {}
-        self._last_parent = (b"", b"")
-        self._above: SpanContext | None = None
-
-    def __call__(self, span: Span) -> ReadableSpan:
-        trace, sdk = self._trace, self._sdk
-        attributes = span.attributes
-        status = self._unset if not span.status else self._status(span)
-        if span.error:
-            attributes = attributes | {"error.type": span.error}
-            status = self._failed
-        scope = self._scopes.get(span.scope)
-        if scope is None:
-            scope = self._scopes[span.scope] = self._scope(*span.scope)
-        if (span.trace, span.parent) != self._last_parent:  # siblings follow one another
-            self._last_parent = (span.trace, span.parent)
-            self._above = self._context(span, span.parent, remote=True) if span.parent else None
-        made: ReadableSpan = sdk.ReadableSpan(
-            name=span.name,
-            context=self._context(span, span.id, remote=False),
-            parent=self._above,
-            resource=self._resource,
-            attributes=attributes,
-            events=[sdk.Event(name, about, at) for name, at, about in span.events],
-            links=[
-                trace.Link(self._context(span, id, remote=True, trace=of), about)
-                for of, id, about in span.links
-            ],
-            kind=trace.SpanKind.INTERNAL if not span.kind else trace.SpanKind(span.kind),
-            status=status,
-            start_time=span.start,
-            end_time=span.end,
-            instrumentation_scope=scope,
-        )
-        return made
-
-    def _context(self, span: Span, id: bytes, *, remote: bool, trace: bytes = b"") -> SpanContext:
-        of, number = int.from_bytes(trace or span.trace, "big"), int.from_bytes(id, "big")
-        state = self._trace.TraceState.from_header([span.state]) if span.state else None
-        return self._trace.SpanContext(of, number, remote, self._flags, state)
-
-    def _status(self, span: Span) -> Any:
-        return self._trace.Status(self._trace.StatusCode(span.status), span.description)
-
-
-def exporter(config: Config) -> SpanExporter:
-    """Where spans go, by `telemetry.traces`."""
-    if config.telemetry.traces == "console":
-        from opentelemetry.sdk.trace.export import ConsoleSpanExporter
-
-        return ConsoleSpanExporter(out=sys.stderr)  # stdout belongs to results
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-    endpoint = config.telemetry.endpoint.rstrip("/")
-    if endpoint and not endpoint.endswith("/v1/traces"):
-        endpoint += "/v1/traces"
-    # without one the standard OTEL_EXPORTER_OTLP_* variables say where
-    made: SpanExporter = OTLPSpanExporter(endpoint=endpoint or None)
-    return made
 
 
 def main() -> int:
@@ -319,8 +236,11 @@ class _Work:
             self._news.wait(pause)
             self._news.clear()
             pause = LOOK if teller.turn() else min(2 * pause, LONGEST)
+        for pause in LAST_PAUSES:
+            if teller.turn():
+                return
+            time.sleep(pause)
         teller.turn()
-        teller.close()
 
     def _teller(self) -> Teller:
         backend = None
@@ -328,7 +248,6 @@ class _Work:
             from goflow.backend import load_backend
 
             backend = load_backend(self._orders.config.backend, self._orders.config)
-        _silence()
         return Teller(exporter(self._orders.config), backend, self._sent)
 
 
@@ -341,13 +260,6 @@ def _first_line() -> bytes:
             break
         line += read
     return line
-
-
-def _silence() -> None:
-    """The exporter logs every attempt that fails; one line a minute says as much."""
-    import logging
-
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
 
 
 def _parts(spans: Iterable[Span], size: int) -> Iterator[list[Span]]:

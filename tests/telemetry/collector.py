@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,8 @@ class Collector:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 if self.headers.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)
+                if self.headers.get("content-encoding") == "deflate":
+                    body = zlib.decompress(body)
                 collector.headers.append({k.lower(): v for k, v in self.headers.items()})
                 if collector.away:
                     self.send_response(400)  # which an exporter does not try again

@@ -10,14 +10,13 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from goflow.backend import Attempt, Backend, load_backend
 from goflow.config import Config, PayloadLimits, load_config
+from goflow.exporting import Refused
+from goflow.spans import Span
 from goflow.teller import Teller
 from goflow.testing.store import Worker, request
 from goflow.untold import Tellable
@@ -272,12 +271,9 @@ class _Kept:
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    def export(self, spans: Sequence[Span], refused: Refused) -> str:
         self.names += [span.name for span in spans]
-        return SpanExportResult.SUCCESS
-
-    def shutdown(self) -> None:
-        pass
+        return ""
 
 
 @pytest.fixture
@@ -298,7 +294,7 @@ def ended(tmp_path: Path) -> Iterator[Backend]:
 
 def test_telling_a_run_needs_none_of_its_payloads(ended: Backend) -> None:
     kept = _Kept()
-    assert Teller(cast(SpanExporter, kept), ended, deque()).turn()
+    assert Teller(kept, ended, deque()).turn()
     assert kept.names.count("submit") == 2
 
 
@@ -313,7 +309,7 @@ def test_what_cannot_be_told_holds_up_nothing_else(
     known = ended.attempts
     monkeypatch.setattr(ended, "attempts", attempts)
     kept = _Kept()
-    teller = Teller(cast(SpanExporter, kept), ended, deque([b"no span"]))
+    teller = Teller(kept, ended, deque([b"no span"]))
     assert teller.turn()
     assert kept.names.count("submit") == 1
     assert "no span" in capsys.readouterr().err
@@ -325,9 +321,9 @@ def test_an_error_of_the_store_or_the_exporter_is_tried_again(
     ended: Backend, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = _Kept()
-    teller = Teller(cast(SpanExporter, kept), ended, deque())
+    teller = Teller(kept, ended, deque())
     with monkeypatch.context() as broken:
-        broken.setattr(kept, "export", lambda spans: 1 / 0)
+        broken.setattr(kept, "export", lambda spans, refused: 1 / 0)
         assert not teller.turn()
     assert "tried again: ZeroDivisionError" in capsys.readouterr().err
     assert teller.turn()
