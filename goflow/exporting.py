@@ -121,7 +121,7 @@ class Collector:
         except ValueError:
             raise ConfigError(f"{_ALL}TIMEOUT={given}: expected seconds") from None
 
-    def _given_headers(self) -> dict[str, str]:
+    def _given_headers(self) -> Mapping[str, str]:
         from opentelemetry.util.re import parse_env_headers
 
         return parse_env_headers(self._variable("HEADERS"), liberal=True)

@@ -91,7 +91,8 @@ class Teller:
 
     def _tell_sent(self) -> bool:
         while self._sent:
-            packed, size = [], 0
+            packed: list[bytes] = []
+            size = 0
             while self._sent and len(packed) < BATCH and size < BYTES:
                 packed.append(self._sent.popleft())
                 size += len(packed[-1])
