@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # how many tests run side by side: most of them wait for processes more than they compute
 TESTS ?= 3
+# what `make chaos` runs: tests/chaos is the nemesis alone
+CHAOS ?= tests
 
 .DEFAULT_GOAL := help
 .PHONY: help run test format lint types unit site dist bench chaos clean
@@ -60,7 +62,7 @@ bench: .venv/ready ## measure the figures in docs/performance.md again (PEERS=go
 	$(BIN)/python -m benchmarks.field $(if $(PEERS),--peers $(PEERS))
 
 chaos: .venv/ready ## kill real processes for a long while (GOFLOW_CHAOS_SECONDS=1800)
-	$(BIN)/python -m pytest -m chaos tests --timeout 0
+	$(BIN)/python -m pytest -m chaos $(CHAOS) --timeout 0
 
 clean: ## remove what the other targets made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist site

@@ -32,9 +32,20 @@ UNITS: Final = {
     "kill": "s until 200 of 200",
 }
 #: seconds a figure may take, a kill may be waited for, and after which no further round is begun
-LIMIT: Final = 60.0
+LIMIT: Final = 40.0
 KILL_LIMIT: Final = 40.0
-ENOUGH: Final = 20.0
+ENOUGH: Final = 10.0
+
+
+class Effort(NamedTuple):
+    """How much is asked for: medians of so many rounds, of so much of each count."""
+
+    rounds: int
+    share: float = 1.0
+
+    def of(self, count: int) -> int:
+        """A count, or the asked-for part of it."""
+        return max(1, round(count * self.share))
 
 
 class Figure(NamedTuple):
@@ -52,20 +63,20 @@ class Figure(NamedTuple):
     worker_us: float | None = None
 
 
-def measure(fleet: Fleet, shape: str, rounds: int) -> Figure:
+def measure(fleet: Fleet, shape: str, effort: Effort) -> Figure:
     """One figure of a fleet at work. Raises Broken; a figure past its limit is a word."""
     try:
         if shape == "idle":
-            return _idle(fleet)
+            return _idle(fleet, effort)
         if shape == "start-up":
-            return _figure([fleet.start_up() * 1e3 for _ in range(max(3, rounds))])
+            return _figure([fleet.start_up() * 1e3 for _ in range(2 * effort.rounds + 1)])
         if shape == "memory":
             return _figure([fleet.memory()])
         if shape == "redis-bytes":
             return _kept(fleet)
         if shape == "kill":
             return _kill(fleet)
-        return _rate(fleet, shape, rounds)
+        return _rate(fleet, shape, effort)
     except TooSlow:
         return Figure(None, word=f"over {LIMIT:.0f} s")
 
@@ -78,18 +89,18 @@ def warm(fleet: Fleet) -> None:
         raise Broken(f"no work was done within {LIMIT:.0f} s; {fleet.last_words()}") from None
 
 
-def _asked(peer: Peer, shape: str) -> tuple[str, int]:
+def _asked(peer: Peer, shape: str, effort: Effort) -> tuple[str, int]:
     word, count = ASKED[shape]
-    return word, FEWER.get(peer.name, {}).get(shape, count)
+    return word, effort.of(FEWER.get(peer.name, {}).get(shape, count))
 
 
-def _rate(fleet: Fleet, shape: str, rounds: int) -> Figure:
+def _rate(fleet: Fleet, shape: str, effort: Effort) -> Figure:
     """Nodes a second, from submitting the first to reading the last result."""
-    word, count = _asked(fleet.peer, shape)
+    word, count = _asked(fleet.peer, shape, effort)
     begun = time.monotonic()
     rates: list[float] = []
     nodes, redis, workers = 0, fleet.server.cpu(), fleet.cpu()
-    while len(rates) < rounds and (not rates or time.monotonic() - begun < ENOUGH):
+    while len(rates) < effort.rounds and (not rates or time.monotonic() - begun < ENOUGH):
         answer = fleet.ask(word, count, LIMIT)
         rates.append(answer["nodes"] / answer["seconds"])
         nodes += answer["nodes"]
@@ -100,8 +111,8 @@ def _rate(fleet: Fleet, shape: str, rounds: int) -> Figure:
     )
 
 
-def _idle(fleet: Fleet) -> Figure:
-    word, count = _asked(fleet.peer, "idle")
+def _idle(fleet: Fleet, effort: Effort) -> Figure:
+    word, count = _asked(fleet.peer, "idle", effort)
     taken = sorted(fleet.ask(word, count, LIMIT)["latencies"])
     figure = _figure(taken)
     return figure._replace(second=taken[min(len(taken) - 1, int(len(taken) * 0.99))])

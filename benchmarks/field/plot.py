@@ -1,76 +1,60 @@
-"""`python -m benchmarks.field.plot RESULT.json...`: one table and one picture of several measured parts.
-
-The picture goes to docs/field.svg: nodes per second on a logarithmic scale, one group of bars a shape.
-"""
+"""`python -m benchmarks.field.plot RESULT.json...`: table and pictures of measured parts, into docs/."""
 
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from xml.sax.saxutils import escape
 
+from benchmarks import plot
 from benchmarks.field.figures import Figure
-from benchmarks.field.report import table
+from benchmarks.field.peers import SHAPES
 
-PICTURE = Path(__file__).parents[2] / "docs" / "field.svg"
-SHAPES = ("single", "chains", "chain", "fan-1000", "diamonds")
-#: goflow's colour, and the others'
-OURS, THEIRS = "#0b6e4f", "#9aa5ab"
-#: pixels: a bar with its gap, the names on the left, the widest bar, the height of a shape's title
-BAR, LEFT, WIDE, TITLE = 15, 110, 470, 26
-#: nodes per second at the ends of the scale
-LEAST, MOST = 10.0, 30_000.0
+DOCS = Path(__file__).parents[2] / "docs"
+RATES = ("single", "chains", "chain", "fan-1000", "fan-10000", "diamonds")
+#: what is better the less there is of it
+COSTS = {
+    "idle": "a lone run on an idle fleet, median, ms",
+    "start-up": "start of its command, ms",
+    "memory": "memory of a worker, MiB",
+    "redis-bytes": "Redis kept by 1 -> 1,000 -> 1, KiB",
+}
 
-Measured = dict[str, dict[str, Figure]]
+Measured = Mapping[str, Mapping[str, Figure]]
+
+
+def pictures(measured: Measured) -> dict[str, str]:
+    """SVG by file name: rates, where more is better, and costs, where less is."""
+    rates = [plot.Bars(f"{shape}, nodes/s", _values(measured, shape)) for shape in RATES]
+    costs = [plot.Bars(COSTS[s], _values(measured, s), lower=True) for s in SHAPES if s in COSTS]
+    return {
+        "field.svg": plot.bars("nodes per second by shape and peer", _some(rates)),
+        "field-costs.svg": plot.bars("latency, start-up and memory by peer", _some(costs)),
+    }
+
+
+def _values(measured: Measured, shape: str) -> dict[str, float]:
+    found = {name: figures.get(shape) for name, figures in measured.items()}
+    return {name: figure.value for name, figure in found.items() if figure and figure.value}
+
+
+def _some(groups: list[plot.Bars]) -> list[plot.Bars]:
+    return [group for group in groups if group.values]
 
 
 def main(files: list[str]) -> None:
     """Read, print, draw."""
-    measured: Measured = {}
+    from benchmarks.field.report import table
+
+    measured: dict[str, dict[str, Figure]] = {}
     for file in files:
         for name, figures in json.loads(Path(file).read_text())["figures"].items():
             read = {shape: Figure(**figure) for shape, figure in figures.items()}
             measured.setdefault(name, {}).update(read)
     print(table(measured))
-    PICTURE.write_text(picture(measured))
-
-
-def picture(measured: Mapping[str, Mapping[str, Figure]]) -> str:
-    """The picture as SVG."""
-    parts, top = [], 10
-    for shape in SHAPES:
-        rates = {
-            name: figures[shape].value or 0.0
-            for name, figures in measured.items()
-            if shape in figures and figures[shape].value
-        }
-        parts.append(f'<text x="10" y="{top + 14}" font-weight="bold">{shape}, nodes/s</text>')
-        top += TITLE
-        for name in sorted(rates, key=lambda name: -rates[name]):
-            parts.append(_bar(name, rates[name], top))
-            top += BAR
-        top += 10
-    body = "\n".join(parts)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT + WIDE + 90} {top}"'
-        ' font-family="sans-serif" font-size="11" role="img"'
-        ' aria-label="nodes per second by shape and peer">\n'
-        f'<rect width="100%" height="100%" fill="#ffffff"/>\n{body}\n</svg>\n'
-    )
-
-
-def _bar(name: str, rate: float, top: int) -> str:
-    share = math.log(max(rate, LEAST) / LEAST) / math.log(MOST / LEAST)
-    width = max(1.0, share * WIDE)
-    colour = OURS if name.startswith("goflow") else THEIRS
-    return (
-        f'<text x="{LEFT - 6}" y="{top + 10}" text-anchor="end">{escape(name)}</text>'
-        f'<rect x="{LEFT}" y="{top + 1}" width="{width:.1f}" height="{BAR - 3}" fill="{colour}"/>'
-        f'<text x="{LEFT + width + 5:.1f}" y="{top + 10}">{rate:,.0f}</text>'
-    )
+    for name, picture in pictures(measured).items():
+        (DOCS / name).write_text(picture)
 
 
 if __name__ == "__main__":

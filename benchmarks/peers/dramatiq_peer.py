@@ -15,8 +15,9 @@ from dramatiq.results.backends import RedisBackend
 pool = redis.Redis.from_url(URL, socket_timeout=None)
 results = RedisBackend(client=pool)
 broker = RedisBroker(client=redis.Redis.from_url(URL, socket_timeout=None))
-broker.add_middleware(Results(backend=results))
+# what is added later acts earlier when a message is done: results must be there when a group is complete
 broker.add_middleware(GroupCallbacks(Barriers(client=pool)))
+broker.add_middleware(Results(backend=results))
 dramatiq.set_broker(broker)
 LIMIT = 60_000
 

@@ -1,6 +1,6 @@
 """huey: pipelines and chords; results are waited for by polling, as it does."""
 
-from common import LENGTH, PAYLOAD, URL, check, latencies, mark, tail, timed
+from common import LENGTH, PAYLOAD, URL, check, latencies, mark, serve, tail, timed
 from huey import RedisHuey, chord
 
 huey = RedisHuey("field", url=URL)
@@ -63,7 +63,7 @@ def submit(number):
 if __name__ == "__main__":
     import huey_peer  # so that tasks are named after this module and not __main__
 
-    huey_peer.serve(
+    serve(
         {
             "single": lambda number: huey_peer.many(
                 lambda: huey_peer.work(PAYLOAD), number, 1, 103
