@@ -59,6 +59,7 @@ dist: .venv/ready ## build wheel and sdist, and run each in a clean environment 
 
 bench: .venv/ready ## measure the figures in docs/performance.md again (PEERS=goflow,bullmq: those; PEERS=none)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.field $(if $(PEERS),--peers $(PEERS))
 
 chaos: .venv/ready ## kill real processes for a long while (GOFLOW_CHAOS_SECONDS=1800)

@@ -21,6 +21,7 @@ import redis
 from benchmarks.field import homes
 from benchmarks.field.peers import ADAPTERS, FLOWS, Peer
 from benchmarks.measure import ONE_NODE
+from benchmarks.processes import cpu, memory, tree
 
 
 class TooSlow(Exception):
@@ -125,12 +126,12 @@ class Fleet:
 
     def memory(self) -> float:
         """MiB of each worker at rest: proportional set sizes over its process tree."""
-        total = sum(_memory(pid) for worker in self.workers for pid in _tree(worker.pid))
+        total = sum(memory(pid) for worker in self.workers for pid in tree(worker.pid))
         return total / len(self.workers)
 
     def cpu(self) -> float:
         """Seconds of processor time of all workers and their children so far."""
-        return sum(_cpu(pid) for worker in self.workers for pid in _tree(worker.pid))
+        return sum(cpu(pid) for worker in self.workers for pid in tree(worker.pid))
 
     def kill_one(self) -> None:
         """SIGKILL to one worker and its process group."""
@@ -148,7 +149,7 @@ class Fleet:
         for process in (*self.workers, self._driver):
             if process is None:
                 continue
-            for pid in reversed(_tree(process.pid)):
+            for pid in reversed(tree(process.pid)):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             process.wait(10)
@@ -194,28 +195,3 @@ class Fleet:
             **homes.environment(self.peer),
             **self.peer.environment,
         }
-
-
-def _tree(pid: int) -> list[int]:
-    """A process and everything below it."""
-    found = [pid]
-    with suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found += _tree(int(child))
-    return found
-
-
-def _memory(pid: int) -> float:
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def _cpu(pid: int) -> float:
-    with suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return 0.0
