@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from goflow.errors import GoflowError, RunFailed, RunStopped
 from goflow.payload import EMPTY, Payload
 from goflow.state import RunState
-from goflow.wholesale import Look, Wholesale
+from goflow.wholesale import Look, Wholesale, heard
 
 #: seconds after which all that is waited for is looked at, whatever was heard
 DOUBT: Final = 5.0
@@ -80,11 +80,11 @@ class Awaited:
 
     def look(self, *, doubt: bool) -> None:
         """Look at those that have ended, in doubt at all. Raises RunFailed, RunStopped, UnknownRun."""
-        self._waker.clear()
-        ended = self._waker.ended()
-        if doubt or ended is None:
-            ended = list(self.pending)
-        self._look([run_id for run_id in dict.fromkeys(ended) if run_id in self.pending])
+        told, unsaid = heard(self._waker, self.pending.keys(), doubt=doubt)
+        for run_id, look in told.items():
+            self._take(run_id, look)
+        if unsaid:
+            self._look(unsaid)
 
     def close(self) -> None:
         """Listen no more."""
@@ -92,10 +92,13 @@ class Awaited:
 
     def _look(self, run_ids: list[str]) -> None:
         for run_id, told in zip(run_ids, self._backend.results(run_ids), strict=True):
-            made = _result(told)
-            if made is not None:
-                self._made[run_id] = made
-                del self.pending[run_id]
+            self._take(run_id, told)
+
+    def _take(self, run_id: str, told: Look | GoflowError) -> None:
+        made = _result(told)
+        if made is not None:
+            self._made[run_id] = made
+            del self.pending[run_id]
 
 
 def _result(told: Look | GoflowError) -> Payload | None:

@@ -15,12 +15,29 @@ _PAIRS: Final = [first + second for first in _ALPHABET for second in _ALPHABET]
 _SHIFTS: Final = range(90, -1, -10)
 
 
+#: random numbers of 50 bits that were read from the system and not used yet: asking it for each would cost a
+#: busy server a change of threads
+_spare: Final[list[int]] = []
+_READ: Final = 64
+os.register_at_fork(after_in_child=_spare.clear)
+
+
+def _random() -> int:
+    while True:
+        try:
+            return _spare.pop()
+        except IndexError:
+            read = os.urandom(7 * _READ)
+            numbers = (read[at : at + 7] for at in range(0, len(read), 7))
+            _spare.extend([int.from_bytes(number, "big") >> 6 for number in numbers])
+
+
 def new_run_id() -> str:
     """20 characters: milliseconds first, so that ids sort by time, then 50 random bits.
 
     Crockford's base 32 (no i, l, o, u), in lower case: easy to read out and to select by double click.
     """
-    number = (int(time.time() * 1000) << 50) | (int.from_bytes(os.urandom(7), "big") >> 6)
+    number = (int(time.time() * 1000) << 50) | _random()
     return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
 
 

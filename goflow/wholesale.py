@@ -5,10 +5,11 @@ A backend may have the methods of `Wholesale`; one that lacks them is asked for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from goflow.backend import Backend, Run, Waker
+from goflow.blobs.words import is_reference
 from goflow.errors import Conflict, GoflowError, RunEnded, UnknownRun
 from goflow.message import Request
 from goflow.payload import Payload
@@ -20,9 +21,10 @@ Look = tuple[Run, Payload | None]
 class Ends(Waker, Protocol):
     """Wakes when runs have ended, whichever they are, and tells which."""
 
-    def ended(self) -> list[str] | None:
-        """Ids of the runs that ended before the last `clear` and were not told yet (a few may be told
-        twice); None where it cannot tell: then all that one waits for must be looked at."""
+    def ended(self, wanted: Collection[str]) -> Mapping[str, Look | None] | None:
+        """Those of the wanted runs that ended before the last `clear` and were not told yet (a few may be
+        told twice), by their ids. With each as it had just ended and what it made, or None where one has to
+        look. None for all where it cannot tell: then all that one waits for must be looked at."""
         ...
 
 
@@ -57,6 +59,21 @@ def results(backend: Backend, run_ids: Sequence[str]) -> list[Look | GoflowError
     if isinstance(backend, Wholesale):
         return backend.results(run_ids)
     return [_look(backend, run_id) for run_id in run_ids]
+
+
+def heard(ends: Ends, wanted: Collection[str], *, doubt: bool) -> tuple[dict[str, Look], list[str]]:
+    """What is told of the wanted runs that have ended, and those of them at which one has to look: in doubt
+    all, and those whose result is kept apart."""
+    ends.clear()
+    ended = ends.ended(wanted)
+    if doubt or ended is None:
+        return {}, list(wanted)
+    told = {
+        run_id: look
+        for run_id, look in ended.items()
+        if look is not None and not (look[1] is not None and is_reference(look[1]))
+    }
+    return told, [run_id for run_id in ended if run_id not in told]
 
 
 def _submit(backend: Backend, request: Request) -> Run | GoflowError:

@@ -6,7 +6,7 @@ only "look"; one too many is harmless, and none is sent before the commit it tel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
 from socket import AF_INET, SOCK_DGRAM, socket
 from typing import Final, TypeVar
@@ -130,12 +130,13 @@ class EndsWaker(SocketWaker):
         self._since = now()
         self._told: set[str] = set()
 
-    def ended(self) -> list[str]:
-        """Names of the runs that have ended since it was asked last."""
+    def ended(self, wanted: Container[str]) -> dict[str, None]:
+        """Names of the wanted runs that have ended since it was asked last."""
         since = self._since
         found = self._store.read(lambda connection: ended_since(connection, since))
         self._since = max((at for _, at in found), default=since)
-        fresh = [name for name, _ in found if name not in self._told]
+        told = self._told
+        fresh = dict.fromkeys(name for name, _ in found if name not in told and name in wanted)
         self._told = {name for name, at in found if at == self._since}
         return fresh
 

@@ -19,14 +19,16 @@ import os
 import selectors
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from goflow.errors import BackendError, UnknownRun
 from goflow_redis.keys import WATCH_LIFE
-from goflow_redis.words import Word
+from goflow_redis.records import as_run, read_run
+from goflow_redis.words import Word, disclose
 
 if TYPE_CHECKING:
+    from goflow.wholesale import Look
     from goflow_redis.store import Store
 
 #: ms a wait lasts before it is begun anew; well below WATCH_LIFE
@@ -295,15 +297,23 @@ class EndsWaker(_Waker):
     def __init__(self, store: Store) -> None:
         self._last: dict[str, bytes] = {}
         self._renew: dict[str, float] = {}
-        self._ids: list[str] = []
+        self._entries: list[list[bytes]] = []
         self._sure = True
         super().__init__(store, [_Ear(store, key) for key in store.keys.partitions])
 
-    def ended(self) -> list[str] | None:
-        """Ids of runs that ended; None where some may have been missed."""
-        ids, sure = self._ids, self._sure
-        self._ids, self._sure = [], True
-        return ids if sure else None
+    def ended(self, wanted: Container[str]) -> dict[str, Look | None] | None:
+        """Those of the wanted runs that ended, with what was told of them; None where some may have been
+        missed."""
+        entries, sure = self._entries, self._sure
+        self._entries, self._sure = [], True
+        if not sure:
+            return None
+        return {
+            run_id: _look(run_id, told)
+            for fields in entries
+            for run_id, told in _runs(fields)
+            if run_id in wanted
+        }
 
     def _streams(self, ear: _Ear) -> dict[str, bytes]:
         key = ear.key
@@ -324,4 +334,25 @@ class EndsWaker(_Waker):
             self._sure = False
         for number, fields in entries:
             self._last[ear.key] = number
-            self._ids += [each.decode() for each in fields[1::2] if each]
+            self._entries.append(fields)
+
+
+def _runs(fields: Sequence[bytes]) -> Iterator[tuple[str, dict[bytes, bytes]]]:
+    """The runs that an entry of the stream names, each with what else is told of it."""
+    told: dict[bytes, bytes] = {}
+    run_id = b""
+    for field, value in zip(fields[::2], fields[1::2], strict=True):
+        if field != b"r":
+            told[field] = value
+            continue
+        if run_id:
+            yield run_id.decode(), told
+        run_id, told = value, {}
+    if run_id:
+        yield run_id.decode(), told
+
+
+def _look(run_id: str, told: dict[bytes, bytes]) -> Look | None:
+    if not told:
+        return None
+    return as_run(run_id, read_run(told[b"s"], told[b"i"]), None), disclose(told[b"o"])

@@ -81,7 +81,7 @@ class Ends:
                 clock.cancel()
             if isinstance(found, Exception):
                 raise found
-            if found is not None:
+            if found is not None and found[0].round >= run.round:  # else it was retried in between
                 return found
         return await self.look(run.id)
 
@@ -153,14 +153,11 @@ class Ends:
         waker, waiting = self._waker, self._waiting
 
         def look(backend: Backend) -> list[tuple[str, Told]]:
-            ended = None
+            told: dict[str, Look] = {}
+            unsaid = list(waiting)
             if waker is not None:
-                waker.clear()
-                ended = waker.ended()
-            if doubt or ended is None:
-                ended = list(waiting)
-            wanted = [run_id for run_id in ended if run_id in waiting]
-            return list(zip(wanted, _results(backend, wanted), strict=True))
+                told, unsaid = wholesale.heard(waker, waiting.keys(), doubt=doubt)
+            return [*told.items(), *zip(unsaid, _results(backend, unsaid), strict=True)]
 
         return look
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -32,8 +33,7 @@ def content_length(scope: Scope) -> int | None:
 def limited_body(scope: Scope, receive: Receive, most: int) -> Receive:
     """`receive` with a limit: raises HttpError 413 as soon as a body is too large, 408 if too slow."""
     length = content_length(scope)
-    loop = asyncio.get_running_loop()
-    got, began, over = 0, loop.time(), False
+    got, began, over = 0, time.monotonic(), False
 
     async def receive_within() -> Message:
         nonlocal got, over
@@ -56,7 +56,7 @@ def limited_body(scope: Scope, receive: Receive, most: int) -> Receive:
         over = not message.get("more_body", False)
         if got > most:
             raise _too_large(most)
-        if not over and (loop.time() - began - IDLE) * SLOWEST > got:
+        if not over and (time.monotonic() - began - IDLE) * SLOWEST > got:
             raise _too_slow()
         return message
 

@@ -14,6 +14,8 @@ from goflow.message import Opened, Step
 from goflow.payload import Payload
 from goflow.state import RunState
 from goflow.testing.store import FLOW, Worker, closes, edge, outcome, request, scopes
+from goflow.testing.suite.watching import woken
+from goflow.wholesale import Look
 from goflow_redis import RedisBackend
 from goflow_redis.keys import Keys
 from tests.redis.hooks import open_store
@@ -209,3 +211,23 @@ def test_an_ephemeral_store_leaves_no_key(server: RedisServer) -> None:
     backend.close()
     left = set(server.client.keys("*")) - before
     assert [key for key in left if server.client.pttl(key) == -1] == []
+
+
+def test_small_results_are_told_with_the_end_of_their_runs_and_nobody_looks(
+    backend: RedisBackend,
+) -> None:
+    w = Worker(backend)
+    made = {"small": b"A", "none": b"", "large": b"x" * 5000}
+    waker = backend.watch_ends()
+    backend.submit_all([request(name) for name in made])
+    assert all(w.succeed(claim, made[claim.task.run_id], ends=True) for claim in w.claim(10))
+    told: dict[str, Look | None] = {}
+    while len(told) < len(made) and woken(waker):
+        waker.clear()
+        told |= waker.ended(made) or {}
+    waker.close()
+    assert {name: look and look[1] for name, look in told.items()} == {
+        "small": Payload(b"A"),
+        "none": Payload(b""),
+        "large": None,
+    }

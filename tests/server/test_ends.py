@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 
 import pytest
@@ -64,12 +64,12 @@ def test_a_mistake_while_listening_is_told_and_nobody_waits_for_ever(
 
         real = EndsWaker.ended
 
-        def ended(self: EndsWaker) -> list[str]:
+        def ended(self: EndsWaker, wanted: Container[str]) -> dict[str, None]:
             nonlocal heard
             heard += 1
             if heard == 1:
                 raise ZeroDivisionError("a mistake")
-            return real(self)
+            return real(self, wanted)
 
         monkeypatch.setattr(EndsWaker, "ended", ended)
 

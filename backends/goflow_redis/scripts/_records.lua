@@ -66,7 +66,7 @@ local function get_run(id, path)
     id = id, key = key, state = state, ending = ending, phase = phase, kill = kill, held = held, rev = rev,
     seq = seq, acts = acts, round = round, started = started, finished = finished, uses = uses, flow = flow,
     fingerprint = fingerprint, created = created, timeout = timeout, handlers = handlers,
-    class = flow .. ':' .. fingerprint, head = raw[3], watched = raw[4] and tonumber(raw[4]) > NOW and raw[4],
+    class = flow .. ':' .. fingerprint, head = raw[3], identity = raw[2], watched = raw[4] and tonumber(raw[4]) > NOW and raw[4],
     terminal = state == 'succeeded' or state == 'failed' or state == 'stopped',
     nodes = {}, changed = {}, data = {}, sets = false, pushes = false,
   }
@@ -199,16 +199,34 @@ local function save_data(run)
   if gone then call_many('HDEL', key, gone, 1000) end
 end
 
+-- Ends of runs, for the servers that wait for them: how many bytes of results are told with those of one script.
+local TOLD = 4096
+local ends, room, heard = {}, TOLD, nil
+
+-- A run that has succeeded is told with its result, where that is at hand and small, and somebody listens.
+local function tell(run, record)
+  local place = #ends
+  ends[place + 1], ends[place + 2] = 'r', run.id
+  local path = run.state == 'succeeded' and run.data.e
+  local result = path and run.data['o:' .. path]
+  if not result or not run.identity or #result > room then return end
+  if heard == nil then heard = call('EXISTS', P .. ':ends') == 1 end
+  if not heard then return end
+  room = room - #result
+  ends[place + 3], ends[place + 4] = 's', record
+  ends[place + 5], ends[place + 6] = 'i', run.identity
+  ends[place + 7], ends[place + 8] = 'o', result
+end
+
 local function save()
-  local ends = {}
   for _, run in ipairs(touched) do
     run.rev = run.rev + 1
-    local changed = run.changed
+    local changed, record = run.changed, run_record(run)
     local first = changed[1]
     if first and not changed[2] and run.nodes[first[PATH]] == first then   -- as most: without a table
-      call('HSET', run.key, ':s', run_record(run), first[PATH], node_record(first))
+      call('HSET', run.key, ':s', record, first[PATH], node_record(first))
     else
-      local values = {':s', run_record(run)}
+      local values = {':s', record}
       for _, node in ipairs(changed) do
         if run.nodes[node[PATH]] == node then
           values[#values + 1] = node[PATH]
@@ -223,8 +241,7 @@ local function save()
     end
     if run.ended then
       expire_run(run)
-      ends[#ends + 1] = 'r'
-      ends[#ends + 1] = run.id
+      tell(run, record)
     end
     -- half a ms in `:w`: its end alone is to be told
     if run.watched and (run.ended or not string.find(run.watched, '.', 1, true)) then
@@ -232,7 +249,7 @@ local function save()
     end
   end
   if #ends > 0 then call('XADD', P .. ':ends', 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', unpack(ends)) end
-  touched = {}
+  touched, ends, room = {}, {}, TOLD
   for figure, number in pairs(counts) do call('HINCRBY', P .. ':figures', figure, number) end
   counts = {}
 end

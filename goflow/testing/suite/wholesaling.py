@@ -17,7 +17,7 @@ from goflow.state import RunState
 from goflow.testing.store import Store, request
 from goflow.testing.suite.base import Suite
 from goflow.testing.suite.watching import woken
-from goflow.wholesale import Ends, Wholesale, results, submit_all
+from goflow.wholesale import Ends, Look, Wholesale, results, submit_all
 
 
 class Wholesaling(Suite):
@@ -117,7 +117,7 @@ class Wholesaling(Suite):
         with self.ends(store) as ends:
             assert w.succeed(w.one("a"), b"A", ends=True)
             ends.clear()
-            assert ends.ended() in ([], None)
+            assert not ends.ended({"r"})
             assert w.succeed(w.one("~finally"))
             assert heard(ends, {"r"})
 
@@ -128,6 +128,27 @@ class Wholesaling(Suite):
             while claims := w.claim(50):
                 assert all(w.succeed(claim, b"", ends=True) for claim in claims)
             assert heard(ends, set(names))
+
+    def test_what_is_told_with_an_end_is_what_a_look_finds(self, store: Store) -> None:
+        w, made = store.worker(), {"small": b"A", "empty": b"", "large": b"x" * 100_000}
+        with self.ends(store) as ends:
+            submit_all(store.backend, [request(name) for name in made])
+            assert all(w.succeed(c, made[c.task.run_id], ends=True) for c in w.claim(50))
+            told: dict[str, Look | None] = {}
+            while len(told) < len(made) and woken(ends):
+                ends.clear()
+                told |= ends.ended(made) or dict.fromkeys(made)
+        for name, look in told.items():
+            assert look is None or [look] == results(store.backend, [name])
+
+    def test_a_waker_of_ends_tells_of_no_run_that_nobody_wants(self, store: Store) -> None:
+        w = store.worker()
+        with self.ends(store) as ends:
+            store.submit("other")
+            assert w.succeed(w.one("a"), b"", ends=True)
+            assert woken(ends)
+            ends.clear()
+            assert not ends.ended({"r"})
 
     def test_a_waker_of_ends_hears_nothing_of_what_was_before(self, store: Store) -> None:
         w = store.worker()
@@ -191,6 +212,6 @@ def heard(ends: Ends, wanted: set[str]) -> bool:
         if not woken(ends):
             return False
         ends.clear()
-        told = ends.ended()
+        told = ends.ended(wanted)
         wanted = set() if told is None else wanted - set(told)
     return not wanted
