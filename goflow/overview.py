@@ -180,8 +180,8 @@ def _summarise(
     counts: dict[NodeState, int],
 ) -> None:
     """Summaries of a graph's nodes and of all inside them. `scopes` is how many copies of it exist."""
-    for name, node in graph.nodes.items():
-        path = prefix + name
+    for node in graph.in_order:
+        path = prefix + node.name
         recorded = tallies.get(path, _EMPTY)
         of = dict(recorded.counts)
         missing = scopes - sum(of.values())
@@ -296,8 +296,8 @@ def _keep(
 def _unseen(
     graph: Graph, prefix: str, unreached: NodeState, seen: dict[str, NodeRun]
 ) -> Iterator[Row]:
-    for name, node in graph.nodes.items():
-        path = prefix + name
+    for node in graph.in_order:
+        path = prefix + node.name
         record = seen.get(path)
         if record is None:
             yield Row(path=path, state=unreached)

@@ -14,6 +14,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from functools import cached_property
+from heapq import heappop, heappush
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -87,6 +88,23 @@ class Graph(msgspec.Struct, frozen=True, dict=True):
     def ends(self) -> tuple[str, ...]:
         """Nodes nothing depends on, in declared order."""
         return tuple(name for name in self.nodes if not self.edges_out[name])
+
+    @cached_property
+    def in_order(self) -> tuple[Node, ...]:
+        """The nodes, none before one it depends on; apart from that in declared order."""
+        place = {name: i for i, name in enumerate(self.nodes)}
+        nodes = list(self.nodes.values())
+        missing = {name: len(edges) for name, edges in self.edges_in.items()}
+        ready = [place[name] for name in self.starts]
+        told: list[Node] = []
+        while ready:
+            node = nodes[heappop(ready)]
+            told.append(node)
+            for edge in self.edges_out[node.name]:
+                missing[edge.target] -= 1
+                if not missing[edge.target]:
+                    heappush(ready, place[edge.target])
+        return tuple(told)
 
     def after(self, name: str) -> list[str]:
         """The node and everything downstream of it, in declared order."""
@@ -193,7 +211,7 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         return Scope(graph, head + "/", owner, key, f"{place.static}{mark}/")
 
     def walk(self) -> Iterator[tuple[str, Node]]:
-        """Every node of the definition with its static path, parents before what is inside them."""
+        """Every node of the definition with its static path, none before one it depends on or lies in."""
         yield from _walk(self.graph, "")
 
     @property
@@ -288,7 +306,7 @@ def decode_key(key: str) -> str:
 
 
 def _walk(graph: Graph, prefix: str) -> Iterator[tuple[str, Node]]:
-    for node in graph.nodes.values():
+    for node in graph.in_order:
         path = prefix + node.name
         yield path, node
         for key, inner in node.dags.items():

@@ -43,6 +43,23 @@ def failing(workflow: goflow.Workflow, context: goflow.Context) -> None:
     workflow.dag.edge("first", "second")
 
 
+@goflow.flow("wavering")
+def wavering(workflow: goflow.Workflow, context: goflow.Context) -> None:
+    """A sub-DAG, declared from its end, whose first node fails the first time; it prints a progress bar."""
+
+    def waver(data: bytes) -> bytes:
+        print("10 %\r20 %\rdone")
+        if goflow.current_context().attempt == 1:
+            raise ValueError("not yet")
+        return data
+
+    inner = goflow.Dag()
+    inner.node("adds-up")
+    inner.node("wavers", waver, retries=1, retry_delay=0.01)
+    inner.edge("wavers", "adds-up")
+    workflow.dag.sub_dag("inner", inner)
+
+
 @goflow.flow("gated")
 def gated(workflow: goflow.Workflow, context: goflow.Context) -> None:
     """Its first node waits until the file exists that its input names."""

@@ -67,12 +67,30 @@ class Watched:
             self.wrongs.append(request.url)
 
 
+#: what is central is done on both stores
+on_both = pytest.mark.parametrize("served", ["house", "redis_house"], indirect=True)
+
+
 @pytest.fixture
-def page(browser: Browser, house: House) -> Iterator[Page]:
-    """A page of the server without a secret, on which nothing may go wrong."""
-    context = browser.new_context(base_url=house.url)
+def served(request: pytest.FixtureRequest) -> House:
+    """A server without a secret: the one over the local store unless a test says otherwise."""
+    found: House = request.getfixturevalue(getattr(request, "param", "house"))
+    return found
+
+
+@pytest.fixture
+def http(served: House) -> Iterator[httpx.Client]:
+    """A client of that server."""
+    with served.client() as client:
+        yield client
+
+
+@pytest.fixture
+def page(browser: Browser, served: House) -> Iterator[Page]:
+    """A page of that server, on which nothing may go wrong."""
+    context = browser.new_context(base_url=served.url)
     context.set_default_timeout(15_000)
-    watched = Watched(context.new_page(), house.url)
+    watched = Watched(context.new_page(), served.url)
     yield watched.page
     context.close()
     assert watched.wrongs == []
@@ -85,6 +103,7 @@ def run(http: httpx.Client, flow: str, body: bytes = b"", wait: int = 20) -> str
     return name
 
 
+@on_both
 def test_a_run_is_started_watched_and_seen_to_end(page: Page, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     page.goto("/")
@@ -103,6 +122,7 @@ def test_a_run_is_started_watched_and_seen_to_end(page: Page, tmp_path: Path) ->
     expect(page.get_by_role("button", name="Pause")).to_have_count(0)
 
 
+@on_both
 def test_a_run_is_paused_resumed_and_stopped_by_buttons(
     page: Page, http: httpx.Client, tmp_path: Path
 ) -> None:
@@ -117,6 +137,7 @@ def test_a_run_is_paused_resumed_and_stopped_by_buttons(
     expect(page.locator("#summary .state")).to_contain_text("stopped")
 
 
+@on_both
 def test_a_failure_is_read_and_the_run_retried(page: Page, http: httpx.Client) -> None:
     name = run(http, "failing")
     page.goto(f"/ui/run/{name}")
@@ -186,6 +207,36 @@ def test_the_time_line_marks_the_critical_path(page: Page, http: httpx.Client) -
     expect(row.get_by_label("on the critical path")).to_have_count(1)
     expect(row.locator("svg.bar rect.ran.succeeded")).to_have_count(1)
     expect(page.locator("#nodes")).to_contain_text("3 of 3")
+
+
+@on_both
+def test_the_time_line_shows_earlier_attempts_and_nodes_in_their_order(
+    page: Page, http: httpx.Client
+) -> None:
+    name = run(http, "wavering", b"hallo")
+    page.goto(f"/ui/run/{name}")
+    rows = page.locator("#nodes tbody tr")
+    expect(rows.locator("td:first-child")).to_have_text(["inner", "wavers◆", "adds-up◆"])
+    wavering = rows.nth(1)
+    expect(wavering.locator("svg.bar rect.earlier.failed")).to_have_count(1)
+    expect(wavering.locator("svg.bar rect.ran.succeeded")).to_have_count(1)
+    expect(wavering.locator("td").last).to_have_text("2")
+    expect(page.locator("#logs pre")).to_contain_text("done")
+    expect(page.locator("#logs pre")).not_to_contain_text("10 %")
+
+
+def test_a_run_is_run_again_with_its_input_and_query(page: Page, http: httpx.Client) -> None:
+    name = f"b-{uuid.uuid4().hex[:12]}"
+    body, headers = b"\x00\xff", {"x-request-id": name}
+    http.post("/flow/asked?colour=red&colour=blue", content=body, headers=headers)
+    page.goto(f"/ui/run/{name}")
+    page.get_by_role("button", name="Run again").click()
+    page.wait_for_url(lambda url: "/ui/run/" in url and name not in url)
+    expect(page.locator("#payloads")).to_contain_text("00 ff")
+    expect(page.locator("#payloads")).to_contain_text("blue")
+    page.goto("/")
+    page.get_by_role("link", name="Start a run of asked").click()
+    page.wait_for_url("**/ui/flow/asked#start")
 
 
 def test_a_dead_letter_is_retried_and_dropped(page: Page, http: httpx.Client) -> None:
@@ -302,7 +353,7 @@ def test_a_browser_logs_in_and_out(browser: Browser, tmp_path: Path) -> None:
         page.get_by_label("Secret").fill("s3cret")
         page.keyboard.press("Enter")
         expect(page.get_by_role("heading", name="Flows")).to_be_visible()
-        page.get_by_role("link", name="echo").click()
+        page.get_by_role("link", name="echo", exact=True).click()
         page.get_by_role("button", name="Start").click()
         expect(page.locator("#summary .state")).to_contain_text("succeeded")
         page.get_by_role("button", name="Log out").click()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -40,11 +41,24 @@ async def page_of_flows(request: Request) -> Response:
             flow["workers"] or tag("span", "none", class_="dim"),
             flow["waiting"],
             _squares(latest.get(flow["flow"], [])),
+            tag(
+                "a",
+                "Start",
+                href=f"/ui/flow/{quote(flow['flow'])}#start",
+                aria_label=f"Start a run of {flow['flow']}",
+            ),
         ]
         for flow in flows
     ]
     empty = "No flows yet. Start `goflow worker FILE`, and they appear here."
-    head = ["Flow", "Nodes", "Workers", "Waiting tasks", "Latest runs"]
+    head: list[Child] = [
+        "Flow",
+        "Nodes",
+        "Workers",
+        "Waiting tasks",
+        "Latest runs",
+        tag("span", "Start", class_="unseen"),
+    ]
     return page(
         "Flows",
         tag("h1", "Flows"),

@@ -12,7 +12,7 @@ from goflow.overview import NodeSummary, Overview, Row, rows
 from goflow.plan import Plan
 from goflow.server.pages.markup import Child, Markup, join, tag
 from goflow.server.pages.parts import cut, duration, link, page_links, place, state, table
-from goflow.server.pages.spans import Clock, Span, bar, clock, critical, span, summed
+from goflow.server.pages.spans import Clock, Span, Tries, bar, clock, critical, span, summed
 from goflow.state import NodeState
 
 #: lines of a page
@@ -49,22 +49,23 @@ class _Line(NamedTuple):
     state: str
     span: Span | None
     opens: str | None
-    attempt: int = 0
+    tries: int = 0
     error: str | None = None
     done: str = ""
     grouped: bool = False
 
 
 def nodes_section(
-    plan: Plan, run: Run, view: Overview, recorded: Sequence[NodeRun], asked: Asked
+    plan: Plan, run: Run, view: Overview, recorded: Sequence[NodeRun], tries: Tries, asked: Asked
 ) -> Markup:
     """The whole section: what narrows the list, the list, and its pages."""
     decisive = critical(plan, run, recorded)
     time = clock(run, recorded, view.now)
     if asked.narrowed:
-        lines = list(_instances(plan, run, recorded, asked, decisive, time.end))
+        lines = list(_instances(plan, run, recorded, asked, decisive, time.end, tries))
     else:
-        lines = list(_definition(run, view, summed(plan, recorded, decisive, time.end), asked))
+        spans = summed(plan, recorded, decisive, time.end, tries)
+        lines = list(_definition(plan, run, view, spans, asked, tries))
     first = (asked.page - 1) * LINES
     listed = lines[first : first + LINES]
     where = f"{place(listed, LINES, asked.page, 'nodes')} of {len(lines):,}"
@@ -83,8 +84,11 @@ def nodes_section(
     )
 
 
-def _definition(run: Run, view: Overview, spans: dict[str, Span], asked: Asked) -> Iterator[_Line]:
+def _definition(
+    plan: Plan, run: Run, view: Overview, spans: dict[str, Span], asked: Asked, tries: Tries
+) -> Iterator[_Line]:
     """A line for each node of the definition, instances in a foreach summed up; the handlers last."""
+    kinds = {path: node.kind for path, node in plan.walk()}
     for path, node in view.nodes.items():
         grouped = "[]" in path
         if grouped:
@@ -96,9 +100,9 @@ def _definition(run: Run, view: Overview, spans: dict[str, Span], asked: Asked) 
             state=str(node.state),
             span=spans.get(path),
             opens=opens,
-            attempt=node.attempt,
+            tries=len(tries.get(path, ())),
             error=node.error,
-            done=_done(node, grouped=grouped),
+            done="" if kinds[path] == "sub_dag" and not grouped else _done(node, grouped=grouped),
             grouped=grouped,
         )
     for each in view.handlers:
@@ -107,7 +111,7 @@ def _definition(run: Run, view: Overview, spans: dict[str, Span], asked: Asked) 
             state=str(each.state),
             span=spans.get(each.path),
             opens=_opening(run, asked, each.path),
-            attempt=each.attempt,
+            tries=len(tries.get(each.path, ())),
             error=each.error,
         )
 
@@ -126,6 +130,7 @@ def _instances(
     asked: Asked,
     decisive: frozenset[str],
     now: float,
+    tries: Tries,
 ) -> Iterator[_Line]:
     known = {node.path: node for node in recorded}
     for row in rows(plan, run, recorded):
@@ -135,9 +140,9 @@ def _instances(
         yield _Line(
             path=row.path,
             state=str(row.state),
-            span=None if node is None else span(node, decisive, now),
+            span=None if node is None else span(node, decisive, now, tries),
             opens=_opening(run, asked, row.path) if row.attempt else None,
-            attempt=row.attempt,
+            tries=len(tries.get(row.path, ())),
             error=row.error,
         )
 
@@ -162,7 +167,7 @@ def _opening(run: Run, asked: Asked, path: str) -> str:
 def _table(lines: Sequence[_Line], time: Clock, asked: Asked) -> Markup:
     seconds = duration(time.end - time.begin)
     scale = tag("span", tag("span", "Timeline"), tag("span", seconds), class_="scale")
-    head: list[Child] = ["Node", "State", scale, "Ran", "Waited", "Try"]
+    head: list[Child] = ["Node", "State", scale, "Ran", "Waited", "Tries"]
     body = [
         [
             _name(line, asked),
@@ -173,7 +178,7 @@ def _table(lines: Sequence[_Line], time: Clock, asked: Asked) -> Markup:
             bar(line.span, line.state, time, grouped=line.grouped),
             duration(line.span.ran) if line.span else None,
             duration(line.span.waited) if line.span else None,
-            line.attempt if line.attempt > 1 else None,
+            line.tries if line.tries > 1 else None,
         ]
         for line in lines
     ]
@@ -254,9 +259,13 @@ def _finder(run: Run, view: Overview, asked: Asked) -> Markup:
 def _legend(lines: Sequence[_Line]) -> Markup:
     critical = any(line.span and line.span.critical for line in lines)
     grouped = any(line.grouped for line in lines)
+    earlier = any(line.span and line.span.earlier and not line.grouped for line in lines)
     return tag(
         "p",
-        "Thin: since it was ready: waiting, earlier attempts, retry delays. Thick: the last attempt. ",
+        "Thin: waiting, and delays before a retry. Thick: running. ",
+        "Before the last attempt: red where it failed, outlined where its worker was lost. "
+        if earlier
+        else None,
         "Several instances share a line: first start to last end, medians. " if grouped else None,
         "◆ The critical path, which decided when the run ended." if critical else None,
         class_="dim small",

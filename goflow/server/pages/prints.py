@@ -23,7 +23,7 @@ def prints(run: Run, lines: Sequence[LogLine], *, of: str | None = None) -> Mark
     for line in reversed(lines):  # the newest are the ones one looks for
         if left <= 0:
             break
-        pieces.append((line, line.data.decode(errors="replace")[-left:]))
+        pieces.append((line, _shown(line.data)[-left:]))
         left -= len(pieces[-1][1])
     body: list[Child] = []
     speaker, ended = None, True
@@ -41,6 +41,14 @@ def prints(run: Run, lines: Sequence[LogLine], *, of: str | None = None) -> Mark
     return join(
         tag("pre", body, tabindex="0", class_="log", aria_label=label, role="region"), whole
     )
+
+
+def _shown(data: bytes) -> str:
+    """A piece as a terminal would leave it: without what a carriage return overwrote."""
+    text = data.decode(errors="replace")
+    if "\r" not in text:
+        return text
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
 
 
 def _title(line: LogLine, of: str | None) -> Markup | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,6 +32,7 @@ from goflow.server.pages.parts import (
     took,
 )
 from goflow.server.pages.prints import prints
+from goflow.server.pages.spans import Tries, tries_of
 from goflow.server.parameters import only, whole
 from goflow.server.service import Service, run_id, service
 from goflow.state import NodeState
@@ -43,6 +45,8 @@ class _Seen(NamedTuple):
     run: Run
     view: Overview
     recorded: Sequence[NodeRun]
+    tries: Tries
+    query: Mapping[str, Sequence[str]]
     input: dict[str, Any]
     result: dict[str, Any] | None
     node: dict[str, Any] | None
@@ -86,6 +90,7 @@ def _read(serving: Service, backend: Backend, name: str, asked: Asked) -> _Seen:
     run = backend.run(name)
     plan = serving.plan(backend, run.flow, run.fingerprint)
     recorded = backend.nodes(name)
+    request = backend.request(name)
     node, trouble = None, ""
     if asked.node:
         try:
@@ -97,7 +102,9 @@ def _read(serving: Service, backend: Backend, name: str, asked: Asked) -> _Seen:
         run=run,
         view=overview(plan, run, recorded),
         recorded=recorded,
-        input=excerpt(backend.request(name).payload),
+        tries=tries_of(backend.attempts(name)),
+        query=request.query,
+        input=excerpt(request.payload),
         result=excerpt(backend.result(name)) if run.state == "succeeded" else None,
         node=node,
         trouble=trouble,
@@ -107,7 +114,7 @@ def _read(serving: Service, backend: Backend, name: str, asked: Asked) -> _Seen:
 
 def _body(seen: _Seen, asked: Asked) -> list[Child]:
     run = seen.run
-    listed = nodes_section(seen.plan, run, seen.view, seen.recorded, asked)
+    listed = nodes_section(seen.plan, run, seen.view, seen.recorded, seen.tries, asked)
     path = seen.node["path"] if seen.node else None
     own = [line for line in seen.logs if line.path == path] if path else []
     drawing = graph(seen.plan, seen.view, lambda **at: asked.link(run, **at))
@@ -115,7 +122,7 @@ def _body(seen: _Seen, asked: Asked) -> list[Child]:
         tag(
             "div",
             tag("h1", flow_link(run.flow), " ", tag("span", run.id, class_="mono id")),
-            _actions(run),
+            _actions(run, seen.query),
             class_="title",
         ),
         tag("section", _summary(seen), id="summary", data_live=True),
@@ -156,7 +163,7 @@ def _summary(seen: _Seen) -> Markup:
     )
 
 
-def _actions(run: Run) -> Markup:
+def _actions(run: Run, query: Mapping[str, Sequence[str]]) -> Markup:
     at = run_path(run)
     going, paused = not run.state.terminal, run.state == "paused"
     shown = {
@@ -175,6 +182,17 @@ def _actions(run: Run) -> Markup:
         for name, fits in shown.items()
         if fits
     ]
+    if run.state.terminal:
+        asked = f"?{urlencode(query, doseq=True)}" if query else ""
+        again = tag(
+            "button",
+            "Run again",
+            type="button",
+            title="a new run with the same input",
+            data_start_again=f"/flow/{quote(run.flow)}{asked}",
+            data_payload=f"{at}/payload",
+        )
+        buttons.insert(0, again)
     return tag("div", buttons, class_="actions", id="actions", data_live=True)
 
 

@@ -188,25 +188,44 @@ document.addEventListener("click", async event => {
   button.disabled = false;
 });
 
+async function start(flow, headers, body) {
+  const answer = await fetch(flow, {
+    method: "POST", headers: { "X-Async": "true", ...headers }, body, credentials: "same-origin",
+  });
+  if (answer.ok) location.href = (await answer.json()).links.page;
+  else say(await why(answer));
+}
+
+document.addEventListener("click", async event => {
+  const button = event.target.closest("button[data-start-again]");
+  if (!button) return;
+  button.disabled = true;
+  try {
+    const input = await fetch(button.dataset.payload, { credentials: "same-origin" });
+    if (input.ok) {
+      const headers = { "Content-Type": input.headers.get("Content-Type") };
+      await start(button.dataset.startAgain, headers, await input.arrayBuffer());
+    } else {
+      say(await why(input));
+    }
+  } catch {
+    say("The server does not answer.");
+  }
+  button.disabled = false;
+});
+
 document.addEventListener("submit", async event => {
   const form = event.target.closest("form[data-start]");
   if (!form) return;
   event.preventDefault();
   const button = form.querySelector("button");
-  const headers = { "X-Async": "true", "Content-Type": form.elements.kind.value };
+  const headers = { "Content-Type": form.elements.kind.value };
   const id = form.elements["run-id"].value.trim();
   if (id) headers["X-Request-Id"] = id;
   const query = form.elements.query.value.trim().replace(/^\?/, "");
   button.disabled = true;
   try {
-    const answer = await fetch(form.dataset.start + (query ? `?${query}` : ""), {
-      method: "POST", headers, body: form.elements.payload.value, credentials: "same-origin",
-    });
-    if (answer.ok) {
-      location.href = (await answer.json()).links.page;
-      return;
-    }
-    say(await why(answer));
+    await start(form.dataset.start + (query ? `?${query}` : ""), headers, form.elements.payload.value);
   } catch {
     say("The server does not answer.");
   }
