@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -19,7 +20,9 @@ HEADER_SECONDS: Final = 10.0
 #: how many header lines there may be
 MOST_LINES: Final = 100
 #: seconds in which a connection without a request may still bring one once the server ends
-LINGER: Final = 0.25
+LINGER: Final = 1.0
+#: seconds after which one is looked at again that is bringing a request just then
+_AGAIN: Final = 0.05
 #: bytes of a write that waits for the next one
 _CORKED: Final = 16_384
 
@@ -117,7 +120,8 @@ class Guarded(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Answer what has come, and what comes in a moment, as the last; then close.
 
-        A busy client's next request is often on its way: closed at once, it would never be answered.
+        A busy client's next request is often on its way: closed at once, it would never be answered. The price
+        is that second for a server that ends while connections are open and silent.
         """
         self._leaving = True
         if self._idle:
@@ -130,7 +134,11 @@ class Guarded(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _leave(self) -> None:
-        if self._idle and not self.transport.is_closing():
+        if self.transport.is_closing() or not self._idle:
+            return
+        if self._header_bytes or _unread(self.transport):
+            self.loop.call_later(_AGAIN, self._leave)
+        else:
             self.transport.close()
 
     def on_message_complete(self) -> None:
@@ -171,3 +179,10 @@ class Guarded(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+def _unread(transport: asyncio.BaseTransport) -> bool:
+    """Whether something has come that was not read yet: the loop may have been busy."""
+    waiting = select.poll()
+    waiting.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(waiting.poll(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import socket
@@ -99,15 +100,31 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nothing more, answer what is under way, end."""
-        import asyncio
-
         loop = asyncio.get_running_loop()
         self._serving.hub.drain()
+        await self._close_listeners(sockets or [])
         later = loop.call_later(PATIENCE, self._serving.close)
         try:
             await super().shutdown(sockets)
         finally:
             later.cancel()
+
+    async def _close_listeners(self, sockets: list[socket.socket]) -> None:
+        """Take what has connected already, which the kernel would otherwise reset, then listen no more."""
+        taken = [each for listening in sockets for each in _backlog(listening)]
+        for server in self.servers:
+            server.close()
+        for listening in sockets:
+            listening.close()
+        for each in taken:
+            with contextlib.suppress(OSError):  # it has gone again
+                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, each)
+        await asyncio.sleep(0)  # those that the loop has taken are connections now
+
+    def _protocol(self) -> asyncio.Protocol:
+        return Guarded(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -128,6 +145,13 @@ class Server(uvicorn.Server):
         finally:
             for number, former in zip(numbers, before, strict=True):
                 signal.signal(number, former)
+
+
+def _backlog(listening: socket.socket) -> Iterator[socket.socket]:
+    listening.setblocking(False)
+    with contextlib.suppress(OSError):  # there is none more
+        while True:
+            yield listening.accept()[0]
 
 
 def _listen(config: Config) -> socket.socket:

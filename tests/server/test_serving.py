@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -93,6 +96,48 @@ def test_sigterm_under_load_loses_no_accepted_run(
         for path in accepted:
             answer = http.get(f"{path}/result?wait=20")
             assert (answer.status_code, answer.json()) == (200, [0, 1])
+
+
+@pytest.mark.parametrize("n", range(2))
+def test_no_request_that_was_sent_is_lost_while_the_server_ends(tmp_path: Path, n: int) -> None:
+    answered: list[int] = []
+    lost: list[Exception] = []
+
+    def ask(caller: int) -> None:
+        """Call until nobody listens, in pauses of up to 0.3 s; every other caller connects anew each time."""
+        dice, kept = random.Random(f"{n} {caller}"), caller % 2
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        while True:
+            try:
+                if connection.sock is None:
+                    connection.connect()
+            except ConnectionRefusedError:
+                return
+            try:
+                connection.request("POST", "/flow/echo", b"x", {"X-Async": "true"})
+                answer = connection.getresponse()
+                answer.read()
+                answered.append(answer.status)
+            except (OSError, http.client.HTTPException) as error:
+                lost.append(error)
+                return
+            if not kept or answer.will_close:
+                connection.close()
+            time.sleep(dice.choice((0, 0.01, 0.3)))
+
+    with House(tmp_path / "house", "--no-worker") as house:
+        with house.client() as client:
+            until(lambda: client.get("/flows").json()["flows"], "the flows are registered")
+        port = urlsplit(house.url).port or 0
+        callers = [threading.Thread(target=ask, args=(caller,)) for caller in range(12)]
+        for caller in callers:
+            caller.start()
+        until(lambda: len(answered) > 100, "requests are answered")
+        house.process.send_signal(signal.SIGTERM)
+        for caller in callers:
+            caller.join()
+        house.process.wait(30)
+        assert (lost, house.process.returncode, set(answered)) == ([], 0, {202})
 
 
 def test_a_waiting_request_is_answered_when_the_server_drains(tmp_path: Path) -> None:
