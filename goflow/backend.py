@@ -100,7 +100,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One recorded attempt at a node instance, for people: `state` says how it ended.
 
     `ready` is since when it waited to be claimed, and `token` the one it was held under; None and "" where
-    the store does not know. The closing of a branch counts from its opening.
+    the store does not know. `error` is the type and the message of what went wrong (`str(Failure)`). The
+    closing of a branch counts from its opening.
     """
 
     path: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
+from goflow import wholesale
 from goflow.backend import Attempt, Backend, LogLine, NodeRun, Run
 from goflow.errors import Conflict, UnknownFlow
 from goflow.message import FINALLY, ON_FAILURE, RESULT, Failure, Input, Request, Task
@@ -49,6 +50,14 @@ class Recorded(Protocol):
         ...
 
     def output(self, path: str) -> Payload | None: ...
+
+    def outputs(self, paths: Sequence[str]) -> list[Payload | None]:
+        """The same of many, all in memory at once."""
+        ...
+
+    def all_arrivals(self, paths: Sequence[str]) -> list[dict[str, Payload | None]]:
+        """What came to many, all in memory at once."""
+        ...
 
     def context(self, key: str) -> Payload | None:
         """A value of the run's store as it is now: later nodes may have overwritten it."""
@@ -95,6 +104,12 @@ class InStore:
 
     def output(self, path: str) -> Payload | None:
         return self._store.output(self.run.id, path)
+
+    def outputs(self, paths: Sequence[str]) -> list[Payload | None]:
+        return wholesale.outputs(self._store, self.run.id, paths)
+
+    def all_arrivals(self, paths: Sequence[str]) -> list[dict[str, Payload | None]]:
+        return [dict(each) for each in wholesale.all_arrivals(self._store, self.run.id, paths)]
 
     def context(self, key: str) -> Payload | None:
         return self._store.context(self.run.id, key)

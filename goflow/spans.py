@@ -273,7 +273,7 @@ def _error(attempt: Attempt) -> str:
         return WORKER_LOST
     if attempt.state != "failed":
         return ""
-    return (attempt.error or "Error").removeprefix(f"{attempt.path}: ").partition(":")[0]
+    return (attempt.error or "Error").partition(":")[0]
 
 
 def _ns(seconds: float) -> int:

@@ -70,11 +70,14 @@ class UserSpans:
     def __init__(self, path: str) -> None:
         if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
             trace.set_tracer_provider(_Provider(Sender(path)))
+        self._run_id, self._trace = "", trace_of("", {})
 
     @contextmanager
     def within(self, plan: Plan, task: Task) -> Iterator[None]:
         """The block is a task's: its spans go below the task's own."""
-        told = trace_of(task.run_id, task.headers)
+        if task.run_id != self._run_id:  # tasks of one run follow one another
+            self._run_id, self._trace = task.run_id, trace_of(task.run_id, task.headers)
+        told = self._trace
         if is_branch(plan, task.path):
             id = branch_span(task.run_id, task.path, task.round)
         else:

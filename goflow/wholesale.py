@@ -1,6 +1,8 @@
-"""Doing at once what many callers want: a server's submits, and the ends of the runs it answers with.
+"""Doing at once what many callers want: a server's submits, and the ends of the runs it answers with; or what
+one wants of many nodes.
 
-A backend may have the methods of `Wholesale`; one that lacks them is asked for one run after the other.
+A backend may have the methods of `Wholesale` and of `Bulk`; one that lacks them is asked for one run, one node
+after the other.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from goflow.payload import Payload
 
 #: a run as it is now, and what it made where it has succeeded
 Look = tuple[Run, Payload | None]
+
+#: what came to a node over its edges, each with its source
+Arrived = list[tuple[str, Payload | None]]
 
 
 class Ends(Waker, Protocol):
@@ -47,6 +52,20 @@ class Wholesale(Protocol):
         ...
 
 
+@runtime_checkable
+class Bulk(Protocol):
+    """A backend that reads what many nodes of a run have recorded at the price of few. All of it is in
+    memory at once: whoever asks for many nodes asks for some at a time. Both raise UnknownRun."""
+
+    def outputs(self, run_id: str, paths: Sequence[str]) -> list[Payload | None]:
+        """What `output` answers for each path."""
+        ...
+
+    def all_arrivals(self, run_id: str, paths: Sequence[str]) -> list[Arrived]:
+        """What `arrivals` answers for each path."""
+        ...
+
+
 def submit_all(backend: Backend, requests: Sequence[Request]) -> list[Run | GoflowError]:
     """See Wholesale."""
     if isinstance(backend, Wholesale):
@@ -74,6 +93,20 @@ def heard(ends: Ends, wanted: Collection[str], *, doubt: bool) -> tuple[dict[str
         if look is not None and not (look[1] is not None and is_reference(look[1]))
     }
     return told, [run_id for run_id in ended if run_id not in told]
+
+
+def outputs(backend: Backend, run_id: str, paths: Sequence[str]) -> list[Payload | None]:
+    """See Bulk."""
+    if isinstance(backend, Bulk):
+        return backend.outputs(run_id, paths)
+    return [backend.output(run_id, path) for path in paths]
+
+
+def all_arrivals(backend: Backend, run_id: str, paths: Sequence[str]) -> list[Arrived]:
+    """See Bulk."""
+    if isinstance(backend, Bulk):
+        return backend.all_arrivals(run_id, paths)
+    return [backend.arrivals(run_id, path) for path in paths]
 
 
 def _submit(backend: Backend, request: Request) -> Run | GoflowError:

@@ -20,7 +20,6 @@ from goflow_local.rows import (
     SUCCEEDED,
     RunRow,
     code_of,
-    error_text,
     fence,
 )
 
@@ -259,7 +258,7 @@ def _keep_attempt(change: Change, run: RunRow, held: Held, outcome: Outcome) -> 
         (held.path, held.attempt, held.worker),
         "stopped" if failure is None else "failed",
         (held.queued, outcome.started, outcome.finished),
-        None if failure is None else error_text(failure),
+        None if failure is None else str(failure),
         token=outcome.task.token,
         digest=outcome.digest,
     )

@@ -16,7 +16,7 @@ from goflow_redis.store import SCAN, Store
 from goflow_redis.waker import EndsWaker, QueueWaker, RunWaker
 
 if TYPE_CHECKING:
-    from goflow.wholesale import Look
+    from goflow.wholesale import Arrived, Look
 
 #: results read by one script call
 RESULTS: Final = 64
@@ -155,6 +155,28 @@ class Runs(Store):
         if not there:
             raise UnknownRun(run_id)
         return None if stored is None else words.disclose(stored)
+
+    def outputs(self, run_id: str, paths: Sequence[str]) -> list[Payload | None]:
+        """What node instances recorded."""
+        key = self.keys.run(run_id)
+        if not self.link.ask(key, "EXISTS", key):
+            raise UnknownRun(run_id)
+        told = self._told(run_id, [f"o:{path}" for path in paths])
+        values = (told[f"o:{path}"] for path in paths)
+        return [None if value is None else words.disclose(value) for value in values]
+
+    def all_arrivals(self, run_id: str, paths: Sequence[str]) -> list[Arrived]:
+        """What has arrived at node instances over their edges."""
+        self.read(run_id)
+        lines = self.node_lines(run_id, paths)
+        found = [
+            list(self.arrived(run_id, path, lines[path], closing=False)) if path in lines else []
+            for path in paths
+        ]
+        flat = [pair for each in found for pair in each]
+        parts = (flat[first : first + SCAN] for first in range(0, len(flat), SCAN))
+        brought = iter([pair for part in parts for pair in self.resolve(run_id, part)])
+        return [[next(brought) for _ in each] for each in found]
 
     def attempts(self, run_id: str) -> list[Attempt]:
         """Every recorded attempt of every round, oldest first."""

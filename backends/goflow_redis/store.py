@@ -152,8 +152,13 @@ class Store:
     def read_arrivals(self, run_id: str, path: str, *, closing: bool) -> Iterator[tuple[str, str]]:
         """Source and data field of each arrival at a node instance, chunk by chunk."""
         record = self.node_lines(run_id, [path]).get(path)
-        if record is None:
-            return
+        if record is not None:
+            yield from self.arrived(run_id, path, record, closing=closing)
+
+    def arrived(
+        self, run_id: str, path: str, record: NodeRecord, *, closing: bool
+    ) -> Iterator[tuple[str, str]]:
+        """The same of one whose record is known: only a wide inbox is then read for."""
         if not closing and record.inbox:
             texts: Iterable[str] = (record.inbox,)
         else:

@@ -96,6 +96,18 @@ class WithBlobs:
         found = self.bare.arrivals(run_id, path)
         return [(source, self.carrier.fetched(run_id, payload)) for source, payload in found]
 
+    def outputs(self, run_id: str, paths: Sequence[str]) -> list[Payload | None]:
+        """What node instances recorded."""
+        found = wholesale.outputs(self.bare, run_id, paths)
+        return [self.carrier.fetched(run_id, payload) for payload in found]
+
+    def all_arrivals(self, run_id: str, paths: Sequence[str]) -> list[wholesale.Arrived]:
+        """What has arrived at node instances over their edges."""
+        return [
+            [(source, self.carrier.fetched(run_id, payload)) for source, payload in found]
+            for found in wholesale.all_arrivals(self.bare, run_id, paths)
+        ]
+
     def context(self, run_id: str, key: str) -> Payload | None:
         """A value of the run's shared store."""
         return self.carrier.fetched(run_id, self.bare.context(run_id, key))

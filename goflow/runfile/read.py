@@ -75,6 +75,12 @@ class InFile:
         line = self._lines.get(path)
         return None if line is None or line.output is None else _payload(line.output)
 
+    def outputs(self, paths: Sequence[str]) -> list[Payload | None]:
+        return [self.output(path) for path in paths]
+
+    def all_arrivals(self, paths: Sequence[str]) -> list[dict[str, Payload | None]]:
+        return [self.arrivals(path) for path in paths]
+
     def context(self, key: str) -> Payload | None:
         value = self._context.get(key)
         return None if value is None else _payload(value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import islice
+from typing import Final
 
 import msgspec
 
@@ -24,6 +26,9 @@ from goflow.runfile.words import (
     RunLine,
     Why,
 )
+
+#: nodes whose payloads are read together, and so are in memory at once
+PAGE: Final = 64
 
 
 def export(recorded: Recorded) -> Iterator[bytes]:
@@ -54,8 +59,9 @@ def _words(recorded: Recorded) -> Iterator[tuple[str, object]]:
         value = recorded.context(key)
         if value is not None:
             yield "context", ContextLine(key, _told(value))
-    for node in recorded.nodes.values():
-        yield "node", _node_line(recorded, node)
+    nodes = iter(recorded.nodes.values())
+    while some := list(islice(nodes, PAGE)):
+        yield from (("node", each) for each in _node_lines(recorded, some))
     for attempt in recorded.attempts:
         yield "attempt", attempt
     for line in recorded.logs:
@@ -79,11 +85,20 @@ def _run_line(run: Run) -> RunLine:
     )
 
 
-def _node_line(recorded: Recorded, node: NodeRun) -> NodeLine:
-    output = recorded.output(node.path)
+def _node_lines(recorded: Recorded, nodes: list[NodeRun]) -> Iterator[NodeLine]:
+    """Some nodes, whose payloads are read together."""
+    own = [node.path for node in nodes if _own_inputs(recorded.plan, node.path)]
+    arrived = dict(zip(own, recorded.all_arrivals(own), strict=True))
+    outputs = recorded.outputs([node.path for node in nodes])
+    for node, output in zip(nodes, outputs, strict=True):
+        yield _node_line(node, arrived.get(node.path), output)
+
+
+def _node_line(
+    node: NodeRun, arrived: dict[str, Payload | None] | None, output: Payload | None
+) -> NodeLine:
     inputs = None
-    if _own_inputs(recorded.plan, node.path):
-        arrived = recorded.arrivals(node.path)
+    if arrived is not None:
         inputs = {name: None if p is None else _told(p) for name, p in arrived.items()}
     return NodeLine(
         path=node.path,

@@ -92,7 +92,7 @@ def _attempts(tries: list[Attempt]) -> None:
             moment(each.started),
             duration(each.finished - each.started),
             *([each.digest] if changed else []),
-            (each.error or "").removeprefix(f"{each.path}: "),
+            each.error or "",
         ]
         for each in tries[:MOST_ROWS]
     ]

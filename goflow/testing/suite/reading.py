@@ -11,6 +11,7 @@ from goflow.errors import GoflowError, UnknownRun
 from goflow.state import NodeState, RunState
 from goflow.testing.store import FLOW, OTHER, Store, edge
 from goflow.testing.suite.base import Suite
+from goflow.wholesale import all_arrivals, outputs
 
 _READS: dict[str, Callable[[Backend], object]] = {
     "run": lambda b: b.run("nobody"),
@@ -131,6 +132,24 @@ class Reading(Suite):
         w.one("a")
         assert store.backend.output("r", "a") is None
         assert store.backend.attempts("r") == []
+
+    def test_what_many_nodes_recorded_is_read_as_one_by_one(self, store: Store) -> None:
+        w, width = store.worker(), 40
+        wide = [f"n{number}" for number in range(width)]
+        store.submit("r", *wide)
+        for claim in w.claim():
+            name = claim.task.path
+            sent = edge(name, "other", payload=b"reshaped"), edge(name, "ordered", carries=False)
+            more = sent if name == "n0" else ()
+            assert w.succeed(claim, name.encode(), edge(name, "join", width), *more)
+        paths = [*wide, "join", "other", "ordered", "nowhere", "n0"]
+        seen = store.connect()
+        assert outputs(seen, "r", paths) == [seen.output("r", path) for path in paths]
+        found = all_arrivals(seen, "r", paths)
+        assert found == [seen.arrivals("r", path) for path in paths]
+        assert len(found[width]) == width, "the join has all of its inputs"
+        with pytest.raises(UnknownRun):
+            outputs(seen, "nobody", ["a"])
 
     def test_attempts_tell_how_each_ended(self, store: Store) -> None:
         w = store.worker()
