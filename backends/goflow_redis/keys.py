@@ -31,7 +31,7 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `P:r:<run>:d` | hash | R | `q` input, `e` end node, `z` timeout failure, `f:` failure, and by node path `o:` result, `f:` failure, `k:` keys, `p:` payload of an arrival, `i:N:` `c:N:` a chunk of a wide inbox; `v:` context value |
 | `P:r:<run>:a` | list | R | attempts that its node records do not tell |
 | `P:r:<run>:l` | list | R | what its nodes printed |
-| `P:r:<run>:k` | list | until it ends | parked nodes of a paused run |
+| `P:r:<run>:k` | list | until it ends | parked nodes of a paused run, or of a new round with very many |
 | `P:r:<run>:x` | set | R | branches that have scopes waiting |
 | `P:r:<run>:s:<branch>` | list | R | scopes waiting for room in the branch's window |
 | `P:r:<run>:t:<hold>` | list | 1 h | scopes staged by an attempt |

@@ -1,12 +1,14 @@
 """A new round of a run that has ended: what it forgets, what it starts with.
 
 The caller reads the run, decides here, and one script writes it all, provided the run's revision is still the
-one that was read; else it is read again.
+one that was read; else it is read again. What would hold up the server is done in pieces before, while the run has
+ended (`prepare.lua`): a caller who dies in between leaves it ended, and the next one goes on from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterator, Sequence, Set
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -23,8 +25,9 @@ from goflow_redis.words import Word
 if TYPE_CHECKING:
     from goflow_redis.runs import Runs
 
-#: inner nodes forgotten by one script call: some 1 ms of a Redis core
+#: nodes forgotten or parked by one script call, and data fields forgotten: some 1 ms of a Redis core
 PIECE = 100
+FIELDS = 500
 #: how often a run that changes meanwhile is read again
 _ATTEMPTS = 10
 
@@ -34,6 +37,10 @@ class Change(msgspec.Struct, kw_only=True):
 
     #: nodes inside of what is repeated, with their data fields: forgotten before, in pieces, where they are many
     inner: dict[str, list[str]] = {}
+    #: data fields of other nodes that may go before, too
+    loose: list[str] = []
+    #: paths whose records are rewritten
+    touched: set[str] = set()
     #: node paths and data fields that vanish, branches whose waiting scopes do
     removed: list[str] = []
     fields: list[str] = []
@@ -50,11 +57,19 @@ class Change(msgspec.Struct, kw_only=True):
     #: rewritten chunks of wide inboxes, by field
     chunks: dict[str, str] = {}
 
+    @property
+    def is_huge(self) -> bool:
+        """Whether one script would hold up the server."""
+        many = len(self.inner) > PIECE or len(self.further) > PIECE
+        return many or len(self.loose) + sum(map(len, self.inner.values())) > FIELDS
+
 
 def open_round(runs: Runs, run_id: str, retry: Retry) -> Run:
     """Open a new round. Raises Conflict for a run that cannot have one."""
     nonce, rewind = uuid4().hex, retry.rewind
     partition = runs.keys.partition(run_id)
+    #: data fields that were forgotten before the round that follows this one
+    last_round, forgotten = 0, set[str]()
     for _ in range(_ATTEMPTS):
         record, _failure = runs.read(run_id)
         if not record.now.state.terminal:
@@ -65,11 +80,15 @@ def open_round(runs: Runs, run_id: str, retry: Retry) -> Run:
                 " --from NODE`"
             )
         _check_begun(runs, run_id, rewind)
-        change = _plan(runs, run_id, rewind)
-        if len(change.inner) > PIECE and rewind is not None:
-            _unmake(runs, run_id, rewind, change)
+        change = _plan(runs, run_id, rewind, record.now.round + 1)
+        if last_round != record.now.round:
+            last_round, forgotten = record.now.round, set()
+        change.loose = [field for field in change.loose if field not in forgotten]
+        if change.is_huge:
+            _prepare(runs, run_id, rewind, change, record.now.round + 1)
+            forgotten.update(change.loose)
             continue  # and look again
-        _take_in(change)
+        _take_in(runs, run_id, change)
         arguments = _arguments(change, rewind)
         fingerprint = (rewind.fingerprint if rewind else None) or ""
         head: list[Word] = [runs.lives, run_id, nonce, record.now.rev, fingerprint]
@@ -98,30 +117,47 @@ def _check_begun(runs: Runs, run_id: str, rewind: Rewind | None) -> None:
         )
 
 
-def _unmake(runs: Runs, run_id: str, rewind: Rewind, change: Change) -> None:
-    """Forget nodes inside of what is repeated, so that no script holds up the server."""
-    what = "\0".join(sorted({*rewind.removed, *rewind.ready}))
-    partition, paths = runs.keys.partition(run_id), sorted(change.inner)
-    branches = set(change.lists)
-    for first in range(0, len(paths), PIECE):
-        piece = paths[first : first + PIECE]
+def _prepare(runs: Runs, run_id: str, rewind: Rewind | None, change: Change, round_: int) -> None:
+    """Forget nodes inside of what is repeated, and park unfinished ones, so that no script holds up the
+    server. A node goes after its data: who goes on after an interruption finds what is left by its record."""
+    what = "\0".join(sorted({*rewind.removed, *rewind.ready})) if rewind is not None else ""
+    partition, branches = runs.keys.partition(run_id), set(change.lists)
+
+    def some(fields: Sequence[str], nodes: Sequence[str], further: Sequence[str]) -> bool:
         kept = {
             attempt.path: journal.write_attempt(act, attempt)
-            for act, attempt in runs.last_attempts(run_id, piece)
+            for act, attempt in runs.last_attempts(run_id, [*nodes, *further])
         }
-        args: list[Word] = [runs.lives, run_id, what, len(piece)]
-        for path in piece:
-            fields = change.inner[path]
-            args += (path, kept.get(path, b""), int(path in branches), len(fields), *fields)
-        if runs.link.run("unmake", partition, args) != b"ok":
-            return
+        args: list[Word] = [runs.lives, run_id, round_, what, len(fields), *fields, len(nodes)]
+        for path in nodes:
+            args += (path, kept.get(path, b""), int(path in branches))
+        args.append(len(further))
+        for path in further:
+            args += (path, kept.get(path, b""))
+        return bool(runs.link.run("prepare", partition, args) == b"ok")
+
+    fields = [*change.loose, *itertools.chain.from_iterable(change.inner.values())]
+    _ = (
+        all(some(part, (), ()) for part in _pieces(fields, FIELDS))
+        and all(some((), part, ()) for part in _pieces(sorted(change.inner), PIECE))
+        and all(some((), (), part) for part in _pieces(change.further, PIECE))
+    )
 
 
-def _take_in(change: Change) -> None:
-    """Few inner nodes go with the round's own script."""
+def _pieces(words: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (words[first : first + size] for first in range(0, len(words), size))
+
+
+def _take_in(runs: Runs, run_id: str, change: Change) -> None:
+    """What is little goes with the round's own script."""
     for path, fields in change.inner.items():
         change.removed.append(path)
         change.fields += fields
+    change.fields += change.loose
+    rewritten = {*change.touched, *change.further}
+    change.attempts = [
+        journal.write_attempt(*each) for each in runs.last_attempts(run_id, sorted(rewritten))
+    ]
 
 
 def _conflict(run_id: str, state: RunState) -> Conflict:
@@ -130,17 +166,22 @@ def _conflict(run_id: str, state: RunState) -> Conflict:
     )
 
 
-def _plan(runs: Runs, run_id: str, rewind: Rewind | None) -> Change:
+def _plan(runs: Runs, run_id: str, rewind: Rewind | None, round_: int) -> Change:
     change, lines = Change(), runs.node_lines(run_id)
     handlers = {path for path in lines if path in (ON_FAILURE, FINALLY)}
     change.removed += handlers
     change.fields += ["f:", *(f"{letter}:{path}" for path in handlers for letter in "of")]
-    touched = set(handlers)
+    change.touched |= handlers
     if rewind is not None:
-        touched |= _Rewinding(change, runs, run_id, lines, rewind).plan()
-    further = [path for path in lines if lines[path].state in "QKRTFC" and path not in touched]
+        change.touched |= _Rewinding(change, runs, run_id, lines, rewind).plan()
+    further = [
+        path
+        for path, record in lines.items()
+        if record.state in "QKRTFC"
+        and path not in change.touched
+        and (record.state, record.due) != ("K", round_)  # parked for this round already
+    ]
     change.further = sorted(further, key=lambda path: lines[path].seq)
-    change.attempts = _last_attempts(runs, run_id, touched | set(further))
     return change
 
 
@@ -164,7 +205,8 @@ class _Rewinding:
     def plan(self) -> set[str]:
         """Fill in the change; the paths whose records it rewrites."""
         change, lines, rewind = self._change, self._lines, self._rewind
-        gone = {path for path in lines if _within(path, rewind.removed)}
+        removed = frozenset(rewind.removed)
+        gone = {path for path in lines if _within(path, removed)}
         gone |= {path for path in rewind.ready if path in lines}
         for path in gone:
             self._forget(path)
@@ -192,13 +234,16 @@ class _Rewinding:
         """A node's result and what is inside it vanish; what has arrived stays, at a removed one."""
         change, record = self._change, self._lines[path]
         fields = [f"o:{path}", f"f:{path}", f"k:{path}"]
+        arrived: list[str] = []
         if record.width is not None:
             change.lists.append(path)
-            fields += self._chunk_fields("c", path, record.closings)
+            arrived = self._chunk_fields("c", path, record.closings)
         if path in self._rewind.removed or path in self._rewind.ready:
             change.fields += fields
+            change.loose += arrived
             self._keep_inbox(path, afresh=True)
             return
+        fields += arrived
         fields += self._chunk_fields("i", path, record.expects)
         fields += [ref for _, ref in words.read_inbox(record.inbox) if ref.startswith("p:")]
         change.inner[path] = fields
@@ -209,8 +254,7 @@ class _Rewinding:
         dropped = self._dropped.get((path, False), set())
         inline, have = _without(record.inbox, dropped)
         for field, text in self._runs.chunks(self._run_id, path, record, closing=False):
-            change.chunks[field], left = _without(text, dropped)
-            have += left
+            have += self._keep_chunk(field, text, dropped)
         if have or (afresh and path in self._rewind.ready):
             change.inboxes[path] = (afresh, inline, have)
         else:
@@ -222,9 +266,15 @@ class _Rewinding:
         closed, dropped = 0, self._dropped.get((path, True), set())
         record = self._lines[path]
         for field, text in self._runs.chunks(self._run_id, path, record, closing=True):
-            self._change.chunks[field], left = _without(text, dropped)
-            closed += left
+            closed += self._keep_chunk(field, text, dropped)
         return closed
+
+    def _keep_chunk(self, field: str, text: str, dropped: set[str]) -> int:
+        """A chunk without what is dropped, rewritten where that changes it; how many are left."""
+        kept, left = _without(text, dropped)
+        if kept != text:
+            self._change.chunks[field] = kept
+        return left
 
     def _chunk_fields(self, letter: str, path: str, expects: int) -> list[str]:
         if letter == "i" and expects <= words.INLINE:
@@ -238,19 +288,12 @@ def _without(inbox: str, dropped: set[str]) -> tuple[str, int]:
     return words.write_inbox(kept), len(kept)
 
 
-def _within(path: str, removed: Iterable[str]) -> bool:
+def _within(path: str, removed: Set[str]) -> bool:
     """Whether a path is one of these or inside one; a scope's join (`each[a]`) holds nothing."""
-    return any(
-        path == each
-        or path.startswith(f"{each}[")
-        or (not each.endswith("]") and path.startswith(f"{each}/"))
-        for each in removed
-    )
-
-
-def _last_attempts(runs: Runs, run_id: str, paths: set[str]) -> list[bytes]:
-    """What the records about to be rewritten tell of their last attempts."""
-    return [journal.write_attempt(*each) for each in runs.last_attempts(run_id, sorted(paths))]
+    if path in removed:
+        return True
+    ends = (place for place, sign in enumerate(path) if sign in "[/" and path[place - 1] != "]")
+    return any(path[:place] in removed for place in ends)
 
 
 def _arguments(change: Change, rewind: Rewind | None) -> list[Word]:

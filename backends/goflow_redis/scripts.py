@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 NAMES: Final = (
     "submit", "commit", "stage", "printed", "renew", "reap", "due", "control", "retry", "forget", "sweep",
-    "held", "positions", "waiting", "tidy", "lost", "unmake",
+    "held", "positions", "waiting", "tidy", "lost", "prepare",
     "watch", "alive", "count", "results", "listen",
 )  # fmt: skip
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import select
 from typing import Any
 
 import pytest
 
 from goflow.backend import Retry
 from goflow.errors import Conflict
-from goflow.message import Rewind
+from goflow.message import Claim, Rewind
 from goflow.state import NodeState, RunState
-from goflow.testing.store import Worker, closes, edge, request, scopes, success
+from goflow.testing.store import Worker, closes, edge, outcome, request, scopes, success
 from goflow_redis import RedisBackend, rewind
 from tests.redis.hooks import open_store, teach
 from tests.redis.proxy import Proxy
@@ -88,7 +90,7 @@ def test_a_retry_that_was_interrupted_leaves_the_result_and_is_repeated(
 
         def dying(script: str, partition: str, args: Any) -> Any:
             calls.append(script)
-            if calls.count("unmake") == 3:
+            if calls.count("prepare") == 3:
                 raise KeyboardInterrupt
             return run(script, partition, args)
 
@@ -124,3 +126,157 @@ def test_a_piece_whose_reply_was_lost_is_forgotten_once(server: RedisServer, cut
             assert len(told) == WIDE
     finally:
         proxy.close()
+
+
+def unfinished(backend: RedisBackend, run_id: str = "r") -> tuple[Worker, list[str]]:
+    """A run that was stopped with many nodes on their way, and who executed them."""
+    w, names = Worker(backend), [f"n{number}" for number in range(WIDE)]
+    backend.submit(request(run_id, *names))
+    stop_all(w, w.claim(WIDE), run_id)
+    return w, names
+
+
+def stop_all(w: Worker, claims: list[Claim], run_id: str = "r") -> None:
+    w.backend.control(run_id, "stop")
+    assert all(w.backend.commit([outcome(claim, stopped=True) for claim in claims])[0])
+    assert w.backend.run(run_id).state is RunState.STOPPED
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, backend: RedisBackend, nth: int) -> None:
+    """Its caller dies at the nth piece."""
+    run, pieces = backend.link.run, itertools.count(1)
+
+    def dying(script: str, partition: str, args: Any) -> Any:
+        if script == "prepare" and next(pieces) == nth:
+            raise KeyboardInterrupt
+        return run(script, partition, args)
+
+    monkeypatch.setattr(backend.link, "run", dying)
+
+
+def sizes(monkeypatch: pytest.MonkeyPatch, backend: RedisBackend) -> list[int]:
+    """How many words each script call gets from now on."""
+    asked: list[int] = []
+    run = backend.link.run
+
+    def counted(script: str, partition: str, args: Any) -> Any:
+        asked.append(len(args))
+        return run(script, partition, args)
+
+    monkeypatch.setattr(backend.link, "run", counted)
+    return asked
+
+
+def test_very_many_unfinished_nodes_go_on_in_pieces(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(server.url, "rounds") as backend:
+        w, names = unfinished(backend)
+        asked = sizes(monkeypatch, backend)
+        assert backend.retry("r", Retry()).state is RunState.QUEUED
+        assert max(asked) < 10 * rewind.PIECE
+        assert {node.state for node in backend.nodes("r")} == {NodeState.READY}
+        assert [each.round for each in backend.attempts("r")] == [1] * WIDE
+        assert leaks(server, backend) == []
+        assert sorted(claim.task.path for claim in w.claim(2 * WIDE)) == sorted(names)
+        assert len(backend.attempts("r")) == WIDE, "what is held has not been recorded"
+
+
+def test_who_waits_for_work_wakes_for_nodes_that_go_on_in_pieces(server: RedisServer) -> None:
+    with open_store(server.url, "rounds") as backend:
+        w, _ = unfinished(backend)
+        assert w.claim() == []
+        waker = backend.watch()
+        try:
+            backend.retry("r", Retry())
+            assert select.select([waker], [], [], 5)[0]
+        finally:
+            waker.close()
+
+
+def test_a_retry_of_very_many_nodes_that_was_interrupted_is_repeated(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(server.url, "rounds") as backend:
+        w, names = unfinished(backend)
+        interrupt(monkeypatch, backend, 3)
+        with pytest.raises(KeyboardInterrupt):
+            backend.retry("r", Retry())
+        monkeypatch.undo()
+        assert backend.run("r").state is RunState.STOPPED
+        assert w.claim() == [], "nothing has begun"
+        assert leaks(server, backend) == []
+        backend.retry("r", Retry())
+        assert sorted(claim.task.path for claim in w.claim(2 * WIDE)) == sorted(names)
+        assert len(backend.attempts("r")) == WIDE, "none is told twice"
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+def test_a_piece_of_unfinished_nodes_whose_reply_was_lost_is_parked_once(
+    server: RedisServer, cut: str
+) -> None:
+    proxy = Proxy(server.socket)
+    try:
+        with open_store(proxy.url, "rounds") as backend:
+            teach(backend, server)
+            w, names = unfinished(backend)
+            proxy.arm(cut, nth=2)
+            backend.retry("r", Retry())
+            assert proxy.cuts == 1
+            assert server.client.llen("gf:{rounds.0}:r:r:k") == WIDE - 64
+            assert sorted(claim.task.path for claim in w.claim(2 * WIDE)) == sorted(names)
+            assert len(backend.attempts("r")) == WIDE
+    finally:
+        proxy.close()
+
+
+def test_nodes_that_go_on_in_pieces_outlive_a_pause_a_stop_and_another_round(
+    server: RedisServer,
+) -> None:
+    with open_store(server.url, "rounds") as backend:
+        w, names = unfinished(backend)
+        backend.retry("r", Retry())
+        begun = w.claim(10)
+        backend.control("r", "pause")
+        assert w.claim() == []
+        backend.control("r", "resume")
+        begun += w.claim(100)
+        assert len(begun) == 110
+        stop_all(w, begun)
+        assert not server.client.exists("gf:{rounds.0}:r:r:k")
+        backend.retry("r", Retry())
+        assert sorted(claim.task.path for claim in w.claim(2 * WIDE)) == sorted(names)
+
+
+def test_of_what_arrived_at_a_wide_branch_only_what_changes_is_written(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(server.url, "rounds") as backend:
+        w = finished(backend)
+        asked = sizes(monkeypatch, backend)
+        inside = Rewind(
+            removed=("each[3]/x", "end"),
+            ready=("each[3]/x",),
+            dropped=(("end", "each", False), ("each", "3", True)),
+            reopened=("each",),
+        )
+        backend.retry("r", Retry(rewind=inside))
+        assert max(asked) < 60
+        assert w.succeed(w.one("each[3]/x"), b"again", closes("each", "3"))
+        values = w.data(w.one("each"))
+        assert len(values) == WIDE
+        assert (values["3"], values["4"]) == (b"again", b"first")
+
+
+def test_what_arrived_at_a_repeated_branch_is_forgotten_in_pieces(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rewind, "FIELDS", 10)
+    with open_store(server.url, "rounds") as backend:
+        w = finished(backend)
+        asked = sizes(monkeypatch, backend)
+        for _ in range(2):
+            backend.retry("r", AGAIN)
+            assert max(asked) < 10 * rewind.PIECE
+            execute(w, b"second")
+        assert backend.result("r").data == b"end second"

@@ -34,6 +34,15 @@ end
 -- The stream entry of what a node is held under (see `hold` in `_take.lua`).
 local function entry_of(held) return string.match(held, '^[%d-]*') end
 
+-- Makes up to `most` parked nodes ready; whether there are more.
+local function unpark(run, most)
+  for _, path in ipairs(call('LPOP', run.key .. ':k', most) or {}) do
+    local node = get_node(run, path)
+    if node and node[STATE] == 'K' then make_ready(run, node) end
+  end
+  return call('EXISTS', run.key .. ':k') == 1
+end
+
 local function acknowledge(class, entry)
   local entries = acks[class]
   if not entries then

@@ -127,11 +127,7 @@ local function pump(class, count)
   local more = false
   if run and run.ending == '-' and run.state ~= 'paused' then
     if path == '' then
-      for _, parked in ipairs(call('LPOP', run.key .. ':k', count) or {}) do
-        local node = get_node(run, parked)
-        if node and node[STATE] == 'K' then make_ready(run, node) end
-      end
-      more = call('EXISTS', run.key .. ':k') == 1
+      more = unpark(run, count)
     else
       local node = get_node(run, path)
       if node and node[STATE] == 'O' then

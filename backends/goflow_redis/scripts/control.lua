@@ -23,12 +23,7 @@ local function resume()
   touch(run)
   call('XADD', P .. ':news', 'MAXLEN', '~', 100, '*', 'resume', id)   -- for tasks that wait undelivered
   if run.ending ~= '-' then return free_handlers() end
-  for _, path in ipairs(call('LPOP', run.key .. ':k', 256) or {}) do
-    local node = get_node(run, path)
-    if node and node[STATE] == 'K' then make_ready(run, node) end
-  end
-  local waiting = {}
-  if call('EXISTS', run.key .. ':k') == 1 then waiting = {''} end
+  local waiting = unpark(run, 256) and {''} or {}
   for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do waiting[#waiting + 1] = path end
   for _, path in ipairs(waiting) do call('ZADD', pump_key(run.class), NOW, run.id .. ':' .. path) end
 end

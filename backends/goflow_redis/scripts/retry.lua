@@ -1,5 +1,5 @@
--- RETRY: open a new round of a run that has ended.
--- uses: records ready ending
+-- RETRY: open a new round of a run that has ended. Of nodes that PREPARE has parked the first start with it.
+-- uses: records ready ending again
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; run, nonce of this call, revision the caller read, new fingerprint ('' the old one);
@@ -52,16 +52,10 @@ end
 if call('EXISTS', queue_key(run.class)) == 0 then
   call('XGROUP', 'CREATE', queue_key(run.class), 'g', '0', 'MKSTREAM')
 end
-for _, suffix in ipairs({'', ':d', ':a', ':l', ':x'}) do call('PERSIST', run.key .. suffix) end
+for _, suffix in ipairs({'', ':d', ':a', ':l', ':k', ':x'}) do call('PERSIST', run.key .. suffix) end
 for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do
   call('PERSIST', run.key .. ':s:' .. path)
   call('ZADD', pump_key(run.class), NOW, id .. ':' .. path)
-end
-
-local function begin_again(node)
-  for _, letter in ipairs({'h', 'e'}) do clear_flag(node, letter) end
-  node[ENTRY], node[ATTEMPT], node[LOST], node[DUE] = '-', 1, 0, 0
-  node[STARTED], node[FINISHED], node[DIGEST] = false, false, ''
 end
 
 for _, path in ipairs(further) do
@@ -69,6 +63,7 @@ for _, path in ipairs(further) do
   begin_again(node)
   make_ready(run, node)
 end
+if unpark(run, 64) then call('ZADD', pump_key(run.class), NOW, id .. ':') end
 for _ = 1, number() do
   local node, afresh, inbox, have = get_node(run, arg()), arg() == '1', arg(), number()
   node[INBOX], node[HAVE] = inbox, have
