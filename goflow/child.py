@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from goflow.userspans import UserSpans
 
 #: results are sent at the latest this many seconds after the first of them was made, so that a
-#: process that dies takes no more than this much finished work with it
+#: process that dies takes no more than this much finished work with it. After a task that took as long
+#: by itself nothing begins here until the store has its result, for the same reason
 FLUSH: Final = 0.001
 #: how much of an exception is kept, in characters
 MAX_MESSAGE: Final = 2000
@@ -52,6 +53,10 @@ class More(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     inputs: tuple[Input, ...]
     last: bool
+
+
+class Go(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The store has the heavy result: on with the batch."""
 
 
 class Value(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -73,9 +78,11 @@ class Result(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Results(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Finished tasks, in the order they were given."""
+    """Finished tasks, in the order they were given. After a `heavy` one, which failed or took long, the child
+    begins nothing until it gets another batch, or `Go` where it has tasks left."""
 
     results: tuple[Result, ...]
+    heavy: bool = False
 
 
 class Staged(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -90,7 +97,7 @@ class Get(msgspec.Struct, frozen=True, array_like=True, tag=True):
     key: str
 
 
-ToChild = Union[Batch, More, Value]  # noqa: UP007 - read at run time, by the decoder
+ToChild = Union[Batch, More, Go, Value]  # noqa: UP007 - read at run time, by the decoder
 FromChild = Union[Results, Staged, Get]  # noqa: UP007
 
 encode: Final = msgspec.msgpack.Encoder().encode
@@ -153,13 +160,19 @@ class _Loop:
         while True:
             batch = self._receive()
             assert isinstance(batch, Batch)
-            flushed = time.monotonic()
-            for claim in batch.claims:
-                self._made.append(self._execute(claim))
-                if time.monotonic() - flushed >= FLUSH:
-                    self._flush()
-                    flushed = time.monotonic()
-            self._flush()
+            begun = flushed = time.monotonic()
+            for left, claim in enumerate(batch.claims, 1 - len(batch.claims)):
+                result = self._execute(claim)
+                self._made.append(result)
+                now = time.monotonic()
+                heavy = result.failure is not None or now - begun >= FLUSH
+                begun = now
+                if not left or heavy or now - flushed >= FLUSH:
+                    self._flush(heavy)
+                    if left and heavy:
+                        go = self._receive()
+                        assert isinstance(go, Go)
+                    begun = flushed = time.monotonic()
 
     def _receive(self) -> ToChild:
         message: ToChild = decode_for_child(self._wire.receive())
@@ -168,9 +181,9 @@ class _Loop:
     def _send(self, message: FromChild) -> None:
         self._wire.send(encode(message))
 
-    def _flush(self) -> None:
+    def _flush(self, heavy: bool = False) -> None:
         if self._made:
-            self._send(Results(tuple(self._made)))
+            self._send(Results(tuple(self._made), heavy))
             self._made.clear()
 
     def _execute(self, claim: Claim) -> Result:

@@ -103,7 +103,7 @@ class Crew:
         if self.backlog[0].task.token in self._spared:  # it may be what kills them: alone
             batch = [self.backlog.popleft()]
         else:
-            batch = self._pace.batch(self.backlog, self._pool.room)
+            batch = self._pace.batch(self.backlog, self._pool.free)
         self.backlog.patient()
         child = self._pool.idle() or self._watch(self._pool.start())
         for claim in batch:
@@ -120,6 +120,12 @@ class Crew:
             child.send()
             if not first.complete:
                 child.send_inputs(self._inputs(first.task))
+
+    def recorded(self) -> None:
+        """The store has all that the children have answered."""
+        for child in self._pool.children:
+            if child.owes:
+                child.recorded()
 
     def _inputs(self, task: Task) -> Iterator[list[Input]]:
         """The inputs of a task that are too many for one message: those that carry something."""
@@ -170,6 +176,7 @@ class Crew:
         if isinstance(message, Results):
             for result in message.results:
                 self._settle(child, result)
+            child.owes = message.heavy
             return
         task = child.claims[0].task
         with self._releasing(child):
@@ -252,6 +259,8 @@ class Crew:
 
     def _innocent(self, child: Child, culprit: Claim) -> bool:
         """Whether the task at hand has nothing to do with the death and has not begun either."""
+        if child.owes:
+            return True  # it was waiting for the store
         if child.killed == _DOOMED and culprit.task.token not in self._ledger.sentences:
             return True
         # not ready: it cannot load its flows; too often: its input is too much for any process

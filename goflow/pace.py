@@ -19,8 +19,6 @@ from goflow.workflow import Flow
 #: how much work a batch holds, in seconds, and at most how many tasks
 BATCH_SECONDS: Final = 0.001
 BATCH_TASKS: Final = 32
-#: tasks that take less than this, in seconds, are claimed while all children are still busy
-AHEAD: Final = 0.025
 #: a new measurement's weight in what is expected
 _WEIGHT: Final = 0.3
 
@@ -44,7 +42,7 @@ class Pace:
         before = self._expected.get(key, seconds)
         self._expected[key] = before + (seconds - before) * _WEIGHT
         self._recent += (seconds - self._recent) * _WEIGHT
-        self._flowing = self._recent <= AHEAD
+        self._flowing = self._recent < BATCH_SECONDS
 
     def stuck(self) -> None:
         """What was claimed ahead found no child in time."""
@@ -57,10 +55,12 @@ class Pace:
 
     @property
     def ahead(self) -> int:
-        """How many tasks to have at hand for a child that is busy still: it need not wait for the store.
+        """How many small tasks to have at hand for a child that is busy still: it need not wait for the
+        store.
 
-        None where they might wait for long, or where a node's policy is to fail with its worker: that
-        one would have failed without having begun.
+        None where they take longer, since a child gets those with the commit of what it has done (see
+        `Child.owes`), or where a node's policy is to fail with its worker: that one would have failed
+        without having begun.
         """
         return self.size if self._flowing and not self._careful else 0
 

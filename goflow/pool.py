@@ -18,7 +18,7 @@ from typing import Any, Final
 from goflow import child as inside
 from goflow import starting
 from goflow.blobs.carrier import Carrier
-from goflow.child import Batch, FromChild, More, Result, Value
+from goflow.child import Batch, FromChild, Go, More, Result, Value
 from goflow.log import Log
 from goflow.message import Claim, Input
 from goflow.payload import Payload
@@ -61,6 +61,9 @@ class Child:
         self._asked = False
         #: whether its claims are still to be sent
         self.unsent = False
+        #: whether the store lacks a result of it that must not be lost together with another: until
+        #: then it begins nothing, and gets nothing
+        self.owes = False
         #: since when the first unanswered task has been executing: epoch seconds to tell people,
         #: monotonic ones for its timeout
         self.since = self.clock = 0.0
@@ -123,6 +126,14 @@ class Child:
         """The value of the run's store it asked for."""
         self._asked = True
         self._wire.send(inside.encode(Value(key, payload)))
+
+    def recorded(self) -> None:
+        """The store has what it owed: it may go on. One that is dead need not."""
+        self.owes = False
+        if self.claims:
+            self.since, self.clock = time.time(), time.monotonic()
+            with suppress(OSError):
+                self._wire.send(inside.encode(Go()))
 
     def receive(self) -> FromChild | None:
         """Its next message; None when there is none to come any more."""
@@ -242,13 +253,18 @@ class Pool:
 
     def idle(self) -> Child | None:
         """A child with nothing to do."""
-        return next((child for child in self.children if not child.claims), None)
+        return next((c for c in self.children if not c.claims and not c.owes), None)
 
     @property
     def room(self) -> int:
-        """How many tasks could start at once, counting children not started yet."""
+        """How many tasks could start with the next commit, counting children not started yet."""
         busy = sum(1 for child in self.children if child.claims)
         return self.size - busy
+
+    @property
+    def free(self) -> int:
+        """How many of these could start at once."""
+        return self.size - sum(1 for child in self.children if child.claims or child.owes)
 
     def start(self) -> Child:
         """One more child."""

@@ -140,7 +140,7 @@ class Worker:
     def _advance(self) -> None:
         """Dispatch, commit and claim, until there is nothing to do but wait.
 
-        What is at hand goes out first: the children need not wait for the store.
+        What is at hand goes out first: children that owe no result need not wait for the store.
         """
         self._dispatch()
         now = time.monotonic()  # a wall clock that is set back would have leases run out
@@ -171,6 +171,7 @@ class Worker:
         if outcomes:
             accepted, claims = self._backend.commit(outcomes, ask)
             self._ledger.outcomes = []
+            self._crew.recorded()
             for outcome, fine in zip(outcomes, accepted, strict=True):
                 self._observer.finished(outcome, fine)
                 if fine and not outcome.released:
@@ -199,7 +200,7 @@ class Worker:
     def _dispatch(self) -> None:
         """Give what is at hand to free children; what none has taken in time goes back to the store."""
         backlog = self._crew.backlog
-        while backlog and self._pool.room > 0 and self._draining is None:
+        while backlog and self._pool.free > 0 and self._draining is None:
             task = backlog[0].task
             refused = refusal(self._flows[_key(task)].plan, task) if task.lost else None
             if refused is not None:

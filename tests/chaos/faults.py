@@ -1,7 +1,7 @@
 """What may go wrong. Each fault strikes, lasts for `seconds`, is healed, and says how many repeats it explains.
 
 `Fault.repeats` is a bound: node executions that began and may begin again because of it. Only what takes
-tasks from a worker explains any, two for each child; what happens to connections, scripts and servers
+tasks from a worker explains any, one for each child; what happens to connections, scripts and servers
 that keep their data explains none.
 """
 
@@ -27,9 +27,9 @@ from tests.redis.server import RedisServer
 
 #: seconds that are surely longer than a lease and the time others take to notice
 PAST_LEASE: Final = LEASE + 1.5
-#: executions that a worker which is gone may have begun in vain: a child's task at hand, and the one before it
-#: whose result was on its way to the store, since short tasks are handed over before the commit
-AT_HAND: Final = 2 * CONCURRENCY
+#: executions that a worker which is gone may have begun in vain: each child's task at hand, or the one before
+#: it whose result was on its way to the store; never both, since these nodes take a millisecond or more
+AT_HAND: Final = CONCURRENCY
 
 
 class Fault:

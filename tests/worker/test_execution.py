@@ -207,12 +207,12 @@ def test_what_must_not_run_twice_travels_alone(bench: Bench, tmp_path: Path) -> 
 def test_a_failed_run_starts_nothing_that_was_claimed_ahead(bench: Bench, tmp_path: Path) -> None:
     def work(data: int) -> None:
         note(tmp_path, str(data))
-        time.sleep(0.002)  # too long to travel in company, short enough to be claimed ahead
         if data == 20:
             raise ValueError(data)
 
     def define(workflow: Any, context: Any) -> None:
-        workflow.dag.foreach_branch("each", lambda data: range(40)).node("work", work)
+        each = workflow.dag.foreach_branch("each", lambda data: range(40))
+        each.node("work", work, timeout=30)  # small, so claimed ahead; with a timeout, so alone
 
     run = bench.execute(define, concurrency=1)
     assert run.error == "each[20]/work: ValueError: 20"
@@ -228,10 +228,12 @@ def test_what_was_claimed_ahead_of_a_long_task_goes_back_without_penalty(bench: 
         held.append([node.path for node in nodes if node.state == "running"])
 
     def work(data: int) -> None:
-        time.sleep(0.4 if data == 20 else 0.002)
+        if data == 20:
+            time.sleep(0.4)
 
     def define(workflow: Any, context: Any) -> None:
-        workflow.dag.foreach_branch("each", lambda data: range(40)).node("work", work)
+        each = workflow.dag.foreach_branch("each", lambda data: range(40))
+        each.node("work", work, timeout=30)  # small, so claimed ahead; with a timeout, so alone
 
     run = bench.execute(define, concurrency=1, observer=Acting(look))
     assert any(len(paths) > 1 for paths in held), "nothing was claimed ahead"

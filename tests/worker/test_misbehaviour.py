@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from goflow.message import DIED, TIMED_OUT, Task
+from goflow.wire import Wire
 from goflow.workflow import build
-from tests.worker.bench import Bench, Watching, until_vanished
+from tests.worker.bench import Bench, Watching, note, trace, until_vanished
 
 Work = Callable[[bytes], object]
 Case = tuple[Work, str, str]
@@ -363,13 +364,15 @@ def test_an_input_that_no_process_survives_reading_is_given_up(
     assert watching.started_paths == ["n"] * 3
 
 
-def test_a_wide_branch_is_opened_though_its_process_dies_right_after(bench: Bench) -> None:
+def test_a_wide_branch_is_opened_though_its_process_dies_right_after(
+    bench: Bench, tmp_path: Path
+) -> None:
     """The scopes it staged and its result were on their way already."""
 
     def define(workflow: Any, context: Any) -> None:
         def choose(data: bytes) -> list[int]:
             if context.attempt == 1 and context.node == "each":
-                threading.Thread(target=die_when_answered, daemon=True).start()
+                threading.Thread(target=die_when_answered, args=(tmp_path,), daemon=True).start()
             return list(range(2000))
 
         each = workflow.dag.foreach_branch("each", choose)
@@ -380,13 +383,15 @@ def test_a_wide_branch_is_opened_though_its_process_dies_right_after(bench: Benc
     assert bench.result(run).json() == [str(n) for n in range(2000)]
     attempts = [a for a in bench.store.attempts(run.id) if a.path == "each"]
     assert [(a.attempt, a.state) for a in attempts] == [(1, "succeeded")]
+    assert trace(tmp_path) == ["died"]
 
 
-def die_when_answered() -> None:
+def die_when_answered(folder: Path) -> None:
     """End the process as soon as its main thread waits for the next batch."""
     frames = sys._current_frames
     main = threading.main_thread().ident
     assert main is not None
-    while frames()[main].f_code.co_name != "_recv":
+    while frames()[main].f_code is not Wire.receive.__code__:
         time.sleep(0)
+    note(folder, "died")
     os._exit(1)
