@@ -67,7 +67,7 @@ def duties(connection: Connection, store: Store, worker: int) -> Duties:
     trash = execute("SELECT 1 FROM trash LIMIT 1").fetchone()
     beats = execute("SELECT id, seen FROM worker WHERE gone IS NULL").fetchall()
     dead = tuple(id for id, _ in beats if not store.locks.alive(id))
-    late = [id for id, seen in beats if time.monotonic() - seen > store.lease and id != worker]
+    late = _late(store, dict(beats), worker)
     dates = [retry, deadline]
     dates += [_oldest_end(connection, state, kept) for state, kept in lifetimes(store)]
     dates.append(None if gone is None else gone + store.retention)
@@ -83,6 +83,17 @@ def duties(connection: Connection, store: Store, worker: int) -> Duties:
         listeners=_silent_listeners(connection, store),
         next=min((date for date in dates if date is not None and date > at), default=None),
     )
+
+
+def _late(store: Store, beats: dict[int, float], worker: int) -> list[int]:
+    """Workers whose sign of life is older than a lease. None where this one's own was overdue less than a
+    lease ago: what kept it from writing, a full disk or a suspended machine, may have kept them as well."""
+    at = time.monotonic()
+    if at - beats.get(worker, at) > store.lease / 2:
+        store.overdue_at = at
+    if at - store.overdue_at <= store.lease:
+        return []
+    return [id for id, seen in beats.items() if at - seen > store.lease and id != worker]
 
 
 def due_for_a_beat(seen: float | None, lease: float) -> bool:

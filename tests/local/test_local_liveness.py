@@ -117,6 +117,21 @@ def test_a_worker_that_renews_is_not_taken_for_frozen(open_store: Open) -> None:
     assert slow.succeed(claim, b"A", ends=True)
 
 
+def test_whoever_could_not_write_either_takes_nobody_for_frozen(open_store: Open) -> None:
+    """After a full disk, or a suspended machine, every sign of life is old."""
+    backend, elsewhere = open_store(), open_store()
+    slow, worker = Worker(backend), Worker(elsewhere)
+    backend.submit(request("r"))
+    claim = slow.one("a")
+    freeze(backend, slow)
+    freeze(backend, worker)
+    elsewhere.tick(worker.id)
+    assert worker.claim() == []
+    elsewhere.tick(worker.id)
+    assert worker.claim() == [], "its own sign of life is new, but not for long"
+    assert slow.succeed(claim, b"A", ends=True)
+
+
 def test_a_run_is_not_taken_from_an_owner_that_is_only_frozen(open_store: Open) -> None:
     backend, elsewhere = open_store(), open_store()
     owner, worker = Worker(backend), Worker(elsewhere)
