@@ -9,10 +9,13 @@ way of bundling is checked for that, and where none will do, the edges enter the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from goflow.drawing.layers import Edge
 from goflow.drawing.rails import Rail, arrange
+
+#: with more edges than this between two layers, ends are left where they are
+FEW: Final = 12
 
 #: columns by vertex and style
 Ports = dict[tuple[int, bool], int]
@@ -53,12 +56,30 @@ def channel(
     `sides` are the first and last column in which each lower vertex can be entered. `spare` asks for a
     row more than lines and arrowheads need. None where the edges cannot be told apart in so many columns.
     """
-    entries = {edge: into[edge[1], edge[2]] for edge in edges}
-    ways = [_routed(rails, entries, spare) for rails in _bundled(edges, out, entries)]
+    ways = [
+        _routed(rails, entries, spare)
+        for entries in _entries(edges, into)
+        for rails in _bundled(edges, out, entries)
+    ]
     apart = _apart(edges, out, sides)
     if apart is not None:
         ways.append(_routed(*apart, spare))
     return min((way for way in ways if way is not None), key=_cost, default=None)
+
+
+def _entries(edges: Sequence[Edge], into: Ports) -> Iterator[dict[Edge, int]]:
+    """Where each edge enters: as given; then with the two styles of one target the other way round, which
+    may save a crossing; in a channel of few lines, as there it can be seen."""
+    yield {edge: into[edge[1], edge[2]] for edge in edges}
+    if len(edges) > FEW:
+        return
+    for lower in dict.fromkeys(edge[1] for edge in edges):
+        if {(lower, False), (lower, True)} <= into.keys():
+            turned = into | {
+                (lower, False): into[lower, True],
+                (lower, True): into[lower, False],
+            }
+            yield {edge: turned[edge[1], edge[2]] for edge in edges}
 
 
 def _cost(way: Channel) -> int:

@@ -113,6 +113,13 @@ PLANS: Mapping[str, Plan] = {
     ),
     "long-edges": Plan("long", graph("a b c d e", "a>b b>c c>d d>e a>e a>d b~e")),
     "swap": Plan("swap", graph("left right upper lower", "left>lower right>upper left~upper")),
+    "two-styles": Plan(
+        "etl",
+        graph(
+            "extract prepare check load sales",
+            "extract>check check>load check>sales prepare~load prepare~sales",
+        ),
+    ),
     "sub-dag": Plan(
         "sub", graph("read kyc write", "read>kyc kyc>write", kyc=sub_dag("kyc", FACES))
     ),
