@@ -9,15 +9,15 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-from goflow.backend import Backend, Retry
+from goflow.backend import Backend, Retry, Waker
 from goflow.errors import GoflowError
 from goflow.state import RunState
 from goflow.testing.conformance import BackendConformance
-from goflow.testing.store import FLOW, Store, Worker, edge, scopes
+from goflow.testing.store import FLOW, Store, Worker, edge, outcome, request, scopes, success
 from goflow_redis import RedisBackend, scripts
 from tests.redis import test_faults, zombies
 from tests.redis.hooks import RedisHooks, expire_leases, open_store, shared_server, teach
@@ -179,6 +179,87 @@ def a_change_of_a_run_is_heard(store: Store) -> None:
         assert select.select([waker], [], [], 0.5)[0]
     finally:
         waker.close()
+
+
+def the_second_of_one_moment_is_found(store: Store) -> None:
+    """Two tasks that became ready at once are there for two claims of one."""
+    w = store.worker()
+    store.submit("r", "a", "b")
+    assert sorted(claim.task.path for claim in (w.one(), w.one())) == ["a", "b"]
+
+
+def an_outcome_counts_though_nothing_waits(store: Store) -> None:
+    """A commit that asks for more is recorded where there is no more."""
+    w = store.worker()
+    store.submit("r")
+    done = success(w.one("a"), b"A", ends=True)
+    try:
+        assert w.backend.commit([done], w.ask())[0] == [True]
+    except ValueError as error:  # an answer of another length
+        raise AssertionError from error
+
+
+def the_only_task_is_given_though_the_answer_is_lost(
+    proxy: Proxy, backend: RedisBackend, w: Worker, moment: str
+) -> None:
+    """The repeat of a claim that took all there was."""
+    backend.submit(request("r"))
+    proxy.arm(moment)
+    assert w.paths() == ["a"]
+    assert proxy.cuts == 1
+
+
+def rings(waker: Waker, seconds: float) -> bool:
+    """Whether it wakes."""
+    return bool(select.select([waker], [], [], seconds)[0])
+
+
+def who_waits_for_the_end_hears_of_it_alone(store: Store) -> None:
+    """A pause does not wake it, the end does."""
+    store.submit("r")
+    waker = redis_of(store).watch_end("r")
+    try:
+        store.backend.control("r", "pause")
+        assert not rings(waker, 0.1)
+        store.backend.control("r", "stop")
+        assert rings(waker, 0.5)
+    finally:
+        waker.close()
+
+
+def who_watches_all_hears_all_beside_who_waits_for_the_end(store: Store) -> None:
+    """Somebody who comes later and wants less takes nothing from it."""
+    store.submit("r")
+    of_all, of_end = redis_of(store).watch("r"), redis_of(store).watch_end("r")
+    try:
+        store.backend.control("r", "pause")
+        assert rings(of_all, 0.5)
+    finally:
+        of_all.close()
+        of_end.close()
+
+
+def many_unfinished_nodes_go_on(store: Store) -> None:
+    """A new round of more nodes than one script resets has all of them, once, though pieces are repeated."""
+    w, names = store.worker(), [f"n{number}" for number in range(300)]
+    backend = redis_of(store)
+    store.submit("r", *names)
+    claims = w.claim(300)
+    backend.control("r", "stop")
+    assert all(w.backend.commit([outcome(claim, stopped=True) for claim in claims])[0])
+    run = backend.link.run
+
+    def twice(script: str, partition: str, args: Any) -> Any:
+        if script == "prepare":
+            run(script, partition, args)
+        return run(script, partition, args)
+
+    backend.link.run = twice  # type: ignore[method-assign]
+    backend.retry("r", Retry())
+    assert len(backend.attempts("r")) == 300
+    parked = f"{backend.keys.run('r')}:k"
+    assert backend.link.ask(parked, "LLEN", parked) == 300 - 64
+    assert sorted(claim.task.path for claim in w.claim(1000)) == sorted(names)
 
 
 def redis_of(store: Store) -> RedisBackend:
@@ -358,8 +439,8 @@ MUTANTS = [
     Mutant(
         "resume forgets parked nodes",
         "control",
-        "if call('EXISTS', run.key .. ':k') == 1 then waiting = {''} end",
-        "",
+        "local waiting = unpark(run, 256) and {''} or {}",
+        "unpark(run, 256) local waiting = {}",
         (many_parked_tasks_come_back,),
     ),
     Mutant(
@@ -480,6 +561,76 @@ MUTANTS = [
         "      expire_run(run)\n",
         "",
         (a_finished_run_expires,),
+    ),
+    Mutant(
+        "a claim in vain does not look at the second of a moment",
+        "_vain",
+        "or at == told_at and tonumber(nth) > tonumber(told_nth) then",
+        "then",
+        (the_second_of_one_moment_is_found,),
+    ),
+    Mutant(
+        "a claim in vain does not look at what waits for demand",
+        "_vain",
+        "if call('EXISTS', KEYS[1] .. ':p:' .. ARGV[index]) == 1 then lasts = false break end",
+        "",
+        (many_parked_tasks_come_back,),
+    ),
+    Mutant(
+        "a claim in vain is not a repeat",
+        "_vain",
+        " and ARGV[4] == '0'",
+        "",
+        (cut(the_only_task_is_given_though_the_answer_is_lost),),
+    ),
+    Mutant(
+        "a claim in vain has no outcomes",
+        "_vain",
+        "and #ARGV == asked + 7 ",
+        "",
+        (an_outcome_counts_though_nothing_waits,),
+    ),
+    Mutant(
+        "who waits for the end is marked as who watches all",
+        "watch",
+        "ends and not all and '%d.5' or '%d'",
+        "'%d'",
+        (who_waits_for_the_end_hears_of_it_alone,),
+    ),
+    Mutant(
+        "who waits for the end takes over from who watches all",
+        "watch",
+        "ends and not all and '%d.5' or '%d'",
+        "ends and '%d.5' or '%d'",
+        (who_watches_all_hears_all_beside_who_waits_for_the_end,),
+    ),
+    Mutant(
+        "every change is told to who waits for the end",
+        "_records",
+        "(run.ended or not string.find(run.watched, '.', 1, true))",
+        "true",
+        (who_waits_for_the_end_hears_of_it_alone,),
+    ),
+    Mutant(
+        "the end is not told to who waits for it alone",
+        "_records",
+        "(run.ended or not string.find(run.watched, '.', 1, true))",
+        "not string.find(run.watched, '.', 1, true)",
+        (who_waits_for_the_end_hears_of_it_alone,),
+    ),
+    Mutant(
+        "a node is parked again by a repeat",
+        "prepare",
+        " and not (node[STATE] == 'K' and node[DUE] == round) then",
+        " then",
+        (many_unfinished_nodes_go_on,),
+    ),
+    Mutant(
+        "parked nodes of a new round wait for ever",
+        "retry",
+        "if unpark(run, 64) then call('ZADD', pump_key(run.class), NOW, id .. ':') end",
+        "unpark(run, 64)",
+        (many_unfinished_nodes_go_on,),
     ),
     Mutant(
         "watchers hear nothing",
