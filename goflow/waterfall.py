@@ -17,6 +17,7 @@ from goflow.critical import critical_path
 from goflow.pieces import Gap, Piece, gaps_of, length, pieces_of, waited, without
 from goflow.plan import Plan
 from goflow.tally import StaticPaths
+from goflow.took import took
 
 #: how many instances of one node get bars of their own; more are summed up
 MOST_BARS: Final = 12
@@ -118,7 +119,7 @@ def waterfall(
     return Waterfall(
         begin=begin,
         end=end,
-        took=end - begin - sum(stop - start for start, stop in gaps),
+        took=took(run, now, gaps),
         queued=queued,
         ran=sum(bar.ran for bar in decisive),
         critical_path=tuple(path),

@@ -34,7 +34,7 @@ def waits_for_worker(store: Backend, run: Run, ready: int) -> list[Reason]:
     text = f"no worker knows the flow {run.flow!r}"
     gone = [worker for worker in workers if not worker.alive and key in worker.flows]
     if gone:
-        text += f"; {len(gone)} that did are gone"
+        text += f"; {len(gone)} that did {'is' if len(gone) == 1 else 'are'} gone"
     return [Reason("no worker", text, "start `goflow worker FILE`")]
 
 

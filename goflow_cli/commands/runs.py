@@ -6,11 +6,16 @@ import time
 
 import click
 
+from goflow.errors import nearest
 from goflow.state import RunState
+from goflow.took import took
 from goflow_cli.arguments import FlowName
 from goflow_cli.session import Session, backend_option, json_option, note
 from goflow_cli.table import duration, moment, print_table
 from goflow_cli.told import print_json, run_json
+
+#: characters of an error that a line has room for, in a pipe too; `show` and `--json` have all of it
+LONGEST = 160
 
 
 @click.command()
@@ -29,17 +34,24 @@ def runs(
         print_json([run_json(run) for run in found])
         return 0
     if not found:
-        note(
-            "goflow: no such runs"
-            if flow or state
-            else f"goflow: no runs yet in {session.backend.name}"
-        )
+        known = [each.flow for each in session.backend.definitions()] if flow else []
+        if flow and flow not in known:
+            note(f"goflow: no runs of {flow!r}{nearest(flow, known)}")
+        elif flow or state:
+            note("goflow: no such runs")
+        else:
+            note(f"goflow: no runs yet in {session.backend.name}")
         return 0
     rows = []
     for run in found:
-        end = run.finished or time.time()
-        took = duration(end - run.started) if run.started else ""
+        lasted = duration(took(run, time.time())) if run.started else ""
         trouble = run.error or ("abandoned: its owner is gone, retry it" if run.abandoned else "")
-        rows.append([run.id, run.flow, run.state.value, moment(run.created), took, trouble])
+        rows.append(
+            [run.id, run.flow, run.state.value, moment(run.created), lasted, _short(trouble)]
+        )
     print_table(["RUN", "FLOW", "STATE", "CREATED", "TOOK", "ERROR"], rows, state=2)
     return 0
+
+
+def _short(error: str) -> str:
+    return error if len(error) <= LONGEST else f"{error[: LONGEST - 4]} ..."

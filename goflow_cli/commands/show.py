@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -13,13 +14,16 @@ import msgspec
 from goflow.backend import Attempt, Backend, NodeRun, Run
 from goflow.message import Failure
 from goflow.overview import Row, rows
+from goflow.pieces import Gap, gaps_of
 from goflow.plan import Plan
 from goflow.state import NodeState
+from goflow.took import took
 from goflow.tries import counted
 from goflow_cli.arguments import run_argument
 from goflow_cli.session import Session, backend_option, json_option
 from goflow_cli.table import clean, duration, moment, print_table
 from goflow_cli.told import print_json, run_json
+from goflow_cli.views.drawing import screen
 from goflow_cli.waiting import patience
 
 #: how many instances a person is shown; `--json` has them all
@@ -60,9 +64,10 @@ def tell(store: Backend, run: Run, tracebacks: int = 1) -> None:
     """What people are told of a run, with the tracebacks of so many of its failed nodes."""
     recorded = store.nodes(run.id)
     listed = list(rows(_plan(store, run), run, recorded))
-    _summary(run)
+    attempts = store.attempts(run.id)
+    _summary(run, gaps_of(recorded, attempts))
     tries: dict[str, list[Attempt]] = {}
-    for attempt in counted(store.attempts(run.id)):
+    for attempt in counted(attempts):
         tries.setdefault(attempt.path, []).append(attempt)
     now = time.time()
     table = [_row(row, now, tries.get(row.path, [])) for row in listed[:MOST_ROWS]]
@@ -72,7 +77,7 @@ def tell(store: Backend, run: Run, tracebacks: int = 1) -> None:
     _attempts([each for name in tries if len(tries[name]) > 1 for each in tries[name]])
     traced = ((path, why) for path, why in failures(recorded) if why.detail)
     for path, failure in islice(traced, tracebacks):
-        print(f"\n{path} failed at:\n{_printable(failure.detail)}{clean(str(failure))}")
+        print(f"\n{path} failed at:\n{_traceback(failure.detail)}{clean(str(failure))}")
 
 
 def _attempts(tries: list[Attempt]) -> None:
@@ -112,10 +117,9 @@ def _plan(store: Backend, run: Run) -> Plan:
     return Plan.from_json(store.definition(run.flow, run.fingerprint).plan)
 
 
-def _summary(run: Run) -> None:
-    now = time.time()
-    took = "" if run.started is None else f" {duration((run.finished or now) - run.started)}"
-    print(f"{run.flow} {run.id}: {run.state}{took}")
+def _summary(run: Run, gaps: Sequence[Gap]) -> None:
+    lasted = "" if run.started is None else f" {duration(took(run, time.time(), gaps))}"
+    print(f"{run.flow} {run.id}: {run.state}{lasted}")
     waited = ""
     if run.started is not None and run.round > 1:
         waited = f", round {run.round} since {moment(run.started)}"
@@ -135,6 +139,20 @@ def _row(row: Row, now: float, tries: list[Attempt]) -> list[str]:
     count = max(len(tries), row.attempt)
     tried = str(count) if count > 1 or row.attempt else ""
     return [row.path, row.state.value, tried, moment(row.started), took, row.error or ""]
+
+
+def _traceback(detail: str) -> str:
+    """Without the marks below lines that a terminal wraps: they would point at nothing."""
+    lines = _printable(detail).splitlines(keepends=True)
+    if not sys.stdout.isatty():
+        return "".join(lines)
+    columns = screen(sys.stdout).width
+    kept = [
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if len(before.rstrip()) <= columns or set(line.strip()) - set("^~")
+    ]
+    return "".join(kept)
 
 
 def _printable(text: str) -> str:

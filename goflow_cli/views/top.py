@@ -9,6 +9,7 @@ from typing import Final
 from goflow.drawing.look import BOLD, DIM, RED, Line
 from goflow.drawing.text import count, cut, cut_middle, duration, width
 from goflow.standing import FlowStanding, Rates, Standing
+from goflow.took import took
 from goflow_cli.table import table
 from goflow_cli.views.drawing import Screen
 
@@ -154,10 +155,9 @@ def _known(flows: Sequence[str]) -> str:
 def _runs(now: Standing) -> list[list[str]]:
     told = []
     for run in sorted(now.runs, key=lambda run: run.state.terminal):
-        end = run.finished or now.at
-        took = duration(max(0.0, end - run.started)) if run.started is not None else ""
+        lasted = duration(took(run, now.at)) if run.started is not None else ""
         state = "abandoned" if run.abandoned else run.state.value
-        told.append([run.id, run.flow, state, took, run.error or ""])
+        told.append([run.id, run.flow, state, lasted, run.error or ""])
     return told
 
 

@@ -214,7 +214,8 @@ def test_reading_commands_show_a_run() -> None:
     assert [run["run_id"] for run in ask("runs", "--flow", "loud", "--json").json] == ["r2"]
     assert [run["run_id"] for run in ask("runs", "--state", "failed", "--json").json] == ["r1"]
     assert len(ask("runs", "--limit", "1", "--json").json) == 1
-    assert "no such runs" in ask("runs", "--flow", "echo").err
+    assert "no runs of 'echo'" in ask("runs", "--flow", "echo").err
+    assert "did you mean 'loud'" in ask("runs", "--flow", "lout").err
     shown = goflow("show", "r1").text
     for words in ("doubtful r1: failed", "no luck", "flows.py", "skipped"):
         assert words in shown

@@ -18,6 +18,7 @@ from goflow.payload import JSON
 from goflow.server.errors import HttpError, of_goflow
 from goflow.server.pages.frame import page
 from goflow.server.pages.markup import Child, Markup, tag
+from goflow.took import took as whole
 
 #: a sign for each state, so that nobody has to tell them by colour
 SIGNS = {
@@ -75,6 +76,11 @@ def _duration(seconds: float) -> str:
 def took(started: float | None, finished: float | None) -> str:
     """How long something took, or has been going on."""
     return "" if started is None else duration((finished or time.time()) - started)
+
+
+def took_run(run: Run) -> str:
+    """How long a run took, as everywhere."""
+    return "" if run.started is None else duration(whole(run, time.time()))
 
 
 def table(
@@ -161,7 +167,7 @@ def runs_table(runs: Iterable[Run], *, with_flow: bool) -> Markup:
             *([flow_link(run.flow)] if with_flow else []),
             state(str(run.state)),
             moment(run.created),
-            took(run.started, run.finished if run.state.terminal else None),
+            took_run(run),
             cut(run.error),
         ]
         for run in runs

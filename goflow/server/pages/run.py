@@ -29,7 +29,7 @@ from goflow.server.pages.parts import (
     payload,
     state,
     told_wrong,
-    took,
+    took_run,
 )
 from goflow.server.pages.prints import prints
 from goflow.server.pages.spans import Tries, tries_of
@@ -146,7 +146,7 @@ def _summary(seen: _Seen) -> Markup:
         ("State", state(str(run.state))),
         ("Created", moment(run.created)),
         ("Waited", duration((run.started or 0.0) - run.created) if waits else None),
-        ("Took", took(run.started, run.finished if run.state.terminal else None)),
+        ("Took", took_run(run)),
         ("Round", run.round if run.round > 1 else None),
         ("Definition", tag("span", run.fingerprint, class_="mono dim")),
     ]
