@@ -290,8 +290,10 @@ class Runs(Protocol):
         a task handed back is no attempt."""
         ...
 
-    def logs(self, run_id: str, path: str | None = None, after: int = 0) -> list[LogLine]:
-        """What its nodes printed, from the piece after `after`."""
+    def logs(
+        self, run_id: str, path: str | None = None, after: int = 0, limit: int | None = None
+    ) -> list[LogLine]:
+        """What its nodes printed (or the one at `path`), from the piece after `after`, at most `limit` pieces."""
         ...
 
     def control(self, run_id: str, action: Action) -> Run:

@@ -295,11 +295,13 @@ class LocalBackend:
 
         return self._store.read(lambda c: reading.attempts(c, run_id))
 
-    def logs(self, run_id: str, path: str | None = None, after: int = 0) -> list[LogLine]:
-        """What its nodes printed, from the piece after `after`."""
+    def logs(
+        self, run_id: str, path: str | None = None, after: int = 0, limit: int | None = None
+    ) -> list[LogLine]:
+        """What its nodes printed, from the piece after `after`, at most `limit` pieces."""
         from goflow_local import reading
 
-        return self._store.read(lambda c: reading.logs(c, run_id, path, after))
+        return self._store.read(lambda c: reading.logs(c, run_id, path, after, limit))
 
     def context(self, run_id: str, key: str) -> Payload | None:
         """A value of the run's shared store."""

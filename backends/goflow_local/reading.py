@@ -284,13 +284,16 @@ def _worker_name(connection: Connection, worker: int) -> str:
     return f"{found[0]}:{found[1]}" if found else str(worker)
 
 
-def logs(connection: Connection, run_id: str, path: str | None, after: int) -> list[LogLine]:
+def logs(
+    connection: Connection, run_id: str, path: str | None, after: int, limit: int | None
+) -> list[LogLine]:
     """What nodes printed."""
     query = (
         "SELECT id, path, round, attempt, time, data FROM log WHERE run = ?1 AND id > ?2"
-        " AND (?3 IS NULL OR path = ?3) ORDER BY id"
+        " AND (?3 IS NULL OR path = ?3) ORDER BY id LIMIT ?4"
     )
-    found = connection.execute(query, (find(connection, run_id).key, after, path))
+    most = -1 if limit is None else limit  # as SQLite says: without
+    found = connection.execute(query, (find(connection, run_id).key, after, path, most))
     return [
         LogLine(id=id, path=at, round=round, attempt=attempt, time=time, data=data)
         for id, at, round, attempt, time, data in found

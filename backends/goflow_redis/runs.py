@@ -18,6 +18,8 @@ from goflow_redis.waker import EndsWaker, QueueWaker, RunWaker
 if TYPE_CHECKING:
     from goflow.wholesale import Arrived, Look
 
+#: pieces of logs read at a time
+PIECES: Final = 256
 #: results read by one script call
 RESULTS: Final = 64
 
@@ -202,14 +204,23 @@ class Runs(Store):
             if record.started is not False and record.finished is not False
         ]
 
-    def logs(self, run_id: str, path: str | None = None, after: int = 0) -> list[LogLine]:
-        """What its nodes printed, from the piece after `after`."""
+    def logs(
+        self, run_id: str, path: str | None = None, after: int = 0, limit: int | None = None
+    ) -> list[LogLine]:
+        """What its nodes printed, from the piece after `after`, at most `limit` pieces."""
         key = self.keys.run(run_id)
-        there, stored = self.link.ask_all(key, [("EXISTS", key), ("LRANGE", f"{key}:l", after, -1)])
-        if not there:
+        if not self.link.ask(key, "EXISTS", key):
             raise UnknownRun(run_id)
-        lines = [journal.read_log(after + n, each) for n, each in enumerate(stored, start=1)]
-        return [line for line in lines if path in (None, line.path)]
+        found: list[LogLine] = []
+        step = PIECES if limit is None or path is not None else min(limit, PIECES)
+        while limit is None or len(found) < limit:
+            stored = self.link.ask(key, "LRANGE", f"{key}:l", after, after + step - 1)
+            lines = (journal.read_log(after + n, each) for n, each in enumerate(stored, start=1))
+            found += [line for line in lines if path in (None, line.path)]
+            after += len(stored)
+            if len(stored) < step:
+                break
+        return found[:limit]
 
     def control(self, run_id: str, action: Action) -> Run:
         """Pause, resume or stop; harmless when repeated. Raises Conflict on a run that has ended."""

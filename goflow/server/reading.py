@@ -175,7 +175,7 @@ async def logs(request: Request) -> Response:
         if "node" in given:
             plan = serving.plan(backend, flow, found.fingerprint)
             path = find(plan, backend.nodes(name), given["node"])
-        return backend.logs(name, path, after)[:limit]
+        return backend.logs(name, path, after, limit)
 
     lines = await serving.lanes.slowly(read)
     if form == "text":

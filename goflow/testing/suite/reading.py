@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from goflow.backend import Backend, Retry
+from goflow.backend import Backend, LogLine, Printing, Retry
 from goflow.errors import GoflowError, UnknownRun
 from goflow.state import NodeState, RunState
 from goflow.testing.store import FLOW, OTHER, Store, edge
@@ -197,6 +197,30 @@ class Reading(Suite):
         assert store.backend.logs("r", path="a") == [lines[0], lines[2]]
         assert store.backend.logs("r", path="a", after=ids[0]) == [lines[2]]
         assert store.backend.logs("r", path="nowhere") == []
+        assert store.backend.logs("r", limit=2) == lines[:2]
+        assert store.backend.logs("r", after=ids[0], limit=2) == lines[1:3]
+        assert store.backend.logs("r", path="a", limit=1) == [lines[0]]
+        assert store.backend.logs("r", limit=9) == lines
+
+    def test_logs_of_many_pieces_are_read_to_their_end_and_in_pages(self, store: Store) -> None:
+        w, backend = store.worker(), store.backend
+        if not isinstance(backend, Printing):
+            pytest.skip("this backend records only what outcomes bring")
+        store.submit("r", "a", "b")
+        for claim in w.each("a", "b"):
+            said = [f"{claim.task.path} {n}".encode() for n in range(300)]
+            backend.printed([(claim.task, piece) for piece in said])
+        lines = backend.logs("r")
+        assert [line.data for line in lines] == [
+            f"{name} {n}".encode() for name in "ab" for n in range(300)
+        ]
+        assert backend.logs("r", path="b", limit=1) == [lines[300]]
+        paged: list[LogLine] = []
+        after = 0
+        while page := backend.logs("r", after=after, limit=70):
+            paged += page
+            after = page[-1].id
+        assert paged == lines
 
     def test_logs_of_one_run_are_not_those_of_another(self, store: Store) -> None:
         w = store.worker()
