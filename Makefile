@@ -7,7 +7,7 @@ TESTS ?= 3
 CHAOS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test format lint types unit site dist bench chaos clean
+.PHONY: help run test format lint types unit site dist bench chaos fuzz clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,10 @@ bench: .venv/ready ## measure the figures in docs/performance.md again (PEERS=go
 
 chaos: .venv/ready ## kill real processes for a long while (GOFLOW_CHAOS_SECONDS=1800)
 	$(BIN)/python -m pytest -m chaos $(CHAOS) --timeout 0
+
+fuzz: .venv/ready ## fuzz every decoder, guided by coverage (SECONDS_EACH=30)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS_EACH),30)
 
 clean: ## remove what the other targets made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist site

@@ -213,6 +213,11 @@ class Rewind(msgspec.Struct, frozen=True, array_like=True):
     fingerprint: str | None = None
 
 
+#: what decoding raises over bytes that are none of our words: over a text that is not UTF-8 msgspec raises
+#: Python's own error
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
 def pack(word: Any) -> bytes:
     """A word (or a plain tuple of them) as msgpack."""
     return _encoder.encode(word)

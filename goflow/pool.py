@@ -20,9 +20,9 @@ from goflow import starting
 from goflow.blobs.carrier import Carrier
 from goflow.child import Batch, FromChild, Go, More, Result, Value
 from goflow.log import Log
-from goflow.message import Claim, Input
+from goflow.message import UNREADABLE, Claim, Input
 from goflow.payload import Payload
-from goflow.wire import Wire
+from goflow.wire import Garbled, Wire
 from goflow.workflow import Flow
 
 #: how many bytes of a child's output are read at a time
@@ -69,6 +69,8 @@ class Child:
         self.since = self.clock = 0.0
         #: whether it died without having read the last batch: nothing of that was executed
         self.deaf = False
+        #: whether it sent what is no message: it is given up as one that died
+        self.garbled = False
         #: whether it has loaded its flows: until then no timeout counts
         self.ready = False
         #: whether nothing holds the other end of its output any more, and whether it is read as it comes
@@ -146,6 +148,9 @@ class Child:
             return None
         except (EOFError, OSError):
             return None
+        except (Garbled, *UNREADABLE):  # user code found the descriptor
+            self.garbled = True
+            return None
         if not self.ready:
             self.ready, self.since, self.clock = True, time.time(), time.monotonic()
         return message
@@ -203,7 +208,9 @@ class Child:
                 os.kill(self.pid, signal.SIGKILL)
 
     def epitaph(self) -> str:
-        """How it ended, for people. Call it once it is dead, or has closed its connection."""
+        """How it ended, for people. Call it once it is dead, or has closed or garbled its connection."""
+        if self.garbled:
+            return "its process wrote into its connection to the worker and was killed"
         patience = time.monotonic() + _LAST_BREATH
         # not join(): it believes in a pipe that user code may have closed, and then waits for ever
         while self.process.exitcode is None and time.monotonic() < patience:

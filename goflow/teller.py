@@ -32,6 +32,7 @@ import msgspec
 from goflow.config import Config
 from goflow.errors import BackendError, GoflowError, UnknownRun
 from goflow.exporting import Exporter, exporter
+from goflow.message import UNREADABLE
 from goflow.spans import Span, spans_of
 from goflow.untold import Ended, Tellable
 
@@ -105,7 +106,7 @@ class Teller:
         for each in packed:
             try:
                 yield _span.decode(each)
-            except msgspec.MsgspecError as error:  # user code can write to the socket, too
+            except UNREADABLE as error:  # user code can write to the socket, too
                 self._complain(f"what was sent is no span: {error}")
 
     def _tell_runs(self) -> bool:

@@ -13,8 +13,15 @@ if TYPE_CHECKING:
     from multiprocess.connection import Connection
 
 _LENGTH: Final = Struct("!Q")
-#: how many bytes are asked for at a time, at least
+#: how many bytes are asked for at a time, at least and at most
 _READ: Final = 1 << 16
+_GULP: Final = 1 << 24
+#: bytes that no message has (1 TiB): what claims more was written by user code that found the descriptor
+_ABSURD: Final = 1 << 40
+
+
+class Garbled(Exception):
+    """What came is no message; nothing that comes after it can be told apart any more."""
 
 
 class Wire:
@@ -32,10 +39,12 @@ class Wire:
             left = left[os.write(self._file, left) :]
 
     def receive(self) -> bytes:
-        """The next message, once it is whole. Raises EOFError where none will come any more."""
+        """The next message, once it is whole. Raises EOFError where none will come any more, Garbled."""
         held = self._held
         while (missing := self._missing()) > 0:
-            data = os.read(self._file, max(missing, _READ))
+            if missing > _ABSURD:
+                raise Garbled
+            data = os.read(self._file, min(max(missing, _READ), _GULP))
             if not data:
                 raise EOFError
             held += data

@@ -9,7 +9,7 @@ import msgspec
 
 from goflow.backend import Attempt, LogLine, NodeRun, Run
 from goflow.errors import GoflowError
-from goflow.message import Failure, Request
+from goflow.message import UNREADABLE, Failure, Request
 from goflow.payload import Payload, known
 from goflow.plan import Plan
 from goflow.runfile.words import (
@@ -103,7 +103,7 @@ def _read(lines: Iterable[bytes], name: str) -> dict[str, list[Any]]:
                 elif kind in decoders:  # others come from a later goflow, and can be done without
                     found[kind].append(decoders[kind].decode(raw))
             count += 1
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise GoflowError(f"{name}, line {number}: {error}") from None
     if not number:
         _check_header(b"", name)
@@ -115,7 +115,7 @@ def _read(lines: Iterable[bytes], name: str) -> dict[str, list[Any]]:
 def _check_header(line: bytes, name: str) -> None:
     try:
         header = msgspec.json.decode(line, type=dict[str, Any])
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         header = {}
     if header.get("format") != FORMAT:
         raise GoflowError(f"{name} is no run: expected a file that `goflow export RUN` wrote")

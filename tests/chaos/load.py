@@ -82,11 +82,13 @@ class Load:
         self._dice = random.Random(seed)
         self._expected: dict[tuple[str, int, str], Expectation] = {}
         self._over = threading.Event()
+        self._connected = threading.Event()
         self._thread = threading.Thread(target=self._guarded, name="nemesis-load")
 
     def start(self) -> None:
-        """Begin."""
+        """Begin. The connections are there before anything goes wrong."""
         self._thread.start()
+        self._connected.wait(60)
 
     def stop(self) -> None:
         """Submit nothing more, and come to an end."""
@@ -133,6 +135,7 @@ class Load:
                 self._world.open() as rival,
                 ThreadPoolExecutor(1) as hand,
             ):
+                self._connected.set()
                 self._work(backend, Rival(rival, hand))
         except BaseException as error:  # told by the episode, which must end all the same
             self.problems.append(f"the load failed: {type(error).__name__}: {error}")

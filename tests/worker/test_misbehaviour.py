@@ -6,12 +6,14 @@ import ctypes
 import faulthandler
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,23 @@ def close_everything() -> None:
     os.closerange(0, 65536)
 
 
+def scribble(data: bytes) -> None:
+    """Only into sockets: other descriptors may be those of whoever runs the tests."""
+    for descriptor in range(3, 64):
+        with suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                os.write(descriptor, data)
+
+
+def scribble_words() -> None:
+    scribble(b"whatever comes to mind" * 10)
+
+
+def scribble_a_message() -> None:
+    """A whole frame, of which the content is not UTF-8 where text is expected."""
+    scribble((6).to_bytes(8, "big") + b"\x92\xa4\xff\xff\xff\xff")
+
+
 def sleep() -> None:
     time.sleep(600)
 
@@ -122,6 +141,12 @@ FAILURES: dict[str, Case] = {
     "is killed": (doing(kill_self(signal.SIGKILL), sleep), DIED, "SIGKILL"),
     "is terminated": (doing(kill_self(signal.SIGTERM), sleep), DIED, "SIGTERM"),
     "dies of a real-time signal": (doing(kill_self(40), sleep), DIED, "40"),
+    "writes to every socket": (doing(scribble_words), DIED, "wrote into its connection"),
+    "writes what looks like a message": (
+        doing(scribble_a_message),
+        DIED,
+        "wrote into its connection",
+    ),
     "closes everything": (doing(close_everything), DIED, "closed its connection"),
     "closes everything and stays": (
         doing(close_everything, sleep),
