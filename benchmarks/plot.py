@@ -17,7 +17,7 @@ GRID: Final = "#dfe3e6"
 #: pixels: a bar with its gap, the names on the left, the widest bar, the title of a group
 BAR, LEFT, WIDE, TITLE = 15, 110, 470, 26
 #: pixels: a chart, the space around its plane, and how many stand in a row
-CHART_WIDE, CHART_HIGH, MARGIN, ROW = 340, 220, 46, 2
+CHART_WIDE, CHART_HIGH, MARGIN, ROW = 410, 220, 46, 2
 
 
 class Bars(NamedTuple):
@@ -84,7 +84,7 @@ def short(value: float) -> str:
 
 def _chart(chart: Chart) -> list[str]:
     points = [point for curve in chart.curves.values() for point in curve]
-    right, bottom = CHART_WIDE - 14, CHART_HIGH - 36
+    right, bottom = CHART_WIDE - 32, CHART_HIGH - 36
     across = _Axis([x for x, _ in points], chart.log_x, MARGIN, right)
     up = _Axis([y for _, y in points], chart.log_y, bottom, 44)
     parts = [
@@ -110,7 +110,7 @@ def _chart(chart: Chart) -> list[str]:
         ]
         parts.append(f'<rect x="{at}" y="25" width="9" height="9" fill="{colour}"/>')
         parts.append(_text(at + 13, 33, name, "start"))
-        at += 24 + 6 * len(name)
+        at += 22 + 6 * len(name)
     return parts
 
 
