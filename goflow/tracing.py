@@ -70,9 +70,11 @@ def caller() -> dict[str, str]:
         TraceContextTextMapPropagator().inject(carrier)
         if carrier:
             return carrier
-    names = ("traceparent", "tracestate")
-    given = {name: os.environ.get(name.upper(), "") for name in names}
-    return {name: value for name, value in given.items() if value} if given["traceparent"] else {}
+    parent = os.environ.get("TRACEPARENT")
+    if not parent:
+        return {}
+    state = os.environ.get("TRACESTATE")
+    return {"traceparent": parent, "tracestate": state} if state else {"traceparent": parent}
 
 
 def check_sampler() -> None:
