@@ -123,6 +123,8 @@ class Guarded(HttpToolsProtocol):
         A busy client's next request is often on its way: closed at once, it would never be answered. The price
         is that second for a server that ends while connections are open and silent.
         """
+        if self._leaving:
+            return
         self._leaving = True
         if self._idle:
             self.loop.call_later(LINGER, self._leave)

@@ -111,6 +111,8 @@ class Server(uvicorn.Server):
 
     async def _close_listeners(self, sockets: list[socket.socket]) -> None:
         """Take what has connected already, which the kernel would otherwise reset, then listen no more."""
+        for connection in list(self.server_state.connections):
+            connection.shutdown()  # before anybody can see that nobody listens: what comes now is the last
         taken = [each for listening in sockets for each in _backlog(listening)]
         for server in self.servers:
             server.close()
