@@ -157,8 +157,8 @@ class Child:
 
     @property
     def has_message(self) -> bool:
-        """Whether `receive` would not wait."""
-        return self._wire.ready or self.connection.poll(0)
+        """Whether `receive` would not wait, and what it answers could be believed."""
+        return not self.garbled and (self._wire.ready or self.connection.poll(0))
 
     @property
     def has_more(self) -> bool:
