@@ -88,8 +88,8 @@ def waterfall(
 ) -> Waterfall | None:
     """The time line of what has started; None where nothing has.
 
-    `attempts` are all that are recorded: a node's own record does not tell of one that was lost with its
-    worker.
+    Of a run of several rounds `attempts` are all that are recorded, else at least those that a node's own
+    record does not tell, such as one that was lost with its worker (`wholesale.OneLook`).
     """
     if run.finished is not None:
         now = (

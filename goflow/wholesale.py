@@ -1,7 +1,7 @@
 """Doing at once what many callers want: a server's submits, and the ends of the runs it answers with; or what
 one wants of many nodes.
 
-A backend may have the methods of `Wholesale` and of `Bulk`; one that lacks them is asked for one run, one node
+A backend may have the methods of `Wholesale`, of `Bulk` and of `OneLook`; one that lacks them is asked for one run, one node
 after the other.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from goflow.backend import Backend, Run, Waker
+from goflow.backend import Attempt, Backend, NodeRun, Run, Waker
 from goflow.blobs.words import is_reference
 from goflow.errors import Conflict, GoflowError, RunEnded, UnknownRun
 from goflow.message import Request
@@ -66,6 +66,17 @@ class Bulk(Protocol):
         ...
 
 
+@runtime_checkable
+class OneLook(Protocol):
+    """A backend that reads a run's nodes and what they tried in one look at its records."""
+
+    def nodes_and_tries(self, run_id: str) -> tuple[list[NodeRun], list[Attempt]]:
+        """What `nodes` answers, and what `attempts` does where `Attempt`s tell more: all of a run of several
+        rounds; else those of nodes that were attempted more than once or did not succeed. Others may be
+        among them. Raises UnknownRun."""
+        ...
+
+
 def submit_all(backend: Backend, requests: Sequence[Request]) -> list[Run | GoflowError]:
     """See Wholesale."""
     if isinstance(backend, Wholesale):
@@ -107,6 +118,13 @@ def all_arrivals(backend: Backend, run_id: str, paths: Sequence[str]) -> list[Ar
     if isinstance(backend, Bulk):
         return backend.all_arrivals(run_id, paths)
     return [backend.arrivals(run_id, path) for path in paths]
+
+
+def nodes_and_tries(backend: Backend, run_id: str) -> tuple[list[NodeRun], list[Attempt]]:
+    """See OneLook."""
+    if isinstance(backend, OneLook):
+        return backend.nodes_and_tries(run_id)
+    return backend.nodes(run_id), backend.attempts(run_id)
 
 
 def _submit(backend: Backend, request: Request) -> Run | GoflowError:

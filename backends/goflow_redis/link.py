@@ -7,7 +7,7 @@ repeated here, by the same bytes, and every script is safe under "executed, but 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -52,7 +52,7 @@ class Link:
         #: redis-py's client of a cluster, and its pool of any other service; both are badly typed
         self.cluster: Any = None
         self._pool: Any = None
-        self._scripts: dict[str, scripts.Script] = {}
+        self._scripts: Mapping[str, scripts.Script] = {}
         #: connections that were waited on, of one server
         self.spare: list[Any] = []
         #: monotonic time since which the connection has not been cut

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -161,10 +162,20 @@ def as_node(
     )
 
 
-def last_attempt(
+def last_attempts(
+    run: RunRecord, nodes: Mapping[str, NodeRecord], failures: Mapping[str, Failure]
+) -> list[tuple[int, Attempt]]:
+    """The attempts that settled node instances' own records tell, each after its number in the run."""
+    return [
+        _last_attempt(path, record, run, failures.get(path))
+        for path, record in nodes.items()
+        if record.state in "DFC" and record.started is not False and record.finished is not False
+    ]
+
+
+def _last_attempt(
     path: str, record: NodeRecord, run: RunRecord, failure: Failure | None
 ) -> tuple[int, Attempt]:
-    """The attempt that a settled node instance's own record tells, and its number in the run."""
     return record.act, Attempt(
         path=path,
         round=record.last,

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from goflow.backend import Action, Attempt, LogLine, NodeRun, Retry, Run
 from goflow.errors import Conflict, GoflowError, RunFailed, RunStopped, UnknownRun
-from goflow.message import Request
+from goflow.message import Failure, Request
 from goflow.payload import EMPTY, Payload
 from goflow.state import RunState
 from goflow_redis import journal, records, submission, words
+from goflow_redis.records import NodeRecord, RunRecord
 from goflow_redis.rewind import open_round
 from goflow_redis.store import SCAN, Store
 from goflow_redis.waker import EndsWaker, QueueWaker, RunWaker
@@ -121,19 +122,47 @@ class Runs(Store):
         """The recorded node instances (all, or those named) in the order they were first ready."""
         run, _ = self.read(run_id)
         lines = self.node_lines(run_id, paths)
+        return self._as_nodes(run_id, run, lines, self._failures(run_id, lines))
+
+    def nodes_and_tries(self, run_id: str) -> tuple[list[NodeRun], list[Attempt]]:
+        """The node instances, and the attempts that their own records do not tell, of one look at them."""
+        run, _ = self.read(run_id)
+        lines = self.node_lines(run_id)
+        failures = self._failures(run_id, lines)
+        nodes = self._as_nodes(run_id, run, lines, failures)
+        found = self._listed(run_id, run)
+        if run.now.round == 1:
+            several = {attempt.path for _, attempt in found}
+            lines = {
+                path: record
+                for path, record in lines.items()
+                if record.state != "D" or path in several
+            }
+        return nodes, _in_order([*records.last_attempts(run, lines, failures), *found])
+
+    def _as_nodes(
+        self,
+        run_id: str,
+        run: RunRecord,
+        lines: dict[str, NodeRecord],
+        failures: dict[str, Failure],
+    ) -> list[NodeRun]:
         ordered = sorted(lines, key=lambda path: (lines[path].seq or 1 << 60, path))
-        told = self._told(run_id, [f"f:{p}" for p in ordered if "e" in lines[p].flags])
-        told |= self._told(run_id, [f"k:{p}" for p in ordered if "k" in lines[p].flags])
+        told = self._told(run_id, [f"k:{p}" for p in ordered if "k" in lines[p].flags])
+        keys = {field[2:]: words.read_keys(stored) for field, stored in told.items()}
         return [
-            records.as_node(
-                path,
-                lines[path],
-                run,
-                words.read_failure(told.get(f"f:{path}")),
-                words.read_keys(told.get(f"k:{path}")),
-            )
+            records.as_node(path, lines[path], run, failures.get(path), keys.get(path))
             for path in ordered
         ]
+
+    def _failures(self, run_id: str, lines: dict[str, NodeRecord]) -> dict[str, Failure]:
+        """Why nodes failed, by path, of those whose records say that they have."""
+        failed = [f"f:{path}" for path, record in lines.items() if "e" in record.flags]
+        read = (
+            (field[2:], words.read_failure(stored))
+            for field, stored in self._told(run_id, failed).items()
+        )
+        return {path: failure for path, failure in read if failure is not None}
 
     def _told(self, run_id: str, fields: list[str]) -> dict[str, bytes | None]:
         key = f"{self.keys.run(run_id)}:d"
@@ -182,27 +211,23 @@ class Runs(Store):
 
     def attempts(self, run_id: str) -> list[Attempt]:
         """Every recorded attempt of every round, oldest first."""
-        key = self.keys.run(run_id)
-        fixed = self.read(run_id)[0].id
-        found = self.last_attempts(run_id)
-        for stored in self.link.ask(key, "LRANGE", f"{key}:a", 0, -1):
-            found.append(journal.read_attempt(stored, fixed.flow, fixed.fingerprint))
-        return [attempt for _, attempt in sorted(found, key=lambda pair: pair[0])]
+        run, _ = self.read(run_id)
+        lines = self.node_lines(run_id)
+        last = records.last_attempts(run, lines, self._failures(run_id, lines))
+        return _in_order([*last, *self._listed(run_id, run)])
 
-    def last_attempts(
-        self, run_id: str, paths: Iterable[str] | None = None
-    ) -> list[tuple[int, Attempt]]:
+    def last_attempts(self, run_id: str, paths: Iterable[str]) -> list[tuple[int, Attempt]]:
         """The last attempts of settled node instances, which their own records tell, numbered."""
         run, _ = self.read(run_id)
         lines = self.node_lines(run_id, paths)
-        settled = {path: record for path, record in lines.items() if record.state in "DFC"}
-        failed = [f"f:{path}" for path, record in settled.items() if "e" in record.flags]
-        told = self._told(run_id, failed)
-        return [
-            records.last_attempt(path, record, run, words.read_failure(told.get(f"f:{path}")))
-            for path, record in settled.items()
-            if record.started is not False and record.finished is not False
-        ]
+        return records.last_attempts(run, lines, self._failures(run_id, lines))
+
+    def _listed(self, run_id: str, run: RunRecord) -> list[tuple[int, Attempt]]:
+        """The attempts that were followed by others, or repeated by a later round, numbered."""
+        key = f"{self.keys.run(run_id)}:a"
+        flow, fingerprint = run.id.flow, run.id.fingerprint
+        stored = self.link.ask(key, "LRANGE", key, 0, -1)
+        return [journal.read_attempt(each, flow, fingerprint) for each in stored]
 
     def logs(
         self, run_id: str, path: str | None = None, after: int = 0, limit: int | None = None
@@ -287,6 +312,10 @@ class Runs(Store):
         if run_id is None:
             return QueueWaker(self)
         return RunWaker(self, run_id)
+
+
+def _in_order(numbered: list[tuple[int, Attempt]]) -> list[Attempt]:
+    return [attempt for _, attempt in sorted(numbered, key=lambda pair: pair[0])]
 
 
 def _look(run_id: str, told: Sequence[Any]) -> Look | GoflowError:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Final, NamedTuple
 
 NAMES: Final = (
@@ -26,11 +26,32 @@ class Script(NamedTuple):
     sha: str
 
 
+class Scripts(Mapping[str, Script]):
+    """All scripts by name, each assembled when it is first asked for: all at once would be 10 ms of every
+    command's start, and most commands use two."""
+
+    def __init__(self, modern: bool) -> None:
+        self._modern = modern
+        self._made: dict[str, Script] = {}
+
+    def __getitem__(self, name: str) -> Script:
+        made = self._made.get(name)
+        if made is None:
+            made = self._made[name] = assemble(name, self._modern)
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        return len(NAMES)
+
+
 @cache
-def load(modern: bool) -> dict[str, Script]:
-    """All scripts by name. `modern` servers (Redis 7 and later) let them run at maxmemory, except those
+def load(modern: bool) -> Scripts:
+    """The scripts for a server. `modern` ones (Redis 7 and later) let them run at maxmemory, except those
     that say `deny-oom`; older ones refuse every script then."""
-    return {name: assemble(name, modern) for name in NAMES}
+    return Scripts(modern)
 
 
 def assemble(name: str, modern: bool) -> Script:
@@ -76,6 +97,8 @@ def _folded(text: str) -> str:
 
 
 def _read(name: str) -> str:
+    from importlib.resources import files
+
     return (files("goflow_redis") / "scripts" / f"{name}.lua").read_text()
 
 

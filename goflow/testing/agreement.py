@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from goflow.backend import Backend, NodeRun
 from goflow.state import NodeState, RunState
 from goflow.testing.model import SETTLED, ModelNode, ModelRun
+from goflow.wholesale import OneLook
 
 #: states of a node that the model leaves to the store: when what a run leaves behind is settled
 _LEFT = SETTLED - {NodeState.SUCCEEDED}
@@ -25,6 +26,7 @@ def agree(backend: Backend, model: ModelRun) -> int:
     assert run.abandoned == model.orphan
     _compare_nodes(backend, model, backend.nodes(run_id))
     _compare_attempts(backend, model)
+    _compare_tries(backend, run_id, run.round)
     if model.state is RunState.SUCCEEDED:
         assert backend.result(run_id) == model.nodes[model.end].output
     return run.revision
@@ -54,6 +56,20 @@ def _compare_attempts(backend: Backend, model: ModelRun) -> None:
             assert told[path, how] >= known[path, how]
         elif how in ("succeeded", "failed", "stopped"):
             assert told[path, how] == known[path, how]
+
+
+def _compare_tries(backend: Backend, run_id: str, round_: int) -> None:
+    """One look shows what two do, and leaves out no attempt that its node's record does not tell."""
+    if not isinstance(backend, OneLook):
+        return
+    nodes, tries = backend.nodes_and_tries(run_id)
+    assert nodes == backend.nodes(run_id)
+    attempts = backend.attempts(run_id)
+    often = Counter(each.path for each in attempts)
+    assert tries == [each for each in attempts if each in tries]
+    for each in attempts:
+        told_by_node = round_ == 1 and often[each.path] == 1 and each.state == "succeeded"
+        assert told_by_node or each in tries
 
 
 def _possible(model: ModelRun, node: ModelNode) -> set[NodeState]:

@@ -11,6 +11,7 @@ import msgspec
 from goflow.drawing.look import paint
 from goflow.plan import Plan
 from goflow.waterfall import waterfall
+from goflow.wholesale import nodes_and_tries
 from goflow_cli.arguments import run_argument
 from goflow_cli.session import Session, backend_option, json_option, note
 from goflow_cli.told import print_json, run_json
@@ -32,7 +33,8 @@ def trace(run_id: str, backend: str | None, as_json: bool) -> int:
     store = session.backend
     run = session.run(run_id)
     plan = Plan.from_json(store.definition(run.flow, run.fingerprint).plan)
-    fall = waterfall(plan, run, store.nodes(run_id), store.attempts(run_id), time.time())
+    nodes, tries = nodes_and_tries(store, run_id)
+    fall = waterfall(plan, run, nodes, tries, time.time())
     if as_json:
         told = {"critical_path": [], "bars": []} if fall is None else msgspec.to_builtins(fall)
         print_json(run_json(run) | told)

@@ -694,8 +694,9 @@ def test_what_a_script_checks_is_missed_when_it_is_gone(
 
     count = read(mutant.file).count(mutant.text)
     assert count == 1, "the script has changed: bring the mutant along"
-    monkeypatch.setattr(scripts, "_read", mutated)
-    changed = assembled()
+    with monkeypatch.context() as patched:
+        patched.setattr(scripts, "_read", mutated)
+        changed = assembled()
     for number, checks in enumerate(
         [(one,) for one in mutant.checks] if mutant.each else [mutant.checks]
     ):

@@ -11,7 +11,7 @@ from goflow.errors import GoflowError, UnknownRun
 from goflow.state import NodeState, RunState
 from goflow.testing.store import FLOW, OTHER, Store, edge
 from goflow.testing.suite.base import Suite
-from goflow.wholesale import all_arrivals, outputs
+from goflow.wholesale import all_arrivals, nodes_and_tries, outputs
 
 _READS: dict[str, Callable[[Backend], object]] = {
     "run": lambda b: b.run("nobody"),
@@ -22,6 +22,7 @@ _READS: dict[str, Callable[[Backend], object]] = {
     "arrivals": lambda b: b.arrivals("nobody", "a"),
     "output": lambda b: b.output("nobody", "a"),
     "attempts": lambda b: b.attempts("nobody"),
+    "nodes and tries": lambda b: nodes_and_tries(b, "nobody"),
     "logs": lambda b: b.logs("nobody"),
     "pause": lambda b: b.control("nobody", "pause"),
     "resume": lambda b: b.control("nobody", "resume"),
@@ -132,6 +133,27 @@ class Reading(Suite):
         w.one("a")
         assert store.backend.output("r", "a") is None
         assert store.backend.attempts("r") == []
+
+    def test_one_look_shows_the_nodes_and_the_attempts_that_they_do_not_tell(
+        self, store: Store
+    ) -> None:
+        w = store.worker()
+        store.submit("r", "a", "b", "c")
+        a, b, c = w.each("a", "b", "c")
+        assert w.retry(b, at=0)
+        assert w.succeed(a, b"A")
+        store.tick()
+        assert w.succeed(w.one("b"), b"B")
+        assert w.fail(c, "boom")
+        nodes, tries = nodes_and_tries(store.connect(), "r")
+        assert nodes == store.backend.nodes("r")
+        more = [each for each in store.backend.attempts("r") if each.path != "a"]
+        assert [(each.path, each.state) for each in more] == [
+            ("b", "failed"),
+            ("b", "succeeded"),
+            ("c", "failed"),
+        ]
+        assert [each for each in tries if each.path != "a"] == more
 
     def test_what_many_nodes_recorded_is_read_as_one_by_one(self, store: Store) -> None:
         w, width = store.worker(), 40
