@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Union
 import msgspec
 
 from goflow.blobs.carrier import BLOBS_AWAY, Carrier
+from goflow.courtesy import Courtesy
 from goflow.engine import step
 from goflow.errors import BlobsAway
 from goflow.loglines import show_logging
@@ -155,6 +156,7 @@ class _Loop:
         # a node's threads read and write the run's store while the node itself may stage
         self._lock = threading.RLock()
         self._spans = _user_spans()
+        self._courtesy = Courtesy(FLUSH)
 
     def run(self) -> None:
         while True:
@@ -169,6 +171,7 @@ class _Loop:
                 begun = now
                 if not left or heavy or now - flushed >= FLUSH:
                     self._flush(heavy)
+                    self._courtesy.reconsider()
                     if left and heavy:
                         go = self._receive()
                         assert isinstance(go, Go)
