@@ -19,7 +19,7 @@ from goflow_local.retention import BITE, expire, lifetimes
 from goflow_local.sql import Connection
 from goflow_local.store import Store, now
 
-#: seconds by which a failure may seem to lie ahead before the clock counts as set back since
+#: seconds by which something of the past may seem to lie ahead before the clock counts as set back since
 _SET_BACK: Final = 1.0
 #: seconds between looks for listeners that have gone
 _LISTENERS_EVERY: Final = 30.0
@@ -29,6 +29,10 @@ _LISTENERS_EVERY: Final = 30.0
 _FIRST_DUE: Final = (
     "SELECT due, finished FROM node INDEXED BY node_due WHERE state = 4 AND due IS NOT NULL"
     " ORDER BY due LIMIT 1"
+)
+#: when the time of the run with the last deadline began
+_LAST_BEGUN: Final = (
+    "SELECT deadline - timeout FROM run WHERE deadline IS NOT NULL ORDER BY deadline DESC LIMIT 1"
 )
 
 
@@ -62,6 +66,7 @@ def duties(connection: Connection, store: Store, worker: int) -> Duties:
     execute = connection.execute
     retry, failed = execute(_FIRST_DUE).fetchone() or (None, None)
     (deadline,) = execute("SELECT min(deadline) FROM run WHERE deadline IS NOT NULL").fetchone()
+    (begun,) = execute(_LAST_BEGUN).fetchone() or (None,)
     (until,) = execute("SELECT min(until) FROM nonce").fetchone()
     (gone,) = execute("SELECT min(gone) FROM worker").fetchone()
     trash = execute("SELECT 1 FROM trash LIMIT 1").fetchone()
@@ -75,7 +80,7 @@ def duties(connection: Connection, store: Store, worker: int) -> Duties:
     return Duties(
         heartbeat=due_for_a_beat(dict(beats).get(worker), store.lease),
         retries=retry is not None and (retry <= at or _lies_ahead(failed, at)),
-        timeouts=deadline is not None and deadline <= at,
+        timeouts=deadline is not None and (deadline <= at or _lies_ahead(begun, at)),
         dead=dead,
         frozen=_that_hold_something(connection, [id for id in late if id not in dead]),
         orphans=known_orphans(connection, store, worker),
@@ -170,12 +175,17 @@ def _promote(change: Change) -> None:
         change.enqueue(run, node, path)
 
 
-def _lies_ahead(failed: float | None, at: float) -> bool:
-    return failed is not None and failed > at + _SET_BACK
+def _lies_ahead(past: float | None, at: float) -> bool:
+    return past is not None and past > at + _SET_BACK
 
 
 def _time_out(change: Change) -> None:
-    """End runs that have taken too long; what still runs is killed."""
+    """End runs that have taken too long; what still runs is killed. The time of those that began later than now
+    begins anew: somebody has set the clock back since."""
+    change.execute(
+        "UPDATE run SET deadline = ? + timeout WHERE deadline IS NOT NULL AND deadline - timeout > ?",
+        (change.now, change.now + _SET_BACK),
+    )
     late = change.execute(
         "SELECT id FROM run WHERE deadline IS NOT NULL AND deadline <= ? LIMIT ?",
         (change.now, BITE),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 import tracemalloc
 
+import pytest
+
 from goflow.backend import AllNodes, Definition
 from goflow.message import Failure, Item, Outcome
 from goflow.payload import Payload
@@ -277,6 +279,24 @@ def test_a_retry_does_not_wait_for_a_clock_that_was_set_back(open_store: Open) -
     assert backend.commit([failed])[0] == [True]
     backend.tick(worker.id)
     assert worker.one("a").task.attempt == 2
+
+
+def test_the_time_of_a_run_begins_anew_when_the_clock_is_set_back(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = open_store()
+    worker = Worker(backend, (FLOW,))
+    backend.submit(request("r", "a", timeout=5.0))
+    with monkeypatch.context() as fast:
+        fast.setattr("goflow_local.change.now", lambda: time.time() + 7200)
+        worker.one("a")
+    due = backend.tick(worker.id)
+    assert due is not None
+    assert 0 < due - time.time() <= 5
+    monkeypatch.setattr("goflow_local.change.now", lambda: due + 0.1)
+    monkeypatch.setattr("goflow_local.housekeeping.now", lambda: due + 0.1)
+    backend.tick(worker.id)
+    assert "timed out after 5 s" in str(backend.run("r").error)
 
 
 def test_what_a_run_that_ended_left_to_retry_holds_up_no_other_runs_retry(open_store: Open) -> None:
