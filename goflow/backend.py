@@ -455,6 +455,14 @@ SCHEMES: Final = {
 }
 
 
+def provider(url: str) -> str:
+    """The name of the backend that a name or a URL means; nothing says that anybody provides it."""
+    scheme, mark, _ = url.partition("://")
+    if not mark and ":" in url:
+        return "redis"
+    return SCHEMES.get(scheme, scheme)
+
+
 def load_backend(url: str, config: Config, *, ephemeral: bool = False) -> Backend:
     """Open the backend that `local`, `redis`, a plug-in's name or a URL means.
 
@@ -462,10 +470,9 @@ def load_backend(url: str, config: Config, *, ephemeral: bool = False) -> Backen
     beside somebody's flow.py would otherwise be imported instead of the library.
     Raises ConfigError for a name nobody provides, BackendError where the store refuses.
     """
-    scheme, mark, _ = url.partition("://")
-    if not mark and ":" in url:
-        scheme, url = "redis", f"redis://{url}"
-    name = SCHEMES.get(scheme, scheme)
+    name = provider(url)
+    if "://" not in url and ":" in url:
+        url = f"redis://{url}"
     target = BUILT_IN.get(name)
     if target is not None:
         module, _, attribute = target.partition(":")

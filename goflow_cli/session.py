@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
 import click
 
-from goflow.backend import Backend, Run, load_backend
+from goflow.backend import Backend, Run, load_backend, provider
 from goflow.config import Config, load_config
 from goflow.errors import UnknownFlow, UnknownRun
 from goflow.workflow import Flow
@@ -91,6 +92,36 @@ class Session:
         if files:
             return load_files(files)
         return load_all(self.config.flows, self.config.base)
+
+
+class Asking(Session):
+    """The surroundings of a command that asks or steers, and executes nobody's code."""
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The store, opened once; and sooner."""
+        if provider(self.config.backend) != "redis":
+            return super().backend
+        with _without_redis_metrics():
+            return super().backend
+
+
+@contextmanager
+def _without_redis_metrics() -> Iterator[None]:
+    """Have redis-py do without OpenTelemetry's metrics, which take a fifth of the time it needs to be imported.
+
+    It would report its own metrics to an application's meter. In these commands there is neither; where flows are
+    executed there may be, so there it finds what it wants.
+    """
+    wanted = "opentelemetry.sdk.metrics"
+    if wanted in sys.modules or "redis" in sys.modules:
+        yield
+        return
+    sys.modules[wanted] = None  # type: ignore[assignment]  # an import of it is an ImportError
+    try:
+        yield
+    finally:
+        del sys.modules[wanted]
 
 
 def is_path(flow_or_file: str) -> bool:

@@ -6,13 +6,13 @@ import click
 
 from goflow.backend import Action, Run
 from goflow_cli.arguments import run_argument
-from goflow_cli.session import Session, backend_option, json_option, note
+from goflow_cli.session import Asking, backend_option, json_option, note
 from goflow_cli.told import print_json, run_json
 from goflow_cli.waiting import tell_worker
 
 
 def _control(run_id: str, action: Action, backend: str | None, as_json: bool) -> Run:
-    session = Session(None, backend)
+    session = Asking(None, backend)
     session.run(run_id)
     run = session.backend.control(run_id, action)
     if as_json:

@@ -10,7 +10,7 @@ from goflow.state import RunState
 from goflow_cli.arguments import FlowName, RunId, run_argument
 from goflow_cli.commands.retry import retry as retry_command
 from goflow_cli.commands.show import MOST_ROWS, details, failures, tell
-from goflow_cli.session import Session, backend_option, json_option, note
+from goflow_cli.session import Asking, backend_option, json_option, note
 from goflow_cli.table import moment, print_table
 from goflow_cli.told import print_json, run_json
 
@@ -30,7 +30,7 @@ def dead() -> None:
 @json_option
 def list_(flow: str | None, limit: int, backend: str | None, as_json: bool) -> int:
     """List failed runs, the newest first: where, when and why."""
-    found = Session(None, backend).backend.runs(flow, RunState.FAILED, limit)
+    found = Asking(None, backend).backend.runs(flow, RunState.FAILED, limit)
     if as_json:
         print_json([_told(run) for run in found])
         return 0
@@ -51,7 +51,7 @@ def list_(flow: str | None, limit: int, backend: str | None, as_json: bool) -> i
 @json_option
 def show(run_id: str, backend: str | None, as_json: bool) -> int:
     """Show what happened in RUN, with the traceback of every node that failed."""
-    session = Session(None, backend)
+    session = Asking(None, backend)
     run = _failed(session, run_id)
     if as_json:
         told = details(session.backend, run)
@@ -71,7 +71,7 @@ def retry(ctx: click.Context, run_ids: tuple[str, ...], backend: str | None, as_
 
     All are looked at first: where one is no failed run, none is retried.
     """
-    session = Session(None, backend)
+    session = Asking(None, backend)
     for run_id in run_ids:
         _failed(session, run_id)
     code = 0
@@ -90,7 +90,7 @@ def drop(run_ids: tuple[str, ...], backend: str | None, as_json: bool) -> int:
 
     All are looked at first: where one is no failed run, none is dropped.
     """
-    session = Session(None, backend)
+    session = Asking(None, backend)
     for run_id in run_ids:
         _failed(session, run_id)
     dropped = list(dict.fromkeys(run_ids))
@@ -103,7 +103,7 @@ def drop(run_ids: tuple[str, ...], backend: str | None, as_json: bool) -> int:
     return 0
 
 
-def _failed(session: Session, run_id: str) -> Run:
+def _failed(session: Asking, run_id: str) -> Run:
     """The run, which must be a failed one. Raises UnknownRun, Conflict."""
     run = session.run(run_id)
     if run.state is not RunState.FAILED:

@@ -11,7 +11,7 @@ from goflow.drawing.text import wrap
 from goflow.plan import Plan
 from goflow.why import why_node, why_run
 from goflow_cli.arguments import run_argument
-from goflow_cli.session import Session, backend_option, json_option
+from goflow_cli.session import Asking, backend_option, json_option
 from goflow_cli.table import clean
 from goflow_cli.told import print_json
 from goflow_cli.views.drawing import screen
@@ -24,7 +24,7 @@ from goflow_cli.views.drawing import screen
 @json_option
 def explain(run_id: str, node: str | None, backend: str | None, as_json: bool) -> int:
     """Say why RUN, or one NODE of it, is where it is, and what to do about it."""
-    session = Session(None, backend)
+    session = Asking(None, backend)
     store = session.backend
     run = session.run(run_id)
     plan = Plan.from_json(store.definition(run.flow, run.fingerprint).plan)

@@ -10,7 +10,7 @@ import click
 
 from goflow.errors import GoflowError
 from goflow_cli.arguments import run_argument
-from goflow_cli.session import Session, backend_option, note
+from goflow_cli.session import Asking, backend_option, note
 
 
 @click.command()
@@ -25,7 +25,7 @@ def export(run_id: str, output: str | None, backend: str | None) -> int:
     from goflow.recorded import InStore
     from goflow.runfile import export as lines
 
-    session = Session(None, backend)
+    session = Asking(None, backend)
     recorded = InStore(session.backend, session.run(run_id))
     if output is None:
         for line in lines(recorded):

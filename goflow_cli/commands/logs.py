@@ -12,7 +12,7 @@ from goflow.client import Client
 from goflow.drawing.text import clean
 from goflow.rewind import find
 from goflow_cli.arguments import run_argument
-from goflow_cli.session import Session, backend_option, json_option, note
+from goflow_cli.session import Asking, backend_option, json_option, note
 from goflow_cli.told import print_json
 from goflow_cli.views.drawing import screen
 from goflow_cli.views.output import harmless
@@ -37,7 +37,7 @@ def logs(
         raise click.UsageError(
             "--raw is for a file or a pipe: what nodes print could steer this terminal"
         )
-    session = Session(None, backend)
+    session = Asking(None, backend)
     store = session.backend
     run = session.run(run_id)
     path = None

@@ -12,7 +12,7 @@ from goflow.rewind import find
 from goflow.told import value
 from goflow_cli.arguments import run_argument
 from goflow_cli.ending import print_end
-from goflow_cli.session import Session, backend_option, json_option, put_result
+from goflow_cli.session import Asking, backend_option, json_option, put_result
 from goflow_cli.told import print_json
 from goflow_cli.waiting import Seconds, WaitCommand, wait_watching
 
@@ -34,7 +34,7 @@ def result(
         raise click.UsageError(
             "--wait waits for a run's end; with NODE the result is what is there"
         )
-    session = Session(None, backend)
+    session = Asking(None, backend)
     run = session.run(run_id)
     if wait is not None:
         return wait_watching(session, run, wait, as_json=as_json)

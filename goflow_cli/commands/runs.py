@@ -10,7 +10,7 @@ from goflow.errors import nearest
 from goflow.state import RunState
 from goflow.took import took
 from goflow_cli.arguments import FlowName
-from goflow_cli.session import Session, backend_option, json_option, note
+from goflow_cli.session import Asking, backend_option, json_option, note
 from goflow_cli.table import duration, moment, print_table
 from goflow_cli.told import print_json, run_json
 
@@ -28,7 +28,7 @@ def runs(
     flow: str | None, state: str | None, limit: int, backend: str | None, as_json: bool
 ) -> int:
     """List runs, the newest first."""
-    session = Session(None, backend)
+    session = Asking(None, backend)
     found = session.backend.runs(flow, None if state is None else RunState(state), limit)
     if as_json:
         print_json([run_json(run) for run in found])

@@ -20,7 +20,7 @@ from goflow.state import NodeState
 from goflow.took import took
 from goflow.tries import counted
 from goflow_cli.arguments import run_argument
-from goflow_cli.session import Session, backend_option, json_option
+from goflow_cli.session import Asking, backend_option, json_option
 from goflow_cli.table import clean, duration, moment, print_table
 from goflow_cli.told import print_json, run_json
 from goflow_cli.views.drawing import screen
@@ -37,7 +37,7 @@ MOST_ROWS = 200
 @json_option
 def show(run_id: str, live: bool, backend: str | None, as_json: bool) -> int:
     """Show the state of RUN and of its nodes: times, attempts, errors."""
-    session = Session(None, backend)
+    session = Asking(None, backend)
     store = session.backend
     run = session.run(run_id)
     if live and not run.state.terminal:

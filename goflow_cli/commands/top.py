@@ -11,7 +11,7 @@ import msgspec
 
 from goflow.drawing.look import paint
 from goflow.standing import Standing, Watcher
-from goflow_cli.session import Session, backend_option, json_option
+from goflow_cli.session import Asking, backend_option, json_option
 from goflow_cli.told import print_json, run_json
 from goflow_cli.views.drawing import Screen, screen
 
@@ -36,7 +36,7 @@ def top(interval: float, backend: str | None, as_json: bool) -> int:
     Without a terminal, and with --json, it looks twice, one interval apart, and prints that. Rates come
     from counters that workers hand over once a second.
     """
-    store = Session(None, backend).backend
+    store = Asking(None, backend).backend
     watcher = Watcher(store)
     live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not as_json
     if live:

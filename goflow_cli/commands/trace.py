@@ -13,7 +13,7 @@ from goflow.plan import Plan
 from goflow.waterfall import waterfall
 from goflow.wholesale import nodes_and_tries
 from goflow_cli.arguments import run_argument
-from goflow_cli.session import Session, backend_option, json_option, note
+from goflow_cli.session import Asking, backend_option, json_option, note
 from goflow_cli.told import print_json, run_json
 from goflow_cli.views.drawing import screen
 from goflow_cli.views.waterfall import page
@@ -29,7 +29,7 @@ def trace(run_id: str, backend: str | None, as_json: bool) -> int:
     Nodes with many instances in a foreach are summed up by percentiles. Time between the rounds of a
     retried run is left out.
     """
-    session = Session(None, backend)
+    session = Asking(None, backend)
     store = session.backend
     run = session.run(run_id)
     plan = Plan.from_json(store.definition(run.flow, run.fingerprint).plan)

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from goflow.why.workers import silence
-from goflow_cli.session import Session, backend_option, json_option, note
+from goflow_cli.session import Asking, backend_option, json_option, note
 from goflow_cli.table import clean, duration, print_table
 from goflow_cli.told import print_json
 
@@ -18,7 +18,7 @@ from goflow_cli.told import print_json
 @json_option
 def workers(backend: str | None, as_json: bool) -> int:
     """List the processes that take tasks, and what they hold."""
-    found = Session(None, backend).backend.workers()
+    found = Asking(None, backend).backend.workers()
     if as_json:
         print_json(msgspec.to_builtins(found))
         return 0

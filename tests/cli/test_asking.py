@@ -1,0 +1,37 @@
+"""Commands that only ask import redis-py without its metrics, and hide nothing from anybody for longer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.redis.server import RedisServer
+
+#: opens the store as a command that asks does, then tells what redis-py and user code would find
+PROBE = """
+import sys
+from goflow_cli.session import {session}
+store = {session}(None, {url!r}).backend
+loaded = "opentelemetry.sdk.metrics" in sys.modules
+import opentelemetry.sdk.metrics
+print(loaded, bool(store.runs()))
+"""
+
+
+def probe(session: str, url: str) -> str:
+    """What a fresh process finds."""
+    code = PROBE.format(session=session, url=url)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    )
+    return done.stdout.strip()
+
+
+def test_a_command_that_asks_does_without_the_metrics_of_redis_py() -> None:
+    with RedisServer() as server:
+        assert probe("Asking", server.url) == "False False"
+
+
+def test_one_that_executes_flows_leaves_redis_py_whole() -> None:
+    with RedisServer() as server:
+        assert probe("Session", server.url) == "True False"
