@@ -168,8 +168,8 @@ class Client:
         """The results of many runs, in the order of their ids, as soon as all of them are there; `timeout` in
         seconds for all together.
 
-        It hears of all ends at once and reads results many at a time, so it costs a small part of as many
-        `wait`s. Raises RunFailed, RunStopped or UnknownRun as soon as that is known of one of them (the others
+        It hears of all ends at once and reads results many at a time, so it costs a small part of what
+        `wait` for each would. Raises RunFailed, RunStopped or UnknownRun as soon as that is known of one of them (the others
         go on), TimeoutError.
 
         >>> runs = [client.submit("thumbnails", each) for each in images]  # doctest: +SKIP
