@@ -15,6 +15,7 @@ import pytest
 
 from goflow.backend import Backend, Retry, Waker
 from goflow.errors import GoflowError
+from goflow.message import Claim
 from goflow.state import RunState
 from goflow.testing.conformance import BackendConformance
 from goflow.testing.store import FLOW, Store, Worker, edge, outcome, request, scopes, success
@@ -93,15 +94,20 @@ def a_renewed_lease_holds(store: Store) -> None:
     assert store.worker().claim() == []
 
 
+def expire_staged(store: Store, branch: Claim) -> None:
+    """What was staged for a branch of run `r` is gone."""
+    backend = redis_of(store)
+    entry = branch.task.token.rpartition(":")[2]
+    assert backend.link.ask("", "UNLINK", f"{backend.keys.run('r')}:t:{entry}") == 1
+
+
 def staged_scopes_that_expired_are_not_opened_without(store: Store) -> None:
     """A branch whose staged scopes are gone opens afresh."""
     w = store.worker()
     store.submit("r", "each")
     branch = w.one("each")
     store.backend.stage(branch.task, scopes("each", "ab"))
-    backend = redis_of(store)
-    entry = branch.task.token.rpartition(":")[2]
-    backend.link.ask("", "UNLINK", f"{backend.keys.run('r')}:t:{entry}")
+    expire_staged(store, branch)
     assert not w.open(branch, scopes("each", "c"), expects=3, keys=tuple("abc"))
     assert w.one("each").task.token != branch.task.token
 
@@ -112,10 +118,8 @@ def a_run_that_stops_does_not_wait_for_scopes_that_expired(store: Store) -> None
     store.submit("r", "each")
     branch = w.one("each")
     store.backend.stage(branch.task, scopes("each", "ab"))
-    backend = redis_of(store)
-    entry = branch.task.token.rpartition(":")[2]
-    backend.link.ask("", "UNLINK", f"{backend.keys.run('r')}:t:{entry}")
-    backend.control("r", "stop")
+    expire_staged(store, branch)
+    store.backend.control("r", "stop")
     assert not w.open(branch, scopes("each", "c"), expects=3)
     assert store.state() is RunState.STOPPED
 
