@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from goflow.async_client import AsyncClient
     from goflow.backend import Run
-    from goflow.client import AsyncClient, Client
+    from goflow.client import Client
     from goflow.dag import Dag
     from goflow.errors import (
         BackendError,
@@ -52,7 +53,7 @@ __all__ = [
 #: where each public name lives; imported on first use, so that a flow file that needs only the
 #: decorator does not load the client or the service
 _HOMES = {
-    "AsyncClient": "goflow.client",
+    "AsyncClient": "goflow.async_client",
     "Client": "goflow.client",
     "FlowService": "goflow.service",
     "Run": "goflow.backend",

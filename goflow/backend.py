@@ -34,166 +34,61 @@ from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Literal, Protocol, runtime_checkable
 
-import msgspec
-
 from goflow.errors import ConfigError, nearest
-from goflow.message import Claim, Failure, Item, Outcome, Request, Rewind, Task
+from goflow.message import Claim, Item, Outcome, Request, Task
 from goflow.payload import Payload
-from goflow.state import NodeState, RunState
+from goflow.record import (
+    Ask,
+    Attempt,
+    Definition,
+    Finding,
+    FlowKey,
+    LogLine,
+    NodeRun,
+    Retry,
+    Run,
+    WorkerInfo,
+)
+from goflow.state import RunState
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from goflow.config import Config
 
+#: the seam's records are told from here too: who uses a backend imports one module
+__all__ = [
+    "BUILT_IN",
+    "SCHEMES",
+    "Action",
+    "AllNodes",
+    "Ask",
+    "Attempt",
+    "Backend",
+    "BackendClass",
+    "Definition",
+    "Diagnosable",
+    "Directory",
+    "EndWatcher",
+    "Finding",
+    "FlowKey",
+    "LogLine",
+    "NodeRun",
+    "Paged",
+    "Printing",
+    "Queue",
+    "Retry",
+    "Run",
+    "Runs",
+    "Waker",
+    "WorkerInfo",
+    "bare",
+    "load_backend",
+    "provider",
+    "unknown",
+]
+
 Action = Literal["pause", "resume", "stop"]
-
-#: a definition workers can execute: flow name and plan fingerprint
-FlowKey = tuple[str, str]
-
-
-class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution of a flow. Times are seconds since the epoch: `created` when it was accepted, `started`
-    and `finished` of its present round. `error` is why it failed."""
-
-    id: str
-    flow: str
-    state: RunState
-    created: float
-    started: float | None = None
-    finished: float | None = None
-    error: str | None = None
-    fingerprint: str = ""
-    round: int = 1
-    #: the worker that alone may execute it, and whether that one is alive; 0: any worker
-    owner: int = 0
-    abandoned: bool = False
-    #: goes up with every change of the run or of a node of it
-    revision: int = 0
-    #: how it is about to end while siblings of a failed node and handlers finish: a terminal state
-    ending: RunState | None = None
-    failure: Failure | None = None
-
-
-class NodeRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A recorded node instance of a run. `width` and `done` count a branch's scopes."""
-
-    path: str
-    state: NodeState
-    attempt: int = 0
-    round: int = 1
-    started: float | None = None
-    finished: float | None = None
-    ready: float | None = None
-    due: float | None = None
-    error: str | None = None
-    failure: Failure | None = None
-    worker: int = 0
-    width: int | None = None
-    done: int = 0
-    #: keys a branch opened, encoded as in paths; None where they are positions or it is not open yet
-    keys: tuple[str, ...] | None = None
-    digest: str = ""
-
-
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One recorded attempt at a node instance, for people: `state` says how it ended.
-
-    `ready` is since when it waited to be claimed, and `token` the one it was held under; None and "" where
-    the store does not know. `error` is the type and the message of what went wrong (`str(Failure)`). The
-    closing of a branch counts from its opening.
-    """
-
-    path: str
-    round: int
-    attempt: int
-    state: str
-    started: float
-    finished: float
-    error: str | None = None
-    worker: str = ""
-    digest: str = ""
-    ready: float | None = None
-    token: str = ""
-
-
-class LogLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of what an attempt printed; `id` orders the pieces of a run."""
-
-    id: int
-    path: str
-    round: int
-    attempt: int
-    time: float
-    data: bytes
-
-
-class Definition(msgspec.Struct, frozen=True, kw_only=True):
-    """A flow as some process registered it last: its plan as JSON and the file it came from."""
-
-    flow: str
-    fingerprint: str
-    plan: bytes
-    file: str = ""
-    registered: float = 0.0
-
-
-class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A process that takes tasks. `alive` is False once its lease is over.
-
-    `silent` are the seconds since its last sign of life, and `lease` how many of them it is given; 0 where
-    the store knows at once that a process has ended.
-    """
-
-    id: int
-    host: str
-    pid: int
-    started: float
-    concurrency: int
-    flows: tuple[FlowKey, ...] = ()
-    doing: tuple[str, ...] = ()
-    alive: bool = True
-    silent: float = 0.0
-    lease: float = 0.0
-
-    @property
-    def standing(self) -> Literal["alive", "silent", "gone"]:
-        """`silent` is one that ought to have renewed its lease: it does so after a third of it."""
-        if not self.alive:
-            return "gone"
-        return "silent" if self.lease and self.silent > self.lease / 3 + 1 else "alive"
-
-    def up(self, now: float) -> float:
-        """For how many seconds it has been there; of one that is gone up to its last sign of life."""
-        return max(0.0, now - self.started - (0.0 if self.alive else self.silent))
-
-
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker wants: up to `limit` tasks of these definitions, or of the one run it owns."""
-
-    worker: int
-    limit: int
-    flows: tuple[FlowKey, ...] = ()
-    run_id: str = ""
-
-
-class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """A new round. `rewind` is given for `--from` and `--adopt`; `owner` executes it alone."""
-
-    rewind: Rewind | None = None
-    owner: int = 0
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that `goflow doctor` looked at: `name` what, `ok` whether it is as it should be, `text`
-    what was found and what to do about it, `fixed` whether it was repaired just now. A `warning` is right
-    for some purposes (a server for development) and not for others; it is `ok`."""
-
-    name: str
-    ok: bool
-    text: str
-    fixed: bool = False
-    warning: bool = False
 
 
 @runtime_checkable

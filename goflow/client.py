@@ -1,4 +1,4 @@
-"""Client: the light half, which only talks to a backend, and its asynchronous twin.
+"""Client: the light half, which only talks to a backend. Its asynchronous twin is goflow/async_client.py.
 
 It submits runs by the definition a worker (or `goflow run`) registered last, waits for results, and
 steers. It never loads a flow file and never executes anything.
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from goflow.adoption import adoption
 from goflow.backend import Action, Backend, EndWatcher, Retry, Run, Waker, load_backend
 from goflow.engine import request
-from goflow.errors import BackendError, Conflict, UnknownFlow
+from goflow.errors import Conflict, UnknownFlow
 from goflow.message import Rewind
 from goflow.payload import Payload, of_input, within
 from goflow.plan import Plan
@@ -26,19 +26,14 @@ from goflow.tracing import caller
 from goflow.wholesale import Wholesale
 
 if TYPE_CHECKING:
-    import asyncio
-
     from goflow.config import Config
 
-_T = TypeVar("_T")
 Query = Mapping[str, Sequence[str]]
 
 #: what a server's URL begins with
 SERVERS: Final = ("http://", "https://")
 #: seconds for which a definition that was just read is taken for the present one
 _FRESH: Final = 1.0
-#: seconds for which a waiting AsyncClient occupies a thread at a time
-_SLICE: Final = 2.0
 
 
 class Client:
@@ -155,7 +150,7 @@ class Client:
                         return found
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
-                    raise TimeoutError(_not_ended(self.run(run_id), timeout))
+                    raise TimeoutError(not_ended(self.run(run_id), timeout))
                 select.select([waker], [], [], left)
                 found = self._made(run_id)  # most likely: then it need not listen again
                 if found is not None:
@@ -178,15 +173,15 @@ class Client:
         wanted = list(run_ids)
         deadline = None if timeout is None else time.monotonic() + timeout
         if not isinstance(self.backend, Wholesale):
-            return [self.wait(run_id, _left(deadline)) for run_id in wanted]
+            return [self.wait(run_id, left_until(deadline)) for run_id in wanted]
         from goflow.awaited import DOUBT, Awaited
 
         awaited = Awaited(self.backend, wanted)
         try:
             while awaited.pending:
-                left = _left(deadline)
+                left = left_until(deadline)
                 if left == 0:
-                    raise TimeoutError(_none_of(awaited.pending, wanted, timeout))
+                    raise TimeoutError(none_of(awaited.pending, wanted, timeout))
                 patience = DOUBT if left is None else min(left, DOUBT)
                 woken, _, _ = select.select([awaited], [], [], patience)
                 if woken and awaited.linger:
@@ -284,205 +279,12 @@ class Client:
         return {source for source, _ in self.backend.arrivals(run_id, path)}
 
 
-class AsyncClient:
-    """The same for asyncio: every method of Client, to be awaited.
-
-    Calls run one after the other on a thread of their own; `wait` occupies it only for moments, so
-    any number of waits may be under way. Those that are when it is closed raise BackendError.
-    """
-
-    def __init__(self, backend: str | Backend, *, config: Config | None = None) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
-        self._far = isinstance(backend, str) and backend.startswith(SERVERS)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="goflow-client")
-        self._client = self._thread.submit(lambda: Client(backend, config=config)).result()
-        #: what waits listen to; only touched on the client's thread
-        self._wakers: set[Waker] = set()
-        #: the descriptors they read, and what wakes them
-        self._waits: dict[int, asyncio.Event] = {}
-        self._closed = False
-
-    async def submit(
-        self,
-        flow: str,
-        data: object = b"",
-        *,
-        run_id: str | None = None,
-        query: Query | None = None,
-    ) -> Run:
-        """See Client.submit."""
-        return await self._call(lambda: self._client.submit(flow, data, run_id=run_id, query=query))
-
-    async def run(self, run_id: str) -> Run:
-        """See Client.run."""
-        return await self._call(lambda: self._client.run(run_id))
-
-    async def runs(
-        self, flow: str | None = None, state: RunState | str | None = None, limit: int = 100
-    ) -> list[Run]:
-        """See Client.runs."""
-        return await self._call(lambda: self._client.runs(flow, state, limit))
-
-    async def result(self, run_id: str) -> Payload:
-        """See Client.result."""
-        return await self._call(lambda: self._client.result(run_id))
-
-    async def wait(self, run_id: str, timeout: float | None = None) -> Payload:
-        """See Client.wait."""
-        import asyncio
-
-        if self._far:
-            return await self._poll(run_id, timeout)
-        found = await self._call(lambda: self._client._made(run_id))
-        if found is not None:  # what has ended need not be listened to
-            return found
-        waker = await self._listen(run_id)
-        number = waker.fileno()
-        self._waits[number] = woken = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(number, woken.set)
-        try:
-            async with asyncio.timeout(timeout):
-                while not await self._call(lambda: self._client._ended(run_id, waker)):
-                    woken.clear()
-                    await woken.wait()
-        except TimeoutError:
-            raise TimeoutError(_not_ended(await self.run(run_id), timeout)) from None
-        finally:
-            if not self._closed:
-                del self._waits[number]
-                loop.remove_reader(number)
-                self._thread.submit(self._let_go, waker)
-        return await self.result(run_id)
-
-    async def wait_all(self, run_ids: Iterable[str], timeout: float | None = None) -> list[Payload]:
-        """See Client.wait_all."""
-        import asyncio
-
-        wanted = list(run_ids)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if self._far or not isinstance(self._client.backend, Wholesale):
-            return [await self.wait(run_id, _left(deadline)) for run_id in wanted]
-        backend = self._client.backend
-        from goflow.awaited import DOUBT, Awaited, readable
-
-        awaited = await self._call(lambda: Awaited(backend, wanted))
-        try:
-            while awaited.pending:
-                left = _left(deadline)
-                if left == 0:
-                    raise TimeoutError(_none_of(awaited.pending, wanted, timeout))
-                woken = await readable(awaited, DOUBT if left is None else min(left, DOUBT))
-                if woken and awaited.linger:
-                    await asyncio.sleep(awaited.linger)
-                await self._call(partial(awaited.look, doubt=not woken))
-        finally:
-            await self._call(awaited.close)
-        return awaited.results
-
-    async def pause(self, run_id: str) -> Run:
-        """See Client.pause."""
-        return await self._call(lambda: self._client.pause(run_id))
-
-    async def resume(self, run_id: str) -> Run:
-        """See Client.resume."""
-        return await self._call(lambda: self._client.resume(run_id))
-
-    async def stop(self, run_id: str) -> Run:
-        """See Client.stop."""
-        return await self._call(lambda: self._client.stop(run_id))
-
-    async def retry(self, run_id: str, *, from_node: str | None = None) -> Run:
-        """See Client.retry."""
-        return await self._call(lambda: self._client.retry(run_id, from_node=from_node))
-
-    async def _poll(self, run_id: str, timeout: float | None) -> Payload:
-        """Wait for a server's answers, on threads of their own."""
-        import asyncio
-
-        from goflow.remote import HttpClient
-
-        assert isinstance(self._client, HttpClient)
-        poll = self._client.poll
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = _SLICE if deadline is None else max(0.0, deadline - time.monotonic())
-            found = await asyncio.to_thread(poll, run_id, min(left, _SLICE))
-            if found is not None:
-                return found
-            if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(_not_ended(await self.run(run_id), timeout))
-
-    async def close(self) -> None:
-        """Let go of the backend and the thread; waits that are under way raise BackendError. Harmless when
-        repeated."""
-        import asyncio
-
-        if self._closed:
-            return
-        self._closed = True
-        for number, woken in self._waits.items():
-            asyncio.get_running_loop().remove_reader(number)
-            woken.set()
-        ended = self._thread.submit(self._end)
-        self._thread.shutdown(wait=False)
-        await asyncio.wrap_future(ended)
-
-    async def __aenter__(self) -> AsyncClient:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def _call(self, work: Callable[[], _T]) -> _T:
-        import asyncio
-
-        self._check_open()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-    async def _listen(self, run_id: str) -> Waker:
-        """What wakes when the run has ended; let go of again where the caller is cancelled meanwhile."""
-        import asyncio
-
-        self._check_open()
-        made = self._thread.submit(self._hold, run_id)
-        try:
-            waker = await asyncio.wrap_future(made)
-        except asyncio.CancelledError:
-            if not made.cancel() and not self._closed:  # it is being made, or was a moment ago
-                self._thread.submit(lambda: self._let_go(made.result()))
-            raise
-        self._check_open()
-        return waker
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise BackendError("this client is closed")
-
-    # these three on the client's thread
-
-    def _hold(self, run_id: str) -> Waker:
-        waker, _ = self._client._awaiting(run_id)
-        self._wakers.add(waker)
-        return waker
-
-    def _let_go(self, waker: Waker) -> None:
-        self._wakers.discard(waker)
-        waker.close()
-
-    def _end(self) -> None:
-        for waker in list(self._wakers):
-            self._let_go(waker)
-        self._client.close()
-
-
-def _left(deadline: float | None) -> float | None:
+def left_until(deadline: float | None) -> float | None:
     """Seconds until then, 0 where it has passed."""
     return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
-def _none_of(pending: Iterable[str], wanted: Sequence[str], timeout: float | None) -> str:
+def none_of(pending: Iterable[str], wanted: Sequence[str], timeout: float | None) -> str:
     left = list(pending)
     return (
         f"{len(left):,} of {len(wanted):,} runs have not ended after {timeout:g} s; the first of them is"
@@ -490,5 +292,5 @@ def _none_of(pending: Iterable[str], wanted: Sequence[str], timeout: float | Non
     )
 
 
-def _not_ended(run: Run, timeout: float | None) -> str:
+def not_ended(run: Run, timeout: float | None) -> str:
     return f"run {run.id} has not ended after {timeout:g} s: it is {run.state}"

@@ -1,25 +1,18 @@
-"""A Client of a goflow server over HTTP: `Client("http://host:8080")`.
-
-Each request is signed where the configuration has the server's secret (`GOFLOW_SERVE_SECRET`, or `serve.secret`),
-so the secret itself never travels. Connections are kept and used again.
-"""
+"""A Client of a goflow server over HTTP: `Client("http://host:8080")`."""
 
 from __future__ import annotations
 
-import http.client
-import json
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
-from urllib.parse import quote, urlencode, urlsplit
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from goflow import errors
 from goflow.backend import Action, Backend, Run
-from goflow.client import Client
+from goflow.client import Client, left_until, not_ended
+from goflow.httplink import PATIENCE, HttpLink
 from goflow.payload import Payload, of_input, within
 from goflow.runid import checked, new_run_id
-from goflow.signature import sign
 from goflow.state import RunState
 from goflow.tracing import caller
 
@@ -27,24 +20,12 @@ if TYPE_CHECKING:
     from goflow.config import Config
     from goflow.plan import Plan
 
-#: seconds that a server may be silent, beyond those it was asked to wait
-PATIENCE: Final = 30.0
 #: seconds that one request waits for a run's end; then comes the next one
 SLICE: Final = 30.0
-#: seconds after which a kept connection is not trusted: servers close idle ones, ours after 30
-_FRESH: Final = 15.0
 #: a server that does not wait as long as it is asked to is asked again after so many seconds
 _PAUSE: Final = 0.25
 #: runs whose flow is remembered: it is part of where a run is found
 _KNOWN: Final = 10_000
-
-
-class Answer(NamedTuple):
-    """What came back. `media_type` is without parameters."""
-
-    status: int
-    media_type: str
-    body: bytes
 
 
 class HttpClient(Client):
@@ -60,7 +41,7 @@ class HttpClient(Client):
 
             config = load_config()
         assert isinstance(backend, str)
-        self._server = _Server(backend, config.serve.read_secret())
+        self._server = HttpLink(backend, config.serve.read_secret())
         self._most = config.payload.max_size
         self._flows: dict[str, str] = {}
 
@@ -131,17 +112,12 @@ class HttpClient(Client):
             if found is not None:
                 return found
             if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(
-                    f"run {run_id} has not ended after {timeout:g} s: it is {self.run(run_id).state}"
-                )
+                raise TimeoutError(not_ended(self.run(run_id), timeout))
 
     def wait_all(self, run_ids: Iterable[str], timeout: float | None = None) -> list[Payload]:
         """See Client.wait_all. A server tells of one run at a time, so it is asked for one after the other."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        return [
-            self.wait(run_id, None if deadline is None else max(0.0, deadline - time.monotonic()))
-            for run_id in run_ids
-        ]
+        return [self.wait(run_id, left_until(deadline)) for run_id in run_ids]
 
     def poll(self, run_id: str, seconds: float) -> Payload | None:
         """The result as soon as there is one, None after so many seconds. Raises RunFailed, RunStopped."""
@@ -209,192 +185,3 @@ def _run(told: Any) -> Run:
         round=told["round"],
         abandoned=told.get("abandoned", False),
     )
-
-
-class _Server:
-    """Requests to one server, signed, over connections that are kept."""
-
-    def __init__(self, url: str, secret: str) -> None:
-        parts = urlsplit(url)
-        if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
-            raise errors.ConfigError(
-                f"expected a server's URL such as http://127.0.0.1:8080, got {_shown(url)!r}; its secret"
-                " is what GOFLOW_SERVE_SECRET says"
-            )
-        self.url = f"{parts.scheme}://{parts.netloc}"
-        self._secret = secret
-        self._tls = parts.scheme == "https"
-        try:
-            self._address = (parts.hostname, parts.port or (443 if self._tls else 80))
-        except ValueError as error:
-            raise errors.ConfigError(f"{_shown(url)!r}: {error}") from None
-        self._idle: list[tuple[http.client.HTTPConnection, float]] = []
-        self._lock = threading.Lock()
-
-    def json(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, Sequence[str]] = {},
-        body: bytes = b"",
-        headers: Mapping[str, str] = {},
-    ) -> Any:
-        """The answer as data. Raises what the server's error means."""
-        answer = self.ask(method, path, query, body, headers)
-        if answer.status >= 300:
-            self.refuse(answer)
-        return self._decoded(answer)
-
-    def ask(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, Sequence[str]] = {},
-        body: bytes = b"",
-        headers: Mapping[str, str] = {},
-        *,
-        patience: float = PATIENCE,
-    ) -> Answer:
-        """One request, whatever the answer. Raises BackendError where there is none.
-
-        One that a kept connection did not carry is sent again over a new one. Every request but a retry
-        may be repeated; that one is never sent over a kept connection.
-        """
-        text = urlencode(query, doseq=True)
-        target = f"{path}?{text}" if text else path
-
-        def send(link: http.client.HTTPConnection) -> Answer:
-            proof = sign(self._secret, method, path, text, body) if self._secret else {}
-            return self._exchange(link, method, target, body, {**headers, **proof}, patience)
-
-        kept = None if path.endswith("/retry") else self._take()
-        if kept is not None:
-            try:
-                return send(kept)
-            except (ConnectionError, http.client.HTTPException):
-                kept.close()  # the server had closed it meanwhile
-            except OSError as error:
-                kept.close()
-                raise errors.BackendError(f"{self.url}: {_reason(error)}") from None
-        fresh = self._connection()
-        try:
-            return send(fresh)
-        except (OSError, http.client.HTTPException) as error:
-            fresh.close()
-            raise errors.BackendError(f"{self.url}: {_reason(error)}") from None
-
-    def refuse(self, answer: Answer) -> NoReturn:
-        """Raise what an answer that is an error means."""
-        found = self._decoded(answer)
-        told = found.get("error") if isinstance(found, dict) else None
-        if not isinstance(told, dict) or not {"code", "message"} <= told.keys():
-            self.strange(answer.status)
-        raise _error(self.url, told)
-
-    def close(self) -> None:
-        """Close the kept connections."""
-        with self._lock:
-            kept, self._idle = self._idle, []
-        for connection, _ in kept:
-            connection.close()
-
-    def _exchange(
-        self,
-        link: http.client.HTTPConnection,
-        method: str,
-        target: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        patience: float,
-    ) -> Answer:
-        link.timeout = patience
-        if link.sock is not None:
-            link.sock.settimeout(patience)
-        link.request(method, target, body or None, dict(headers))
-        response = link.getresponse()
-        data = response.read()
-        kind = response.headers.get_content_type()
-        if response.will_close:
-            link.close()
-        else:
-            with self._lock:
-                self._idle.append((link, time.monotonic()))
-        return Answer(response.status, kind, data)
-
-    def _take(self) -> http.client.HTTPConnection | None:
-        """A connection that is open already."""
-        with self._lock:
-            while self._idle:
-                connection, since = self._idle.pop()
-                if time.monotonic() - since < _FRESH:
-                    return connection
-                connection.close()
-        return None
-
-    def _connection(self) -> http.client.HTTPConnection:
-        kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
-        return kind(*self._address)
-
-    def _decoded(self, answer: Answer) -> Any:
-        try:
-            return json.loads(answer.body)
-        except ValueError:
-            self.strange(answer.status)
-
-    def strange(self, status: int) -> NoReturn:
-        """Raise what an answer that no server of ours gives means."""
-        raise errors.BackendError(
-            f"{self.url} answered {status} as no goflow server does; is it one?"
-        )
-
-
-def _error(url: str, told: dict[str, Any]) -> errors.GoflowError:
-    """The error that a server's code stands for, in the server's words."""
-    code, message = told["code"], str(told["message"])
-    name = str(told.get("run_id", ""))
-    if code == "run_failed":
-        return errors.RunFailed(name, told.get("reason"))
-    if code == "run_stopped":
-        return errors.RunStopped(name)
-    kind = _KINDS.get(code, errors.GoflowError)
-    if code in ("unauthorized", "bad_signature", "replayed"):
-        message = (
-            f"{url} does not let us in: {message}; GOFLOW_SERVE_SECRET must be what it is there"
-        )
-    elif issubclass(kind, errors.BackendError):
-        message = f"{url}: {message}"
-    error = kind("")
-    error.args = (message,)  # the server's words: it knows the names that are near
-    return error
-
-
-_KINDS: Final[dict[str, type[errors.GoflowError]]] = {
-    "bad_signature": errors.BackendError,
-    "conflict": errors.Conflict,
-    "internal": errors.BackendError,
-    "misdirected": errors.BackendError,
-    "replayed": errors.BackendError,
-    "payload_missing": errors.BlobMissing,
-    "store_away": errors.BackendError,
-    "store_full": errors.StoreFull,
-    "too_large": errors.PayloadError,
-    "too_many": errors.StoreFull,
-    "unauthorized": errors.BackendError,
-    "unknown_flow": errors.UnknownFlow,
-    "unknown_node": errors.UnknownNode,
-    "unknown_run": errors.UnknownRun,
-}
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, http.client.RemoteDisconnected):
-        return "it closed the connection without an answer"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _shown(url: str) -> str:
-    """A URL without credentials, for messages."""
-    scheme, mark, rest = url.partition("://")
-    return scheme + mark + rest.rpartition("@")[2]

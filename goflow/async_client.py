@@ -1,0 +1,204 @@
+"""AsyncClient: what Client is, for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from goflow.backend import Backend, Run, Waker
+from goflow.client import SERVERS, Client, Query, left_until, none_of, not_ended
+from goflow.errors import BackendError
+from goflow.payload import Payload
+from goflow.state import RunState
+from goflow.wholesale import Wholesale
+
+if TYPE_CHECKING:
+    from goflow.config import Config
+
+_T = TypeVar("_T")
+
+#: seconds for which a wait on a server occupies a thread at a time
+_SLICE: Final = 2.0
+
+
+class AsyncClient:
+    """The same for asyncio: every method of Client, to be awaited.
+
+    Calls run one after the other on a thread of their own; `wait` occupies it only for moments, so
+    any number of waits may be under way. Those that are when it is closed raise BackendError.
+    """
+
+    def __init__(self, backend: str | Backend, *, config: Config | None = None) -> None:
+        self._far = isinstance(backend, str) and backend.startswith(SERVERS)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="goflow-client")
+        self._client = self._thread.submit(lambda: Client(backend, config=config)).result()
+        #: what waits listen to; only touched on the client's thread
+        self._wakers: set[Waker] = set()
+        #: the descriptors they read, and what wakes them
+        self._waits: dict[int, asyncio.Event] = {}
+        self._closed = False
+
+    async def submit(
+        self,
+        flow: str,
+        data: object = b"",
+        *,
+        run_id: str | None = None,
+        query: Query | None = None,
+    ) -> Run:
+        """See Client.submit."""
+        return await self._call(lambda: self._client.submit(flow, data, run_id=run_id, query=query))
+
+    async def run(self, run_id: str) -> Run:
+        """See Client.run."""
+        return await self._call(lambda: self._client.run(run_id))
+
+    async def runs(
+        self, flow: str | None = None, state: RunState | str | None = None, limit: int = 100
+    ) -> list[Run]:
+        """See Client.runs."""
+        return await self._call(lambda: self._client.runs(flow, state, limit))
+
+    async def result(self, run_id: str) -> Payload:
+        """See Client.result."""
+        return await self._call(lambda: self._client.result(run_id))
+
+    async def wait(self, run_id: str, timeout: float | None = None) -> Payload:
+        """See Client.wait."""
+        if self._far:
+            return await self._poll(run_id, timeout)
+        found = await self._call(lambda: self._client._made(run_id))
+        if found is not None:  # what has ended need not be listened to
+            return found
+        waker = await self._listen(run_id)
+        number = waker.fileno()
+        self._waits[number] = woken = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(number, woken.set)
+        try:
+            async with asyncio.timeout(timeout):
+                while not await self._call(lambda: self._client._ended(run_id, waker)):
+                    woken.clear()
+                    await woken.wait()
+        except TimeoutError:
+            raise TimeoutError(not_ended(await self.run(run_id), timeout)) from None
+        finally:
+            if not self._closed:
+                del self._waits[number]
+                loop.remove_reader(number)
+                self._thread.submit(self._let_go, waker)
+        return await self.result(run_id)
+
+    async def wait_all(self, run_ids: Iterable[str], timeout: float | None = None) -> list[Payload]:
+        """See Client.wait_all."""
+        wanted = list(run_ids)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._far or not isinstance(self._client.backend, Wholesale):
+            return [await self.wait(run_id, left_until(deadline)) for run_id in wanted]
+        backend = self._client.backend
+        from goflow.awaited import DOUBT, Awaited, readable
+
+        awaited = await self._call(lambda: Awaited(backend, wanted))
+        try:
+            while awaited.pending:
+                left = left_until(deadline)
+                if left == 0:
+                    raise TimeoutError(none_of(awaited.pending, wanted, timeout))
+                woken = await readable(awaited, DOUBT if left is None else min(left, DOUBT))
+                if woken and awaited.linger:
+                    await asyncio.sleep(awaited.linger)
+                await self._call(partial(awaited.look, doubt=not woken))
+        finally:
+            await self._call(awaited.close)
+        return awaited.results
+
+    async def pause(self, run_id: str) -> Run:
+        """See Client.pause."""
+        return await self._call(lambda: self._client.pause(run_id))
+
+    async def resume(self, run_id: str) -> Run:
+        """See Client.resume."""
+        return await self._call(lambda: self._client.resume(run_id))
+
+    async def stop(self, run_id: str) -> Run:
+        """See Client.stop."""
+        return await self._call(lambda: self._client.stop(run_id))
+
+    async def retry(self, run_id: str, *, from_node: str | None = None) -> Run:
+        """See Client.retry."""
+        return await self._call(lambda: self._client.retry(run_id, from_node=from_node))
+
+    async def _poll(self, run_id: str, timeout: float | None) -> Payload:
+        """Wait for a server's answers, on threads of their own."""
+        from goflow.remote import HttpClient
+
+        assert isinstance(self._client, HttpClient)
+        poll = self._client.poll
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = _SLICE if deadline is None else max(0.0, deadline - time.monotonic())
+            found = await asyncio.to_thread(poll, run_id, min(left, _SLICE))
+            if found is not None:
+                return found
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(not_ended(await self.run(run_id), timeout))
+
+    async def close(self) -> None:
+        """Let go of the backend and the thread; waits that are under way raise BackendError. Harmless when
+        repeated."""
+        if self._closed:
+            return
+        self._closed = True
+        for number, woken in self._waits.items():
+            asyncio.get_running_loop().remove_reader(number)
+            woken.set()
+        ended = self._thread.submit(self._end)
+        self._thread.shutdown(wait=False)
+        await asyncio.wrap_future(ended)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _call(self, work: Callable[[], _T]) -> _T:
+        self._check_open()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _listen(self, run_id: str) -> Waker:
+        """What wakes when the run has ended; let go of again where the caller is cancelled meanwhile."""
+        self._check_open()
+        made = self._thread.submit(self._hold, run_id)
+        try:
+            waker = await asyncio.wrap_future(made)
+        except asyncio.CancelledError:
+            if not made.cancel() and not self._closed:  # it is being made, or was a moment ago
+                self._thread.submit(lambda: self._let_go(made.result()))
+            raise
+        self._check_open()
+        return waker
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BackendError("this client is closed")
+
+    # these three on the client's thread
+
+    def _hold(self, run_id: str) -> Waker:
+        waker, _ = self._client._awaiting(run_id)
+        self._wakers.add(waker)
+        return waker
+
+    def _let_go(self, waker: Waker) -> None:
+        self._wakers.discard(waker)
+        waker.close()
+
+    def _end(self) -> None:
+        for waker in list(self._wakers):
+            self._let_go(waker)
+        self._client.close()
