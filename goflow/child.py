@@ -160,7 +160,7 @@ class _Loop:
 
     def run(self) -> None:
         while True:
-            batch = self._receive()
+            batch = self._rest()
             assert isinstance(batch, Batch)
             begun = flushed = time.monotonic()
             for left, claim in enumerate(batch.claims, 1 - len(batch.claims)):
@@ -171,11 +171,17 @@ class _Loop:
                 begun = now
                 if not left or heavy or now - flushed >= FLUSH:
                     self._flush(heavy)
-                    self._courtesy.reconsider()
                     if left and heavy:
-                        go = self._receive()
+                        go = self._rest()
                         assert isinstance(go, Go)
                     begun = flushed = time.monotonic()
+
+    def _rest(self) -> ToChild:
+        """Wait for the supervisor, with nothing at hand."""
+        self._courtesy.step_back()
+        message = self._receive()
+        self._courtesy.step_up()
+        return message
 
     def _receive(self) -> ToChild:
         message: ToChild = decode_for_child(self._wire.receive())

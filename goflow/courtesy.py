@@ -15,7 +15,7 @@ import time
 
 
 class Courtesy:
-    """This process's place among others: it changes with what its last tasks were like.
+    """This process's place among others while it waits: it changes with what its last tasks were like.
 
     `computing` is the processor time, in seconds, from which on a task or a batch of them counts as
     computing.
@@ -27,14 +27,22 @@ class Courtesy:
         self._yields = False
         self._may = sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER
 
-    def reconsider(self) -> None:
+    def step_back(self) -> None:
         """To be called when an answer is out and nothing is at hand."""
         spent = time.process_time()
-        computes, self._spent = spent - self._spent >= self._computing, spent
-        if computes != self._yields and self._may:
-            self._yields = computes
-            policy = os.SCHED_BATCH if computes else os.SCHED_OTHER
-            try:
-                os.sched_setscheduler(0, policy, os.sched_param(0))
-            except OSError:  # a sandbox that forbids it
-                self._may = False
+        computed, self._spent = spent - self._spent >= self._computing, spent
+        if computed and self._may:
+            self._yields = self._become(os.SCHED_BATCH)
+
+    def step_up(self) -> None:
+        """To be called when something has come."""
+        if self._yields:
+            self._yields = False
+            self._become(os.SCHED_OTHER)
+
+    def _become(self, policy: int) -> bool:
+        try:
+            os.sched_setscheduler(0, policy, os.sched_param(0))
+        except OSError:  # a sandbox that forbids it
+            self._may = False
+        return self._may

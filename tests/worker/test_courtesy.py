@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,8 +13,8 @@ from typing import Any
 import pytest
 
 from goflow.courtesy import Courtesy
-from goflow.workflow import build
-from tests.worker.bench import Bench, note, trace
+from goflow.message import Outcome
+from tests.worker.bench import Bench, Watching, note, trace
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a policy that Linux has")
 
@@ -24,28 +25,48 @@ def compute(seconds: float = 0.005) -> None:
         pass
 
 
-def test_a_child_yields_after_a_node_that_computed_and_only_then(
+class Looking(Watching):
+    """Notes whether the child waits for the next task as one that computes, once it is there."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__()
+        self._bench = bench
+        self.yielding: list[bool] = []
+
+    def finished(self, outcome: Outcome, accepted: bool) -> None:
+        super().finished(outcome, accepted)
+        assert self._bench.worker is not None
+        [child] = self._bench.worker._pool.children
+        until = time.monotonic() + (2 if outcome.task.path == "computes" else 0.1)
+        while os.sched_getscheduler(child.pid) != os.SCHED_BATCH and time.monotonic() < until:
+            time.sleep(0.001)
+        self.yielding.append(os.sched_getscheduler(child.pid) == os.SCHED_BATCH)
+
+
+def test_a_child_yields_after_a_node_that_computed_and_only_then_and_only_itself(
     bench: Bench, tmp_path: Path
 ) -> None:
     def define(workflow: Any, context: Any) -> None:
         def step(name: str, work: Callable[[], None]) -> Any:
             def node(data: bytes) -> None:
-                note(tmp_path, str(os.sched_getscheduler(0)))
+                asks = "import os; print(os.sched_getscheduler(0))"
+                told = subprocess.check_output([sys.executable, "-c", asks], text=True)
+                note(tmp_path, f"{os.sched_getscheduler(0)} {told.strip()}")
                 work()
 
             return workflow.dag.node(name, node)
 
-        last = step("computes", compute)
-        for number in range(4):
-            last = last >> step(f"waits{number}", lambda: time.sleep(0.002))
+        (
+            step("computes", compute)
+            >> step("waits", lambda: time.sleep(0.002))
+            >> step("ends", lambda: None)
+        )
 
-    flow = build("flow", define)
-    run = bench.submit(flow)
-    [ended] = bench.work([flow], run, concurrency=1)
-    assert ended.state == "succeeded", ended.error
-    first, second, *others = (int(line) for line in trace(tmp_path))
-    assert (first, second) == (os.SCHED_OTHER, os.SCHED_BATCH)
-    assert os.SCHED_OTHER in others
+    looking = Looking(bench)
+    run = bench.execute(define, observer=looking, concurrency=1)
+    assert run.state == "succeeded", run.error
+    assert looking.yielding[:2] == [True, False]
+    assert set(trace(tmp_path)) == {f"{os.SCHED_OTHER} {os.SCHED_OTHER}"}
 
 
 def test_where_it_is_forbidden_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +80,8 @@ def test_where_it_is_forbidden_nothing_happens(monkeypatch: pytest.MonkeyPatch) 
     courtesy = Courtesy(0.001)
     for _ in range(2):
         compute()
-        courtesy.reconsider()
+        courtesy.step_back()
+        courtesy.step_up()
     assert asked == [os.SCHED_BATCH]
 
 
@@ -68,4 +90,5 @@ def test_a_policy_that_somebody_has_chosen_is_left_alone(monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "sched_setscheduler", lambda *what: pytest.fail("it changed it"))
     courtesy = Courtesy(0.001)
     compute()
-    courtesy.reconsider()
+    courtesy.step_back()
+    courtesy.step_up()
