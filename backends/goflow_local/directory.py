@@ -29,6 +29,7 @@ def enter(change: Change, info: WorkerInfo) -> int:
         change.execute(_ENTER, values)
         worker = change.connection.last_insert_rowid()
         if change.store.locks.hold(worker):
+            change.store.blind_at = time.monotonic()
             return worker
         change.execute("DELETE FROM worker WHERE id = ?", (worker,))
 

@@ -91,12 +91,12 @@ def duties(connection: Connection, store: Store, worker: int) -> Duties:
 
 
 def _late(store: Store, beats: dict[int, float], worker: int) -> list[int]:
-    """Workers whose sign of life is older than a lease. None where this one's own was overdue less than a
-    lease ago: what kept it from writing, a full disk or a suspended machine, may have kept them as well."""
+    """Workers whose sign of life is older than a lease. None where this one came, or its own was overdue, less
+    than a lease ago: what kept it from writing, a full disk or a suspended machine, may have kept them as well."""
     at = time.monotonic()
     if at - beats.get(worker, at) > store.lease / 2:
-        store.overdue_at = at
-    if at - store.overdue_at <= store.lease:
+        store.blind_at = at
+    if at - store.blind_at <= store.lease:
         return []
     return [id for id, seen in beats.items() if at - seen > store.lease and id != worker]
 

@@ -56,8 +56,9 @@ class Store:
         self.owners: set[int] = set()
         #: when dead listeners were looked for, by the monotonic clock
         self.listeners_checked = 0.0
-        #: when a worker here last found its own sign of life overdue, by the monotonic clock
-        self.overdue_at = float("-inf")
+        #: when a worker here last came, or found its own sign of life overdue, by the monotonic clock: it cannot
+        #: know what kept others from giving theirs until then
+        self.blind_at = float("-inf")
         self._mutex = threading.RLock()
         self._pid = os.getpid()
         self._bell: Any = None

@@ -42,6 +42,11 @@ def freeze(backend: LocalBackend, worker: Worker) -> None:
     )
 
 
+def settle(backend: LocalBackend) -> None:
+    """Let the workers of this connection have been there for longer than a lease."""
+    backend._store.blind_at = float("-inf")
+
+
 def test_the_tasks_of_a_killed_process_come_back_at_the_next_tick(
     open_store: Open, start: Start
 ) -> None:
@@ -95,6 +100,7 @@ def test_a_worker_frozen_for_longer_than_its_lease_is_refused(open_store: Open) 
     backend.submit(request("r"))
     claim = frozen.one("a")
     freeze(backend, frozen)
+    settle(elsewhere)
     assert [info.alive for info in backend.workers()] == [False, True]
     elsewhere.tick(worker.id)
     again = worker.one("a")
@@ -111,6 +117,7 @@ def test_a_worker_that_renews_is_not_taken_for_frozen(open_store: Open) -> None:
     backend.submit(request("r"))
     claim = slow.one("a")
     freeze(backend, slow)
+    settle(elsewhere)
     assert slow.lost(claim) == []
     elsewhere.tick(worker.id)
     assert worker.claim() == []
@@ -125,11 +132,28 @@ def test_whoever_could_not_write_either_takes_nobody_for_frozen(open_store: Open
     claim = slow.one("a")
     freeze(backend, slow)
     freeze(backend, worker)
+    settle(elsewhere)
     elsewhere.tick(worker.id)
     assert worker.claim() == []
     elsewhere.tick(worker.id)
     assert worker.claim() == [], "its own sign of life is new, but not for long"
     assert slow.succeed(claim, b"A", ends=True)
+
+
+def test_whoever_has_only_come_takes_nobody_for_frozen(open_store: Open) -> None:
+    """It cannot know what kept them from giving a sign of life: the disk may have been full until now."""
+    backend, elsewhere = open_store(), open_store()
+    slow = Worker(backend)
+    backend.submit(request("r"))
+    claim = slow.one("a")
+    freeze(backend, slow)
+    worker = Worker(elsewhere)
+    elsewhere.tick(worker.id)
+    assert worker.claim() == []
+    settle(elsewhere)
+    elsewhere.tick(worker.id)
+    assert worker.one("a").task.lost == 1, "but after a lease it does"
+    assert not slow.succeed(claim, b"late", ends=True)
 
 
 def test_a_run_is_not_taken_from_an_owner_that_is_only_frozen(open_store: Open) -> None:
@@ -138,6 +162,7 @@ def test_a_run_is_not_taken_from_an_owner_that_is_only_frozen(open_store: Open) 
     backend.submit(request("r", "a", "b", owner=owner.id))
     claim = owner.one("a", run_id="r")
     freeze(backend, owner)
+    settle(elsewhere)
     elsewhere.tick(worker.id)
     assert worker.claim() == []
     assert not backend.run("r").abandoned
