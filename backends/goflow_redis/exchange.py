@@ -110,7 +110,9 @@ def outcome_args(outcome: Outcome, staged: int, now: float, who: str) -> list[Wo
         if step.output is not None:
             args.append(enclose(step.output))
         _add_writes(head, args, step)
-        head.append([_arrival(args, arrival, task.path) for arrival in step.arrivals] or False)
+        head.append(len(step.arrivals))
+        for arrival in step.arrivals:
+            _add_packed(args, arrival, task.path)
     elif failure is not None:
         if outcome.retry_at is not None:
             head.append(max(0, round((outcome.retry_at - now) * 1000)))
@@ -141,20 +143,24 @@ def _add_writes(head: list[object], args: list[Word], step: Step) -> None:
     args += [enclose(value) for value in step.writes.values() if value is not None]
 
 
-def _arrival(args: list[Word], arrival: Arrival, by: str) -> tuple[object, ...]:
-    """One arrival for a head; a payload of its own goes to the arguments."""
+def _add_packed(args: list[Word], arrival: Arrival, by: str) -> None:
+    """One arrival as COMMIT reads it: a packed word, then its payload where it has one of its own."""
     source, ref, payload = _bring(arrival, by)
+    args.append(
+        pack(
+            (
+                arrival.target,
+                arrival.closing,
+                arrival.expects,
+                crc32(source.encode()),
+                source,
+                ref,
+                payload is not None,
+            )
+        )
+    )
     if payload is not None:
         args.append(enclose(payload))
-    return (
-        arrival.target,
-        arrival.closing,
-        arrival.expects,
-        crc32(source.encode()),
-        source,
-        ref,
-        payload is not None,
-    )
 
 
 def add_arrival(args: list[Word], arrival: Arrival, by: str) -> None:

@@ -32,7 +32,7 @@ local function make_ready(run, node)
 end
 
 -- The stream entry of what a node is held under (see `hold` in `_take.lua`).
-local function entry_of(held) return string.match(held, '^[%d-]*') end
+local function entry_of(held) return string.match(held, '^%d*%-%d*') end
 
 -- Makes up to `most` parked nodes ready; whether there are more.
 local function unpark(run, most)
@@ -52,13 +52,38 @@ local function acknowledge(class, entry)
   entries[#entries + 1] = entry
 end
 
+-- Whether an entry was made after another. Ids of one length are compared as they are: their ms have 13 digits.
+local function after(one, other)
+  if #one == #other then return one > other end
+  local ms, nth = string.match(one, '(%d+)-(%d+)')
+  local than, following = string.match(other, '(%d+)-(%d+)')
+  ms, nth, than, following = tonumber(ms), tonumber(nth), tonumber(than), tonumber(following)
+  return ms > than or (ms == than and nth > following)
+end
+
+-- Entries leave the queue. To find one costs a walk past its neighbours; those before the oldest that is still held
+-- go at once: all of them were delivered and let go of, provided that these were, which XACK tells.
+local function drop(queue, entries)
+  local known = call('XACK', queue, 'g', unpack(entries))
+  if known < 4 or known < #entries then return call('XDEL', queue, unpack(entries)) end
+  local oldest, last, rest = call('XPENDING', queue, 'g')[2], nil, {}
+  for _, entry in ipairs(entries) do
+    if oldest and after(entry, oldest) then
+      rest[#rest + 1] = entry
+    elseif not last or after(entry, last) then
+      last = entry
+    end
+  end
+  if last then call('XTRIM', queue, 'MINID', oldest or last) end
+  if not oldest then rest[1] = last end
+  if rest[1] then call('XDEL', queue, unpack(rest)) end
+end
+
 -- Let go of acknowledged entries and mint new ones: the entry id is the fence.
 local function save_queue()
   for class, entries in pairs(acks) do
     for first = 1, #entries, 1000 do
-      local last = math.min(first + 999, #entries)
-      call('XACK', queue_key(class), 'g', unpack(entries, first, last))
-      call('XDEL', queue_key(class), unpack(entries, first, last))
+      drop(queue_key(class), #entries <= 1000 and entries or {unpack(entries, first, math.min(first + 999, #entries))})
     end
   end
   acks = {}

@@ -30,6 +30,11 @@ local RETENTION, DEAD, LEASE, TRACED = string.match(arg(), '^(%d+):(%d+):(%d+):?
 TRACED = TRACED == 't'
 local runs, touched = {}, {}
 
+-- A run in memory is an array of these, which `run.state` and the like are made numbers of (see scripts.py): a table
+-- of names would take three times as long to make.
+-- run: id key state ending phase kill held rev seq acts round started finished uses flow fingerprint created timeout
+-- run: handlers class head identity watched terminal ended touched nodes changed data sets pushes
+
 -- A node in memory is its path and then its record: an array, since a table of names costs four times as much.
 local PATH, STATE, ENTRY, ATTEMPT, LOST, ROUND, LAST, ACT, WORKER = 1, 2, 3, 4, 5, 6, 7, 8, 9
 local SEQ, READY, STARTED, FINISHED, DUE, HAVE, EXPECTS, FLAGS = 10, 11, 12, 13, 14, 15, 16, 17
@@ -38,7 +43,7 @@ local DIGEST, INBOX, WIDTH, RELEASED, WINDOW, CLOSINGS, CLOSED = 18, 19, 20, 21,
 local pack, read_array = cmsgpack.pack, cmsgpack.unpack
 
 -- The elements of a packed array, without making a table of them: its header is skipped, of 3 bytes from 16
--- elements on and of 1 below.
+-- elements on and of 1 below. A table that cmsgpack makes grows by and by, which costs as much as what is in it.
 local function elements(record, header) return read_array(string.sub(record, header + 1)) end
 
 -- Handlers run when a run is about to end; `~result`, the join of several ends, is a node like any other.
@@ -62,15 +67,12 @@ local function get_run(id, path)
   if not raw[1] then runs[id] = false return false end
   local state, ending, phase, kill, held, rev, seq, acts, round, started, finished, uses = elements(raw[1], 1)
   local flow, fingerprint, created, timeout, handlers = elements(raw[2], 1)
-  run = {
-    id = id, key = key, state = state, ending = ending, phase = phase, kill = kill, held = held, rev = rev,
-    seq = seq, acts = acts, round = round, started = started, finished = finished, uses = uses, flow = flow,
-    fingerprint = fingerprint, created = created, timeout = timeout, handlers = handlers,
-    class = flow .. ':' .. fingerprint, head = raw[3], identity = raw[2], watched = raw[4] and tonumber(raw[4]) > NOW and raw[4],
-    terminal = state == 'succeeded' or state == 'failed' or state == 'stopped',
-    nodes = {}, changed = {}, data = {}, sets = false, pushes = false,
-  }
-  if path then run.nodes[path] = raw[5] and read_node(path, raw[5]) end
+  local watched = raw[4] and tonumber(raw[4]) > NOW and raw[4]
+  local terminal = state == 'succeeded' or state == 'failed' or state == 'stopped'
+  local nodes = path and {[path] = raw[5] and read_node(path, raw[5])} or {}
+  run = {id, key, state, ending, phase, kill, held, rev, seq, acts, round, started, finished, uses, flow, fingerprint,
+    created, timeout, handlers, flow .. ':' .. fingerprint, raw[3], raw[2], watched, terminal, false, false, nodes,
+    false, false, false, false}
   runs[id] = run
   return run
 end
@@ -110,10 +112,13 @@ end
 local function change(run, node)
   touch(run)
   local changed = run.changed
+  if not changed then run.changed = {node} return end
   if changed[#changed] ~= node then changed[#changed + 1] = node end
 end
 
-local function has_flag(node, letter) return string.find(node[FLAGS], letter, 1, true) ~= nil end
+local function has_flag(node, letter)
+  return node[FLAGS] ~= '' and string.find(node[FLAGS], letter, 1, true) ~= nil
+end
 
 local function set_flag(node, letter)
   if not has_flag(node, letter) then
@@ -125,23 +130,27 @@ local function clear_flag(node, letter)
   if node[FLAGS] ~= '' then node[FLAGS] = (string.gsub(node[FLAGS], letter, '')) end
 end
 
--- the data hash: results, inputs, failures, context values
-local function get_data(run, field)
-  local value = run.data[field]
-  if value == nil then
-    value = call('HGET', run.key .. ':d', field)
-    run.data[field] = value
-  end
+-- What is known of the data hash: results, inputs, failures, context values. (A table made with its first entry
+-- in it costs half of one that grows to it.)
+local function know(run, field, value)
+  if run.data then run.data[field] = value else run.data = {[field] = value} end
   return value
+end
+
+local function get_data(run, field)
+  local value = run.data and run.data[field]
+  if value then return value end
+  if value == false and run.data then return false end
+  return know(run, field, call('HGET', run.key .. ':d', field))
 end
 
 local function set_data(run, field, value)
   touch(run)
-  run.data[field] = value
-  local sets = run.sets or {}
-  run.sets = sets
-  sets[#sets + 1] = field
-  sets[#sets + 1] = value
+  know(run, field, value)
+  local sets = run.sets
+  if not sets then run.sets = {field, value} return end
+  local place = #sets
+  sets[place + 1], sets[place + 2] = field, value
 end
 
 -- value is appended to one of the run's lists ('a' attempts, 'l' logs) when the script saves
@@ -169,6 +178,7 @@ local function expire_run(run)
   local life = run.state == 'failed' and DEAD or RETENTION
   call('PEXPIRE', run.key, life)
   call('PEXPIRE', run.key .. ':d', life)
+  if run.uses == '' then return end
   for letter in string.gmatch(run.uses, '[alx]') do call('PEXPIRE', run.key .. ':' .. letter, life) end
   if string.find(run.uses, 'k', 1, true) then call('UNLINK', run.key .. ':k') end
   if string.find(run.uses, 'x', 1, true) then
@@ -207,7 +217,7 @@ local ends, room, heard = {}, TOLD, nil
 local function tell(run, record)
   local place = #ends
   ends[place + 1], ends[place + 2] = 'r', run.id
-  local path = run.state == 'succeeded' and run.data.e
+  local path = run.state == 'succeeded' and run.data and run.data.e
   local result = path and run.data['o:' .. path]
   if not result or not run.identity or #result > room then return end
   if heard == nil then heard = call('EXISTS', P .. ':ends') == 1 end
@@ -222,12 +232,12 @@ local function save()
   for _, run in ipairs(touched) do
     run.rev = run.rev + 1
     local changed, record = run.changed, run_record(run)
-    local first = changed[1]
+    local first = changed and changed[1]
     if first and not changed[2] and run.nodes[first[PATH]] == first then   -- as most: without a table
       call('HSET', run.key, ':s', record, first[PATH], node_record(first))
     else
       local values = {':s', record}
-      for _, node in ipairs(changed) do
+      for _, node in ipairs(changed or {}) do
         if run.nodes[node[PATH]] == node then
           values[#values + 1] = node[PATH]
           values[#values + 1] = node_record(node)

@@ -3,10 +3,9 @@ local TAKE_BYTES = 1000000   -- of inputs in one answer, beyond the first task's
 
 -- What is in the data hash under these fields, in order.
 local function read_data(run, refs)
-  if not refs[2] and refs[1] and refs[1] ~= '' then return {get_data(run, refs[1])} end
-  local missing, values = {}, {}
+  local missing, values, known = {}, {}, run.data or {}
   for index, ref in ipairs(refs) do
-    values[index] = run.data[ref]
+    values[index] = known[ref]
     if values[index] == nil and ref ~= '' then missing[#missing + 1] = ref end
   end
   if #missing == 0 then return values end
@@ -20,6 +19,19 @@ local function read_data(run, refs)
   return values
 end
 
+-- What a reference in an inbox means: `=` is the result of the source itself, in the node's scope.
+local function expand(node, source, ref)
+  if ref ~= '=' then return ref end
+  return 'o:' .. (string.match(node[PATH], '^.*/') or '') .. source
+end
+
+-- Source and value of the only input, as most have it; nil where there may be several.
+local function lone_input(run, node)
+  if node[EXPECTS] ~= 1 or has_flag(node, 'c') then return end
+  local source, ref = string.match(node[INBOX], '^%z([^%z\1]*)\1(%Z*)$')
+  if source then return source, ref ~= '' and get_data(run, expand(node, source, ref)) or '' end
+end
+
 -- Adds the inputs of a task to what is told of it. Whether they are all there, and their bytes.
 local function read_inputs(run, node, told, head)
   local inbox, expects = node[INBOX], node[EXPECTS]
@@ -31,8 +43,7 @@ local function read_inputs(run, node, told, head)
   local refs, size = {}, 0
   for source, ref in string.gmatch(inbox, '%z([^%z\1]*)\1(%Z*)') do
     head[#head + 1] = source
-    if ref == '=' then ref = 'o:' .. (string.match(node[PATH], '^.*/') or '') .. source end   -- a sibling's result
-    refs[#refs + 1] = ref
+    refs[#refs + 1] = expand(node, source, ref)
   end
   local values = read_data(run, refs)
   for index = 1, #refs do
@@ -46,19 +57,20 @@ end
 -- A held task as the worker hears of it: a packed head, then what is packed or not ours (see exchange.py for the
 -- reader). Second: bytes of inputs.
 local function describe(run, node)
-  local handler = is_handler(node)
+  local handler, closing = is_handler(node), has_flag(node, 'c')
   local failure, keys = '', ''
   if node[PATH] == '~on_failure' then
     failure = get_data(run, 'f:') or ''
   elseif has_flag(node, 'h') then
     failure = get_data(run, 'f:' .. node[PATH]) or ''
   end
-  if has_flag(node, 'c') and has_flag(node, 'k') then keys = get_data(run, 'k:' .. node[PATH]) or '' end
-  local told = {'', run.head, failure, keys}
+  if closing and has_flag(node, 'k') then keys = get_data(run, 'k:' .. node[PATH]) or '' end
+  local source, value = lone_input(run, node)
+  local told = {'', run.head, failure, keys, value}
   local head = {run.id, run.flow, run.fingerprint, node[PATH], node[ENTRY], node[ATTEMPT], node[LOST], node[ROUND],
-    has_flag(node, 'c'), node[WIDTH] or 0, handler and run.ending ~= '-' and run.ending or '', 1}
-  local complete, size = read_inputs(run, node, told, head)
-  head[12] = complete
+    closing, node[WIDTH] or 0, handler and run.ending ~= '-' and run.ending or '', 1, source}
+  local size
+  if source then size = #value else head[12], size = read_inputs(run, node, told, head) end
   told[1] = pack(head)
   return told, size
 end

@@ -6,12 +6,13 @@
 --          classes; number of outcomes, and for each:
 --          a packed head: run, path, hold, kind, number of words after it, started, finished (ms), digest,
 --            has log, has attempt, then
---            ok      has output, ends, {write field ...}, {whether it sets ...},
---                    {{target, closing, expects, hash, source, ref, has payload} ...}; false for empty lists
+--            ok      has output, ends, {write field ...}, {whether it sets ...} (false for empty lists), number of
+--                    arrivals
 --            open    expects, window, has keys, scopes staged (-1 unknown), number of items, {field ...}, {sets ...}
 --            retry   delay (ms)
 --          and the words after it, those it has, in this order: log, attempt, output or keys, value of each write
---          that sets, payload of each arrival that has one, items, failure
+--          that sets, of each arrival a packed {target, closing, expects, hash, source, ref, has payload} and its
+--          payload, items, failure
 -- returns  {accepted (0|1) ...}, {task ...}, {the last id of each class, where nothing is left to claim in them}
 -- repeat   an outcome already recorded under its hold is accepted and changes nothing; a repeated call gets
 --          the tasks it was given the first time
@@ -58,7 +59,10 @@ function commit.ok(run, node, head)
     set_data(run, 'e', node[PATH])
     set_ending(run, 'succeeded')
   end
-  for _, a in ipairs(head[ARRIVALS] or {}) do deliver(run, a[1], a[2], a[3], a[4], a[5], a[6], a[7] and arg()) end
+  for _ = 1, head[ARRIVALS] do
+    local target, closing, expects, hash, source, ref, has = elements(arg(), 1)
+    deliver(run, target, closing, expects, hash, source, ref, has and arg())
+  end
 end
 
 function commit.open(run, node, head)
@@ -145,7 +149,8 @@ local function record(run, node, head)
 end
 
 local function accept_outcome()
-  local head = read_array(arg())
+  local packed = arg()
+  local head = {elements(packed, string.byte(packed) == 220 and 3 or 1)}   -- the longest have more than 15
   local following = cursor + head[WORDS]
   local run = get_run(head[RUN], head[AT])
   local node = run and get_node(run, head[AT])

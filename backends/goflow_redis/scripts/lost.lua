@@ -18,13 +18,6 @@ local function missing(put_right)
   if fix then put_right() end
 end
 
-local function after(one, other)
-  local ms, seq = string.match(one, '(%d+)-(%d+)')
-  local than, following = string.match(other, '(%d+)-(%d+)')
-  ms, seq, than, following = tonumber(ms), tonumber(seq), tonumber(than), tonumber(following)
-  return ms > than or (ms == than and seq > following)
-end
-
 local function in_queue(entry)
   if call('EXISTS', queue) == 0 or #call('XRANGE', queue, entry, entry) == 0 then return false end
   if after(entry, delivered) then return true end

@@ -41,12 +41,8 @@ local function submit(place)
   local class = flow .. ':' .. fingerprint
   open_queue(class)
   count(flow .. ' begun', 1)
-  local run = {
-    id = id, key = key, state = 'queued', ending = '-', phase = 0, kill = 0, held = 0, rev = 0, seq = 0, acts = 0,
-    round = 1, started = 0, finished = 0, uses = '', flow = flow, fingerprint = fingerprint, created = NOW,
-    timeout = timeout, handlers = handlers, class = class, head = head, watched = false, terminal = false,
-    nodes = {}, changed = {}, data = {}, sets = false, pushes = false,
-  }
+  local run = {id, key, 'queued', '-', 0, 0, 0, 0, 0, 0, 1, 0, 0, '', flow, fingerprint, NOW, timeout, handlers, class,
+    head, false, false, false, false, false, {}, false, false, false, false}
   runs[id] = run
   call('HSET', key, ':i', id_record(run), ':d', digest, ':h', head)
   call('ZADD', P .. ':runs', string.format('%.0f', clock[1] * 1000000 + clock[2] + place), id)
