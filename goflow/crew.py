@@ -94,6 +94,11 @@ class Crew:
         return any(child.claims for child in self._pool.children)
 
     @property
+    def owing(self) -> bool:
+        """Whether any child waits for the store to have its result."""
+        return any(child.owes for child in self._pool.children)
+
+    @property
     def claims(self) -> list[Claim]:
         """What the children have been given and have not answered."""
         return [claim for child in self._pool.children for claim in child.claims]

@@ -30,6 +30,7 @@ from goflow.observer import Observer, Quiet
 from goflow.pace import Pace
 from goflow.patience import pause
 from goflow.pool import Pool
+from goflow.rush import Rush
 from goflow.workflow import Flow
 
 #: seconds between two renewals, however often the store wakes us
@@ -85,6 +86,7 @@ class Worker:
         self._meter = Meter()
         self._count_at = 0.0
         self._pace = Pace(self._flows)
+        self._rush = Rush(self._flows)
         self._crew = Crew(
             backend,
             self._flows,
@@ -164,6 +166,8 @@ class Worker:
 
     def _exchange(self) -> None:
         """One call to the store: outcomes in, claims out."""
+        if time.monotonic() < self._held:
+            return
         outcomes, limit = self._ledger.outcomes, self._limit()
         ask = None
         if limit > 0 and (self._look or outcomes):
@@ -184,9 +188,15 @@ class Worker:
             return
         if ask is not None:
             self._look = len(claims) == limit
+            self._rush.came(claims, rest=self._look, now=time.monotonic())
             if claims and not self._crew.backlog:
                 self._crew.backlog.patient()
             self._crew.backlog.extend(claims)
+
+    @property
+    def _held(self) -> float:
+        """Until when (monotonic) the next exchange waits for company; not where a child waits for it."""
+        return 0.0 if self._draining is not None or self._crew.owing else self._rush.until
 
     def _limit(self) -> int:
         """How many tasks to ask for: what free children can hold and busy ones can soon, less what is
@@ -226,10 +236,10 @@ class Worker:
 
     def _timeout(self, due: float | None) -> float | None:
         """Seconds until the next thing on any clock; `due` is what the children's say."""
-        if self._ledger.outcomes or (self._look and self._limit() > 0 and not self._deaf):
-            return 0.0
         now = time.monotonic()
         rest = min(self._tick_at, self._renew_at) - now
+        if self._ledger.outcomes or (self._look and self._limit() > 0 and not self._deaf):
+            rest = min(rest, self._held - now)
         pulse = self._observer.pulse()
         if pulse is not None:
             rest = min(rest, pulse)
