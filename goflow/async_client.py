@@ -58,10 +58,14 @@ class AsyncClient:
         return await self._call(lambda: self._client.run(run_id))
 
     async def runs(
-        self, flow: str | None = None, state: RunState | str | None = None, limit: int = 100
+        self,
+        flow: str | None = None,
+        state: RunState | str | None = None,
+        limit: int = 100,
+        before: str | None = None,
     ) -> list[Run]:
         """See Client.runs."""
-        return await self._call(lambda: self._client.runs(flow, state, limit))
+        return await self._call(lambda: self._client.runs(flow, state, limit, before))
 
     async def result(self, run_id: str) -> Payload:
         """See Client.result."""

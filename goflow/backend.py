@@ -154,9 +154,15 @@ class Runs(Protocol):
     def run(self, run_id: str) -> Run: ...
 
     def runs(
-        self, flow: str | None = None, state: RunState | None = None, limit: int = 100
+        self,
+        flow: str | None = None,
+        state: RunState | None = None,
+        limit: int = 100,
+        before: str | None = None,
     ) -> list[Run]:
-        """The newest first."""
+        """The newest first; of those submitted before the run `before`, where that is given: the last of one
+        page leads to the next. What it costs does not grow with the runs that are passed over. Raises
+        UnknownRun for a `before` that the store does not hold."""
         ...
 
     def result(self, run_id: str) -> Payload:

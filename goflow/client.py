@@ -123,10 +123,18 @@ class Client:
         return self.backend.run(run_id)
 
     def runs(
-        self, flow: str | None = None, state: RunState | str | None = None, limit: int = 100
+        self,
+        flow: str | None = None,
+        state: RunState | str | None = None,
+        limit: int = 100,
+        before: str | None = None,
     ) -> list[Run]:
-        """The newest runs first, at most `limit`, of one flow or in one state if asked."""
-        return self.backend.runs(flow, None if state is None else RunState(state), limit)
+        """The newest runs first, at most `limit`, of one flow or in one state if asked.
+
+        `before` is the id of a run: those submitted before it. With the last of one page it is the next page.
+        Raises UnknownRun for one that is not there (any more).
+        """
+        return self.backend.runs(flow, None if state is None else RunState(state), limit, before)
 
     def result(self, run_id: str) -> Payload:
         """What a succeeded run made. Raises RunFailed, RunStopped, Conflict where it has not ended."""

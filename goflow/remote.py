@@ -85,10 +85,19 @@ class HttpClient(Client):
         return self._noted(self._server.json("GET", f"/runs/{checked(run_id)}"))
 
     def runs(
-        self, flow: str | None = None, state: RunState | str | None = None, limit: int = 100
+        self,
+        flow: str | None = None,
+        state: RunState | str | None = None,
+        limit: int = 100,
+        before: str | None = None,
     ) -> list[Run]:
-        """See Client.runs. A server lists 10,000 at most."""
-        given = {"flow": flow, "state": None if state is None else str(state), "limit": str(limit)}
+        """See Client.runs. A server lists 10,000 at a time at most."""
+        given = {
+            "flow": flow,
+            "state": None if state is None else str(state),
+            "limit": str(limit),
+            "before": None if before is None else checked(before),
+        }
         asked = {name: [value] for name, value in given.items() if value is not None}
         told = self._server.json("GET", "/runs", asked)
         listed = told.get("runs") if isinstance(told, dict) else None

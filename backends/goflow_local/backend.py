@@ -234,13 +234,17 @@ class LocalBackend:
         return self._store.read(lambda c: reading.run(c, self._store.locks, run_id))
 
     def runs(
-        self, flow: str | None = None, state: RunState | None = None, limit: int = 100
+        self,
+        flow: str | None = None,
+        state: RunState | None = None,
+        limit: int = 100,
+        before: str | None = None,
     ) -> list[Run]:
-        """The newest runs first."""
+        """The newest runs first, or those older than one."""
         locks = self._store.locks
         from goflow_local import reading
 
-        return self._store.read(lambda c: reading.runs(c, locks, flow, state, limit))
+        return self._store.read(lambda c: reading.runs(c, locks, flow, state, limit, before))
 
     def result(self, run_id: str) -> Payload:
         """What a succeeded run made. Raises RunFailed, RunStopped, Conflict."""

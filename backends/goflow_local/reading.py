@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
+from heapq import nlargest
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -62,15 +63,28 @@ def run(connection: Connection, locks: Locks, run_id: str) -> Run:
 
 
 def runs(
-    connection: Connection, locks: Locks, flow: str | None, state: str | None, limit: int
+    connection: Connection,
+    locks: Locks,
+    flow: str | None,
+    state: str | None,
+    limit: int,
+    before: str | None,
 ) -> list[Run]:
-    """The newest runs first."""
-    query = (
-        f"SELECT {RUN_COLUMNS} FROM run WHERE (?1 IS NULL OR flow = ?1)"
-        " AND (?2 IS NULL OR state = ?2) ORDER BY id DESC LIMIT ?3"
-    )
-    found = map(rows.row_of, connection.execute(query, (flow, state, limit)).fetchall())
-    return [run_of(row, abandoned(row, locks)) for row in found]
+    """The newest runs first, or those older than one."""
+    end = 1 << 62 if before is None else find(connection, before).key
+    if flow is None and state is None:
+        query = f"SELECT {RUN_COLUMNS} FROM run WHERE id < ? ORDER BY id DESC LIMIT ?"
+        found = connection.execute(query, (end, limit)).fetchall()
+    else:
+        # one range of the index for each flow and state, of which the newest are merged
+        query = "SELECT id FROM run INDEXED BY run_listed WHERE flow = ? AND state = ? AND id < ? ORDER BY id DESC LIMIT ?"
+        flows = [flow] if flow is not None else rows.flows(connection)
+        states = list(RunState) if state is None else [state]
+        asked = [(each, str(one), end, limit) for each in flows for one in states]
+        keys = nlargest(limit, connection.executemany(query, asked))
+        found = list(connection.executemany(f"SELECT {RUN_COLUMNS} FROM run WHERE id = ?", keys))
+    listed = map(rows.row_of, found)
+    return [run_of(row, abandoned(row, locks)) for row in listed]
 
 
 def ended_since(connection: Connection, since: float) -> list[tuple[str, float]]:

@@ -18,7 +18,7 @@ from goflow.errors import BackendError
 
 #: in the file's header: what it is, and the shape of its tables
 APPLICATION: Final = 0x676F666C  # "gofl"
-VERSION: Final = 2
+VERSION: Final = 3
 
 #: older ones can corrupt a WAL database that several connections write
 OLDEST_SQLITE: Final = (3, 51, 3)
@@ -40,7 +40,7 @@ CREATE TABLE run (
 CREATE INDEX run_deadline ON run (deadline) WHERE deadline IS NOT NULL;
 CREATE INDEX run_ended ON run (state, finished) WHERE finished IS NOT NULL;
 CREATE INDEX run_owner ON run (owner) WHERE owner > 0;
-CREATE INDEX run_active ON run (flow) WHERE finished IS NULL;
+CREATE INDEX run_listed ON run (flow, state);
 
 CREATE TABLE request (run INTEGER PRIMARY KEY, words BLOB NOT NULL, media, data BLOB NOT NULL);
 
@@ -101,6 +101,10 @@ CREATE TABLE figure (flow TEXT, name TEXT, value INTEGER NOT NULL, PRIMARY KEY (
 """
 
 
+#: what turns the tables of a version into those of the next, without touching what they hold
+UPGRADES: Final = {2: "CREATE INDEX run_listed ON run (flow, state); DROP INDEX run_active"}
+
+
 def connect(path: str, sync: str) -> apsw.Connection:
     """The database in a file (":memory:" for none), made where there is none yet.
 
@@ -128,17 +132,22 @@ def connect(path: str, sync: str) -> apsw.Connection:
 
 
 def _create(connection: apsw.Connection, path: str) -> None:
-    """Make the tables unless another process just did."""
+    """Make the tables, or bring older ones up to date, unless another process just did."""
     _check(connection, path)
-    connection.execute("PRAGMA synchronous = off")  # an empty file has nothing to lose
+    if connection.pragma("user_version") == 0:
+        connection.execute("PRAGMA synchronous = off")  # an empty file has nothing to lose
     _use_wal(connection)
     connection.execute("BEGIN IMMEDIATE")
     try:
         _check(connection, path)
-        if connection.pragma("user_version") == 0:
+        version = connection.pragma("user_version")
+        if version == 0:
             connection.execute(TABLES)
             connection.pragma("application_id", APPLICATION)
-            connection.pragma("user_version", VERSION)
+        while version in UPGRADES:
+            connection.execute(UPGRADES[version])
+            version += 1
+        connection.pragma("user_version", VERSION)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
@@ -168,7 +177,7 @@ def _check(connection: apsw.Connection, path: str) -> None:
         raise BackendError(
             f"{path} is a SQLite database, but no goflow store: move it away, or set local.path"
         )
-    if version != VERSION:
+    if version != VERSION and version not in UPGRADES:
         newer = "a newer" if version > VERSION else "an older"
         raise BackendError(
             f"{path} was made by {newer} goflow (its tables have version {version}, expected"

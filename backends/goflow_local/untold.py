@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from goflow.figures import Figures, Name, place
 from goflow.state import RunState
 from goflow_local.change import Change
-from goflow_local.rows import RunRow
+from goflow_local.rows import FLOWS, RunRow
 from goflow_local.sql import Connection
 from goflow_local.store import now
 
@@ -96,7 +96,11 @@ def add(connection: Connection, numbers: Iterable[tuple[Name, int]]) -> None:
 def figures(connection: Connection) -> Figures:
     """Everything that was counted; the rest is read off indexes."""
     counted = connection.execute("SELECT flow, name, value FROM figure")
-    active = "SELECT flow, count(*) FROM run WHERE finished IS NULL GROUP BY flow"
+    live = ", ".join(f"'{state}'" for state in RunState if not state.terminal)
+    active = (
+        f"{FLOWS} SELECT flow, count(*) AS n FROM flows CROSS JOIN run USING (flow)"
+        f" WHERE state IN ({live}) GROUP BY flow"
+    )
     oldest: dict[str, float] = {}
     lanes = connection.execute("SELECT id, flow FROM definition").fetchall()
     for lane, flow in lanes:

@@ -86,14 +86,15 @@ class RedisBackend(Directory, Runs, Ticks, Told):
     def _erase(self) -> None:
         """Remove every key of this namespace."""
         for partition in self.keys.partitions:
-            for key in self.keys.of_partition(partition, self.classes(partition)):
+            flows = self.flows(partition)
+            asked = [("ZRANGE", self.keys.runs(partition, flow), 0, -1) for flow in flows]
+            runs = [found for each in self.link.ask_all(partition, asked) for found in each]
+            for key in self.keys.of_partition(partition, self.classes(partition), flows):
                 self.link.ask(partition, "UNLINK", key)
-            for found in self.link.ask(partition, "ZRANGE", f"{partition}:runs", 0, -1):
-                run_id = found.decode()
+            for run_id in map(bytes.decode, runs):
                 waiting = self.link.ask(partition, "SMEMBERS", f"{partition}:r:{run_id}:x")
                 branches = [branch.decode() for branch in waiting]
                 self.link.ask(partition, "UNLINK", *self.keys.of_run(run_id, branches))
-            self.link.ask(partition, "UNLINK", f"{partition}:runs")
         self.link.ask(self.keys.directory, "UNLINK", *self.keys.of_directory())
 
     def __enter__(self) -> RedisBackend:

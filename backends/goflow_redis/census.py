@@ -54,6 +54,7 @@ def keys_of_store(backend: RedisBackend, fix: bool) -> list[Finding]:
         *_runs(backend, found, fix),
         _lost(backend, found, fix),
         _queues(backend, found, fix),
+        _flows(backend, found, fix),
     ]
 
 
@@ -130,24 +131,26 @@ def _runs(backend: RedisBackend, found: dict[str, list[Key]], fix: bool) -> list
         dates: dict[str, list[str]] = {}
         for member in backend.link.ask(partition, "ZRANGE", f"{partition}:due", 0, -1):
             dates.setdefault(member.decode().split(":")[1], []).append(member.decode())
-        listed = {
-            run.decode()
-            for run in backend.link.ask(partition, "ZRANGE", f"{partition}:runs", 0, -1)
-        }
-        runs = sorted(keys.keys() | dates.keys() | listed)
+        listed = _lists(backend, partition, found[partition])
+        runs = sorted(keys.keys() | dates.keys() | listed.keys())
         for first in range(0, len(runs), RUNS):
             part = runs[first : first + RUNS]
             args: list[Word] = [backend.lives, int(fix), len(part)]
             for run in part:
-                mine, when = keys.get(run, []), dates.get(run, [])
-                args += [run, len(mine), *mine, len(when), *when]
+                mine, lists, when = keys.get(run, []), listed.get(run, []), dates.get(run, [])
+                args += [run, len(mine), *mine, len(lists), *lists, len(when), *when]
             answer = backend.link.run("tidy", partition, args)
             totals = [total + each for total, each in zip(totals, answer, strict=True)]
     leaks, endangered, unlisted, gone, dates_left = totals
     return [
         _told("leaks", leaks, "of runs that have ended or gone would stay for ever", fix),
         _told("endangered", endangered, "of runs on their way would expire", fix),
-        _told("run list", unlisted, "of runs are missing from the list of runs", fix),
+        _told(
+            "run list",
+            unlisted,
+            "of runs are missing from the list of runs, or under another state",
+            fix,
+        ),
         _told("orphans", dates_left, "in the schedule are for runs that have gone", fix),
         Finding(
             name="expired runs",
@@ -156,6 +159,34 @@ def _runs(backend: RedisBackend, found: dict[str, list[Key]], fix: bool) -> list
             fixed=fix and gone > 0,
         ),
     ]
+
+
+def _lists(backend: RedisBackend, partition: str, keys: Iterable[Key]) -> dict[str, list[str]]:
+    """The flows in whose lists each run is."""
+    listed: dict[str, list[str]] = {}
+    for flow in _listed_flows(partition, keys):
+        for run in backend.link.ask(partition, "ZRANGE", backend.keys.runs(partition, flow), 0, -1):
+            listed.setdefault(run.decode(), []).append(flow)
+    return listed
+
+
+def _listed_flows(partition: str, keys: Iterable[Key]) -> list[str]:
+    """The flows that have a list of runs."""
+    start = f"{partition}:runs:"
+    return [key.name.removeprefix(start) for key in keys if key.name.startswith(start)]
+
+
+def _flows(backend: RedisBackend, found: dict[str, list[Key]], fix: bool) -> Finding:
+    """Flows with runs or queues that the list of flows has forgotten: nobody would see their runs."""
+    lost = 0
+    for partition in backend.keys.partitions:
+        known = set(backend.flows(partition))
+        there = {name.partition(":")[0] for name in backend.classes(partition)}
+        there |= set(_listed_flows(partition, found[partition]))
+        lost += len(there - known)
+        if fix and there - known:
+            backend.link.ask(partition, "SADD", f"{partition}:flows", *sorted(there - known))
+    return _told("flows", lost, "with runs are missing from the list of flows", fix)
 
 
 def _lost(backend: RedisBackend, found: dict[str, list[Key]], fix: bool) -> Finding:

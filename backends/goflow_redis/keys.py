@@ -21,7 +21,8 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `P:q:<class>` | stream, group `g` | while it is used | ready tasks: `r` run, `n` node path |
 | `P:p:<class>` | zset | while not empty | `run:branch` with scopes, `run:` with parked nodes to release on demand |
 | `P:due` | zset | for ever | `n:run:path` retries, `t:run` run timeouts, by time (ms) |
-| `P:runs` | zset | entries: as their runs | run ids by creation (us: runs of one millisecond keep their order) |
+| `P:flows` | set | as their lists and queues | flows that have a list or a queue |
+| `P:runs:<flow>` | zset | entries: as their runs | run ids by state and then by creation (us: runs of one millisecond keep their order); scores in `_records.lua` |
 | `P:news` | stream | 100 entries | `class` a new queue, `stop` a run to be killed |
 | `P:figures` | hash | for ever | `flow state place`, `flow run:ms` of runs that ended; `flow begun` rounds |
 | `P:untold` | stream, group `t` | for ever | ended runs that are to be told: `r` run, `n` round, `s` state, `b` `f` when it began and ended (ms) |
@@ -49,7 +50,7 @@ from typing import Final
 from zlib import crc32
 
 #: bumped when a record changes its meaning; stores of another schema are refused
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 #: partitions of a store made through one server, and through a cluster
 STANDALONE_PARTITIONS: Final = 1
 CLUSTER_PARTITIONS: Final = 16
@@ -64,7 +65,7 @@ OF_DIRECTORY: Final = {
     "definitions": "hash", "seen": "string!", "figures": "hash", "counted": "string!",
 }  # fmt: skip
 OF_PARTITION: Final = {
-    "classes": "set", "q": "stream", "p": "zset", "due": "zset", "runs": "zset", "news": "stream",
+    "classes": "set", "q": "stream", "p": "zset", "due": "zset", "flows": "set", "runs": "zset", "news": "stream",
     "figures": "hash", "untold": "stream", "ends": "stream!", "w": "string!",
 }  # fmt: skip
 OF_RUN: Final = {
@@ -103,11 +104,18 @@ class Keys:
         lasting = [key, *(f"{key}:{suffix}" for suffix in ("d", "a", "l", "k", "x", "ev"))]
         return [*lasting, *(f"{key}:s:{branch}" for branch in branches)]
 
-    def of_partition(self, partition: str, classes: Iterable[str]) -> list[str]:
-        """Every lasting key of a partition apart from its runs' and their list."""
+    def runs(self, partition: str, flow: str) -> str:
+        """The list of a flow's runs."""
+        return f"{partition}:runs:{flow}"
+
+    def of_partition(
+        self, partition: str, classes: Iterable[str], flows: Iterable[str]
+    ) -> list[str]:
+        """Every lasting key of a partition apart from its runs'."""
         queues = [f"{partition}:{letter}:{name}" for name in classes for letter in "qp"]
-        lasting = ("due", "news", "ends", "classes", "figures", "untold")
-        return [f"{partition}:{name}" for name in lasting] + queues
+        lists = [self.runs(partition, flow) for flow in flows]
+        lasting = ("due", "news", "ends", "classes", "flows", "figures", "untold")
+        return [*(f"{partition}:{name}" for name in lasting), *queues, *lists]
 
     def of_directory(self) -> list[str]:
         """Every lasting key of the directory."""

@@ -49,9 +49,14 @@ class IdLine(msgspec.Struct, array_like=True):
 
     flow: str
     fingerprint: str
-    created: int
+    date: int
     timeout: int
     handlers: str
+
+    @property
+    def created(self) -> int:
+        """When it was accepted, in ms since the epoch."""
+        return self.date // 1000
 
 
 class RunRecord(NamedTuple):

@@ -11,6 +11,7 @@ from goflow.message import Failure, Request
 from goflow.payload import EMPTY, Payload
 from goflow.state import RunState
 from goflow_redis import journal, records, submission, words
+from goflow_redis.listing import newest
 from goflow_redis.records import NodeRecord, RunRecord
 from goflow_redis.rewind import open_round
 from goflow_redis.store import SCAN, Store
@@ -37,42 +38,14 @@ class Runs(Store):
         return records.as_run(run_id, *self.read(run_id))
 
     def runs(
-        self, flow: str | None = None, state: RunState | None = None, limit: int = 100
+        self,
+        flow: str | None = None,
+        state: RunState | None = None,
+        limit: int = 100,
+        before: str | None = None,
     ) -> list[Run]:
-        """The newest first."""
-        found: list[tuple[float, Run]] = []
-        for partition in self.keys.partitions:
-            found += self._runs_of(partition, flow, state, limit)
-        found.sort(key=lambda pair: pair[0], reverse=True)
-        return [run for _, run in found[:limit]]
-
-    def _runs_of(
-        self, partition: str, flow: str | None, state: RunState | None, limit: int
-    ) -> list[tuple[float, Run]]:
-        """The newest of one partition, each after the time it is listed by."""
-        found: list[tuple[float, Run]] = []
-        step = limit if flow is None and state is None else max(limit, 200)
-        position = 0
-        while len(found) < limit:
-            key = f"{partition}:runs"
-            last = position + step - 1
-            listed = self.link.ask(key, "ZREVRANGE", key, position, last, "WITHSCORES")
-            if not listed:
-                break
-            ids, times = listed[::2], listed[1::2]
-            position += len(ids)
-            keys = [f"{partition}:r:{run_id.decode()}" for run_id in ids]
-            lines = self.link.ask_all(partition, [("HMGET", key, ":s", ":i") for key in keys])
-            failures = self.link.ask_all(partition, [("HGET", f"{key}:d", "f:") for key in keys])
-            for run_id, time, pair, failure in zip(ids, times, lines, failures, strict=True):
-                if pair[0] is None:
-                    continue  # past its retention, not swept yet
-                run = records.as_run(
-                    run_id.decode(), records.read_run(*pair), words.read_failure(failure)
-                )
-                if flow in (None, run.flow) and state in (None, run.state):
-                    found.append((float(time), run))
-        return found[:limit]
+        """The newest first, or those older than one."""
+        return newest(self, flow, state, limit, before)
 
     def result(self, run_id: str) -> Payload:
         """What a succeeded run made. Raises RunFailed, RunStopped; Conflict where it has not ended."""

@@ -70,7 +70,7 @@ class Store:
         self._calls = itertools.count(1)
         self._turns = itertools.count()
         #: how far housekeeping has come
-        self._swept: dict[str, int] = {}
+        self._swept: dict[str, tuple[str, str]] = {}
 
     @property
     def lives(self) -> str:
@@ -102,6 +102,11 @@ class Store:
     def classes(self, partition: str) -> list[str]:
         """The queues of a partition, as `flow:fingerprint`."""
         known = self.link.ask(partition, "SMEMBERS", f"{partition}:classes")
+        return sorted(each.decode() for each in known)
+
+    def flows(self, partition: str) -> list[str]:
+        """The flows that a partition has lists of runs of."""
+        known = self.link.ask(partition, "SMEMBERS", f"{partition}:flows")
         return sorted(each.decode() for each in known)
 
     # -- records ----------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def submitted(request: Request, now: int, told: Any) -> Run | None:
     """What SUBMIT tells of one run, at that time (ms); None for a conflict."""
     if isinstance(told, bytes):
         timeout, letters = _timeout_of(request), _letters_of(request)
-        fixed = records.IdLine(request.flow, request.fingerprint, now, timeout, letters)
+        fixed = records.IdLine(request.flow, request.fingerprint, now * 1000, timeout, letters)
         return records.as_run(
             request.run_id, records.RunRecord(records.read_line(told), fixed), None
         )

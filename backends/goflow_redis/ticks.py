@@ -7,11 +7,14 @@ import time
 from typing import Final
 
 from goflow_redis.store import MS, Store
+from goflow_redis.words import Word
 
 #: held tasks taken back, retries promoted, runs looked at by one script call
 REAP: Final = 50
 PROMOTE: Final = 100
 SWEEP: Final = 100
+#: such calls at most by one tick, where many runs have gone
+SWEEPS: Final = 20
 #: seconds between two sweeps by one worker, and that a vanished worker is told of
 SWEEP_PAUSE: Final = 10.0
 GONE: Final = 3600.0
@@ -43,7 +46,8 @@ class Ticks(Store):
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_PAUSE * random.uniform(0.8, 1.2)
             for partition in self.keys.partitions:
-                self._sweep(partition)
+                if self._sweep(partition):
+                    self._sweep_at = now  # there is more: go on with the next tick
             self._sweep_directory()
         return due
 
@@ -65,12 +69,24 @@ class Ticks(Store):
             if self.link.run("reap", partition, [self.lives, name, trusted, REAP]) == REAP:
                 self._reap_at = 0.0  # there may be more: go on with the next tick
 
-    def _sweep(self, partition: str) -> None:
-        position = self._swept.get(partition, 0)
+    def _sweep(self, partition: str) -> bool:
+        """Some runs of one flow, of another one each time; whether nearly all that were looked at had gone, so
+        that more may have."""
         names = self.classes(partition)
         name = random.choice(names) if names else ""
-        answer = self.link.run("sweep", partition, [self.lives, position, SWEEP, name])
-        self._swept[partition] = answer[0]
+        flow, position = self._swept.get(partition, ("", ""))
+        if not position:
+            flows = self.flows(partition)
+            later = [each for each in flows if each > flow]
+            flow, position = (later or flows or [""])[0], "-1"
+        for _ in range(SWEEPS):
+            args: list[Word] = [self.lives, flow, position, SWEEP, name]
+            following, gone, _ = self.link.run("sweep", partition, args)
+            position = following.decode()
+            if gone < SWEEP // 4 or not position:
+                break
+        self._swept[partition] = (flow, position)
+        return bool(gone >= SWEEP // 4)
 
     def _sweep_directory(self) -> None:
         """Forget workers that have been gone for long."""

@@ -48,8 +48,9 @@ def description() -> dict[str, Any]:
             "/runs": {
                 "get": _get(
                     "allRuns",
-                    "The runs of all flows, the newest first",
-                    _list("runs", "Run"),
+                    "The runs of all flows, the newest first; `before` takes the `next` of the page before",
+                    _runs(),
+                    404,
                     parameters=[_query("flow", {"type": "string"}), *_listed()],
                 )
             },
@@ -70,8 +71,8 @@ def description() -> dict[str, Any]:
                 "parameters": [_flow()],
                 "get": _get(
                     "runs",
-                    "A flow's runs, the newest first",
-                    _list("runs", "Run"),
+                    "A flow's runs, the newest first; `before` takes the `next` of the page before",
+                    _runs(),
                     404,
                     parameters=_listed(),
                 ),
@@ -147,6 +148,7 @@ def _listed() -> list[dict[str, Any]]:
     return [
         _query("state", {"enum": [str(each) for each in RunState]}),
         _query("limit", {"type": "integer", "minimum": 1, "maximum": 10_000}),
+        _query("before", {"type": "string", "pattern": f"^{_ID}$"}),
     ]
 
 
@@ -295,6 +297,12 @@ def _any() -> dict[str, Any]:
 def _list(name: str, of: str) -> dict[str, Any]:
     items = {"type": "array", "items": _ref(of)}
     return _json({"type": "object", "required": [name], "properties": {name: items}})
+
+
+def _runs() -> dict[str, Any]:
+    items = {"type": "array", "items": _ref("Run")}
+    found = {"runs": items, "next": {"type": ["string", "null"]}}
+    return _json({"type": "object", "required": [*found], "properties": found})
 
 
 def _ref(name: str) -> dict[str, Any]:

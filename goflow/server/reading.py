@@ -13,6 +13,7 @@ from goflow.errors import Conflict, UnknownRun
 from goflow.overview import rows
 from goflow.plan import Plan
 from goflow.rewind import find
+from goflow.runid import RUN_ID
 from goflow.server.answers import accepted, ended, link, payload_response, told
 from goflow.server.errors import HttpError, bad, json_response
 from goflow.server.parameters import flag, only, seconds, whole
@@ -80,29 +81,38 @@ async def workers(request: Request) -> Response:
 async def runs(request: Request) -> Response:
     """The runs of a flow, the newest first."""
     serving, flow = service(request), flow_name(request)
-    given = only(request, ("state", "limit"))
-    limit = whole(given.get("limit"), "limit", SOME_RUNS, 1, MOST_RUNS)
-    wanted = state(given.get("state"))
+    given = only(request, ("state", "limit", "before"))
 
-    def read(backend: Backend) -> list[dict[str, Any]]:
-        found = backend.runs(flow, wanted, limit)
-        if not found:
+    def read(backend: Backend) -> dict[str, Any]:
+        found = _some(backend, flow, given)
+        if not found["runs"]:
             serving.plan(backend, flow)
-        return [told(run) for run in found]
+        return found
 
-    return json_response({"runs": await serving.lanes.slowly(read)})
+    return json_response(await serving.lanes.slowly(read))
 
 
 async def all_runs(request: Request) -> Response:
     """The runs of all flows, the newest first."""
-    given = only(request, ("flow", "state", "limit"))
+    given = only(request, ("flow", "state", "limit", "before"))
+    flow = given.get("flow") or None
+    found = await service(request).lanes.slowly(lambda backend: _some(backend, flow, given))
+    return json_response(found)
+
+
+def _some(backend: Backend, flow: str | None, given: dict[str, str]) -> dict[str, Any]:
+    """A part of a list of runs, and after which run it goes on; null where that was all."""
     limit = whole(given.get("limit"), "limit", SOME_RUNS, 1, MOST_RUNS)
-    flow, wanted = given.get("flow") or None, state(given.get("state"))
+    found = backend.runs(flow, state(given.get("state")), limit + 1, before(given.get("before")))
+    more = found[limit - 1].id if len(found) > limit else None
+    return {"runs": [told(run) for run in found[:limit]], "next": more}
 
-    def read(backend: Backend) -> list[dict[str, Any]]:
-        return [told(run) for run in backend.runs(flow, wanted, limit)]
 
-    return json_response({"runs": await service(request).lanes.slowly(read)})
+def before(text: str | None) -> str | None:
+    """The run after which a list goes on."""
+    if text and not RUN_ID.fullmatch(text):
+        raise bad(f"before: {text[:200]!r} is no run id", "bad_run_id")
+    return text or None
 
 
 async def whereabouts(request: Request) -> Response:

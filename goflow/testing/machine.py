@@ -316,6 +316,18 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
         self.history.check()
 
     @invariant()
+    def runs_are_listed_under_their_flow_and_state(self) -> None:
+        """Each is found in the lists that it belongs in, and in no other."""
+        models = self.history.runs
+        backend = self.history.store.backend
+        for state in RunState:
+            listed = sorted(run.id for run in backend.runs(state=state))
+            assert listed == sorted(each for each in models if models[each].state is state), state
+        for flow in (FLOW[0], OTHER[0]):
+            listed = sorted(run.id for run in backend.runs(flow))
+            assert listed == sorted(each for each in models if models[each].key[0] == flow), flow
+
+    @invariant()
     def what_is_ready_waits(self) -> None:
         """The directory counts what workers could claim now."""
         waiting = self.history.store.backend.waiting()

@@ -9,7 +9,7 @@ import click
 from goflow.errors import nearest
 from goflow.state import RunState
 from goflow.took import took
-from goflow_cli.arguments import FlowName
+from goflow_cli.arguments import FlowName, RunId
 from goflow_cli.session import Asking, backend_option, json_option, note
 from goflow_cli.table import duration, moment, print_table
 from goflow_cli.told import print_json, run_json
@@ -22,14 +22,22 @@ LONGEST = 160
 @click.option("--flow", metavar="F", type=FlowName(), help="Only runs of this flow.")
 @click.option("--state", metavar="S", type=click.Choice([s.value for s in RunState]), help="In it.")
 @click.option("--limit", metavar="N", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--before", metavar="RUN", type=RunId(), help="Only older ones: the next page.")
 @backend_option
 @json_option
 def runs(
-    flow: str | None, state: str | None, limit: int, backend: str | None, as_json: bool
+    flow: str | None,
+    state: str | None,
+    limit: int,
+    before: str | None,
+    backend: str | None,
+    as_json: bool,
 ) -> int:
     """List runs, the newest first."""
     session = Asking(None, backend)
-    found = session.backend.runs(flow, None if state is None else RunState(state), limit)
+    if before is not None:
+        session.run(before)
+    found = session.backend.runs(flow, None if state is None else RunState(state), limit, before)
     if as_json:
         print_json([run_json(run) for run in found])
         return 0
@@ -37,7 +45,7 @@ def runs(
         known = [each.flow for each in session.backend.definitions()] if flow else []
         if flow and flow not in known:
             note(f"goflow: no runs of {flow!r}{nearest(flow, known)}")
-        elif flow or state:
+        elif flow or state or before:
             note("goflow: no such runs")
         else:
             note(f"goflow: no runs yet in {session.backend.name}")

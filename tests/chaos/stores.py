@@ -204,9 +204,10 @@ def leftover_keys(client: Any) -> list[str]:
     """What a server holds that it should not, once every run has ended: tasks, dates, keys for ever."""
     keys = Keys(NAMESPACE)
     keys.split(CLUSTER_PARTITIONS)
-    lasting = {*keys.of_directory(), *(f"{each}:runs" for each in keys.partitions)}
+    lasting = set(keys.of_directory())
     for partition in keys.partitions:
-        lasting.update(keys.of_partition(partition, ()))
+        flows = [flow.decode() for flow in client.smembers(f"{partition}:flows")]
+        lasting.update(keys.of_partition(partition, (), flows))
     found = []
     for raw in client.scan_iter(count=1000):
         key, rest = raw.decode(), raw.decode().partition("}")[2]

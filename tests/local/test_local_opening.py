@@ -12,7 +12,8 @@ import pytest
 
 from goflow.config import Config, Local
 from goflow.errors import BackendError, ConfigError, StoreFull
-from goflow.testing.store import Worker, request
+from goflow.state import RunState
+from goflow.testing.store import FLOW, Worker, request
 from goflow_local import LocalBackend, schema
 from tests.local.conftest import Open, Start, said
 
@@ -82,11 +83,32 @@ def test_tables_of_another_version_are_left_alone(
     assert str(tmp_path / "store") in str(caught.value)
 
 
+def test_a_store_without_an_index_by_state_gets_one(open_store: Open, tmp_path: Path) -> None:
+    with open_store() as backend:
+        backend.submit(request("r"))
+    with apsw.Connection(str(tmp_path / "store" / "goflow.db")) as connection:
+        connection.execute(
+            "DROP INDEX run_listed; CREATE INDEX run_active ON run (flow) WHERE finished IS NULL"
+        )
+        connection.pragma("user_version", 2)
+    connection.close()
+    with open_store() as one, open_store() as other:
+        assert [run.id for run in one.runs(state=RunState.QUEUED)] == ["r"]
+        assert other.figures().active == {FLOW[0]: 1}
+    with apsw.Connection(str(tmp_path / "store" / "goflow.db")) as connection:
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    connection.close()
+    with apsw.Connection(":memory:") as fresh:
+        fresh.execute(schema.TABLES)
+        assert names == {name for (name,) in fresh.execute("SELECT name FROM sqlite_schema")}
+    fresh.close()
+
+
 def test_other_tables_have_another_version() -> None:
     """Else a store of an older goflow is opened, and met by `no such column` somewhere. When this fails:
     raise `schema.VERSION`, and put the new pair here."""
     digest = sha256(" ".join(schema.TABLES.split()).encode()).hexdigest()[:16]
-    assert (schema.VERSION, digest) == (2, "7fc8319d12a0cedb")
+    assert (schema.VERSION, digest) == (3, "7ebdab5a52f61f0a")
 
 
 def test_somebody_elses_database_is_left_alone(open_store: Open, tmp_path: Path) -> None:

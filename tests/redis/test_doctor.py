@@ -13,8 +13,9 @@ from goflow.config import Config, Redis
 from goflow.errors import BackendError
 from goflow.message import Claim
 from goflow.state import RunState
-from goflow.testing.store import FLOW, Worker, closes, request, scopes
+from goflow.testing.store import FLOW, OTHER, Worker, closes, request, scopes
 from goflow_redis import RedisBackend
+from goflow_redis.listing import SPAN
 from tests.redis.hooks import documented_rule, expire_leases, open_store
 from tests.redis.server import RedisServer
 from tests.redis.test_keys import a_life, drain, leaks
@@ -207,12 +208,37 @@ def test_a_run_that_no_list_shows_is_listed_again(
 ) -> None:
     succeed(backend, "first")
     succeed(backend, "second")
-    server.client.zrem(f"{prefix}:runs", "first")
+    server.client.zrem(f"{prefix}:runs:{FLOW[0]}", "first")
     repaired(backend, "run list", "1 entry")
-    assert {run.id for run in backend.runs()} == {"first", "second"}
+    assert [run.id for run in backend.runs(state=RunState.SUCCEEDED)] == ["second", "first"]
     assert [run.created for run in backend.runs()] == sorted(
         (run.created for run in backend.runs()), reverse=True
     )
+
+
+def test_a_run_that_is_listed_under_another_state_or_flow_is_put_in_its_place(
+    server: RedisServer, backend: RedisBackend, prefix: str
+) -> None:
+    succeed(backend, "first")
+    backend.submit(request("second"))
+    backend.submit(request("third"))
+    server.client.zincrby(f"{prefix}:runs:{FLOW[0]}", 2 * SPAN, "second")
+    server.client.zadd(f"{prefix}:runs:{OTHER[0]}", {"third": 1, "nobody": 1})
+    assert [run.id for run in backend.runs(state=RunState.QUEUED)] == ["third"]
+    repaired(backend, "run list", "2 entries")
+    assert [run.id for run in backend.runs(state=RunState.QUEUED)] == ["third", "second"]
+    assert [run.id for run in backend.runs()] == ["third", "second", "first"]
+    assert not server.client.exists(f"{prefix}:runs:{OTHER[0]}")
+
+
+def test_a_flow_that_the_list_of_flows_forgot_is_listed_again(
+    server: RedisServer, backend: RedisBackend, prefix: str
+) -> None:
+    succeed(backend, "r")
+    server.client.delete(f"{prefix}:flows")
+    assert backend.runs() == []
+    repaired(backend, "flows", "1 entry")
+    assert [run.id for run in backend.runs()] == ["r"]
 
 
 def test_dates_of_runs_that_have_gone_are_removed_and_those_of_others_kept(

@@ -18,6 +18,7 @@ from goflow.testing.suite.watching import woken
 from goflow.wholesale import Look
 from goflow_redis import RedisBackend
 from goflow_redis.keys import Keys
+from goflow_redis.listing import SPAN
 from tests.redis.hooks import open_store
 from tests.redis.server import RedisServer
 
@@ -37,7 +38,8 @@ def leaks(server: RedisServer, backend: RedisBackend) -> list[str]:
     keys: Keys = backend.keys
     owned = set(keys.of_directory())
     for partition in keys.partitions:
-        owned |= {*keys.of_partition(partition, backend.classes(partition)), f"{partition}:runs"}
+        classes, flows = backend.classes(partition), backend.flows(partition)
+        owned.update(keys.of_partition(partition, classes, flows))
     living = {run.id for run in backend.runs() if not run.state.terminal}
     found = []
     for raw in server.client.keys("*"):
@@ -151,14 +153,36 @@ def test_nothing_of_a_run_is_left_after_its_retention(
     assert [key for key in left if ":ev" not in key] == []
     assert backend.runs() == []
     partition = backend.keys.partitions[0]
-    assert server.client.zcard(f"{partition}:runs") == 0
+    assert server.client.zcard(backend.keys.runs(partition, FLOW[0])) == 0
     assert server.client.zcard(f"{partition}:due") == 0
     assert server.client.xlen(backend.keys.queue(partition, *FLOW)) == 0
     backend._sweep_at = 0.0
     backend.tick(w.id)
     assert backend.classes(partition) == [], "queues nobody uses go too"
+    assert backend.flows(partition) == []
     w.backend.submit(request("again"))
     assert w.paths() == ["a"], "and come back"
+
+
+def test_the_list_of_runs_is_rid_of_the_gone_as_fast_as_they_go(
+    server: RedisServer, backend: RedisBackend
+) -> None:
+    w = Worker(backend)
+    for run_id in ("old", "late"):
+        backend.submit(request(run_id))
+    assert w.succeed(w.claim()[0], b"", ends=True)
+    listed = backend.keys.runs(backend.keys.partitions[0], FLOW[0])
+    newest = server.client.zscore(listed, "old")
+    for place in (4, 5, 6):  # as if so many runs had ended in each way, and gone
+        start = place * SPAN + newest % SPAN
+        gone = {f"gone{place}.{number}": start + number for number in range(1, 700)}
+        server.client.zadd(listed, gone)
+    backend._sweep_at = 0.0
+    backend.tick(w.id)
+    assert server.client.zcard(listed) < 700
+    for _ in range(3):
+        backend.tick(w.id)
+    assert sorted(server.client.zrange(listed, 0, -1)) == [b"late", b"old"]
 
 
 def test_a_finished_run_of_five_nodes_takes_two_kilobytes(
@@ -199,7 +223,7 @@ def test_a_forgotten_run_leaves_no_key(
     assert [key for key in left if not re.search(r":[tu]:", key)] == []
     assert all(server.client.pttl(key) > 0 for key in left)
     partition = backend.keys.partitions[0]
-    assert server.client.zcard(f"{partition}:runs") == 0
+    assert server.client.zcard(backend.keys.runs(partition, FLOW[0])) == 0
     assert leaks(server, backend) == []
 
 

@@ -60,6 +60,16 @@ def the_queue_is_empty_in_the_end(store: Store) -> None:
     assert backend.link.ask(queue, "XPENDING", queue, "g")[0] == 0
 
 
+def a_forgotten_run_is_listed_no_more(store: Store) -> None:
+    """Not even as one that has gone, which no list of the seam would tell."""
+    w = store.worker()
+    store.submit("r")
+    assert w.succeed(w.one("a"), b"", ends=True)
+    store.backend.forget("r")
+    keys = redis_of(store).keys
+    assert redis_of(store).link.ask("r", "EXISTS", keys.runs(keys.partitions[0], FLOW[0])) == 0
+
+
 def many_parked_tasks_come_back(store: Store) -> None:
     """More parked tasks than one script resumes are all ready again."""
     w, names = store.worker(), [f"n{number}" for number in range(700)]
@@ -290,6 +300,20 @@ def cut(check: Callable[..., None]) -> Callable[[Store], None]:
 
 
 MUTANTS = [
+    Mutant(
+        "a run stays listed under the state it had",
+        "_records",
+        "    if run.state ~= run.listed then move(run) end\n",
+        "",
+        ("test_a_run_is_listed_under_the_state_it_is_in",),
+    ),
+    Mutant(
+        "a forgotten run stays in its list",
+        "forget",
+        "call('ZREM', list_key(run.flow), id)",
+        "",
+        (a_forgotten_run_is_listed_no_more,),
+    ),
     Mutant(
         "a commit is not fenced",
         "commit",

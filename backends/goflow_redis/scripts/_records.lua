@@ -7,11 +7,12 @@
 -- Lua joins and splits lines. The run's are `:s`,
 --   state ending phase kill held rev seq acts round started finished uses
 -- and `:i`, what does not change within a round:
---   flow fingerprint created timeout handlers
+--   flow fingerprint date timeout handlers
 -- and a node's
 --   state entry attempt lost round last act worker seq ready started finished due have expects flags digest inbox
 --   width released window closings closed
--- Times are ms: `created`, run times and `due` since the epoch, a node's others since its run was created, false
+-- `date` is when the run was created, in us, which no two runs of a partition should share: lists are ordered by it.
+-- Times are ms: run times and `due` since the epoch, a node's others since its run was created, false
 -- where there is none. `uses` are letters of keys the run has beyond `:d`. `round` is the one a node came up
 -- in, `last` that of its last attempt, `act` that attempt's number in the run. The last five are an opened
 -- branch's: `closed` of the `closings` that complete it have arrived.
@@ -19,6 +20,17 @@ local P, call = KEYS[1], redis.call
 local clock = call('TIME')
 local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local HOUR = 3600000
+
+-- Lists of runs, one a flow: the score is the place of the run's state, SPAN apart from the next, plus its date since
+-- 2020 (35 years fit). So one range of scores is one state, the newest at its end.
+local SPAN, SINCE = 1125899906842624, 1577836800000000
+local PLACES
+local function place_of(state)
+  PLACES = PLACES or {queued = 0, running = 1, paused = 2, stopping = 3, succeeded = 4, failed = 5, stopped = 6}
+  return PLACES[state]
+end
+local function score_of(run) return place_of(run.state) * SPAN + math.max(0, run.date - SINCE) end
+local function list_key(flow) return P .. ':runs:' .. flow end
 
 local cursor = 0
 local function arg() cursor = cursor + 1 return ARGV[cursor] end
@@ -33,7 +45,8 @@ local runs, touched = {}, {}
 -- A run in memory is an array of these, which `run.state` and the like are made numbers of (see scripts.py): a table
 -- of names would take three times as long to make.
 -- run: id key state ending phase kill held rev seq acts round started finished uses flow fingerprint created timeout
--- run: handlers class head identity watched terminal ended touched nodes changed data sets pushes
+-- run: handlers class head identity watched terminal ended touched nodes changed data sets pushes date
+-- run: listed
 
 -- A node in memory is its path and then its record: an array, since a table of names costs four times as much.
 local PATH, STATE, ENTRY, ATTEMPT, LOST, ROUND, LAST, ACT, WORKER = 1, 2, 3, 4, 5, 6, 7, 8, 9
@@ -66,13 +79,13 @@ local function get_run(id, path)
   local raw = call('HMGET', key, ':s', ':i', ':h', ':w', path or ':s')
   if not raw[1] then runs[id] = false return false end
   local state, ending, phase, kill, held, rev, seq, acts, round, started, finished, uses = elements(raw[1], 1)
-  local flow, fingerprint, created, timeout, handlers = elements(raw[2], 1)
+  local flow, fingerprint, date, timeout, handlers = elements(raw[2], 1)
   local watched = raw[4] and tonumber(raw[4]) > NOW and raw[4]
   local terminal = state == 'succeeded' or state == 'failed' or state == 'stopped'
   local nodes = path and {[path] = raw[5] and read_node(path, raw[5])} or {}
   run = {id, key, state, ending, phase, kill, held, rev, seq, acts, round, started, finished, uses, flow, fingerprint,
-    created, timeout, handlers, flow .. ':' .. fingerprint, raw[3], raw[2], watched, terminal, false, false, nodes,
-    false, false, false, false}
+    math.floor(date / 1000), timeout, handlers, flow .. ':' .. fingerprint, raw[3], raw[2], watched, terminal, false,
+    false, nodes, false, false, false, false, date, state}
   runs[id] = run
   return run
 end
@@ -83,7 +96,7 @@ local function run_record(run)
 end
 
 local function id_record(run)
-  return pack({run.flow, run.fingerprint, run.created, run.timeout, run.handlers})
+  return pack({run.flow, run.fingerprint, run.date, run.timeout, run.handlers})
 end
 
 local function get_node(run, path)
@@ -228,8 +241,22 @@ local function tell(run, record)
   ends[place + 7], ends[place + 8] = 'o', result
 end
 
+-- Runs whose state has changed get another place in the list of their flow, those of a call together.
+local moves = {}
+local function move(run)
+  local places = moves[run.flow]
+  if not places then
+    places = {}
+    moves[run.flow] = places
+  end
+  places[#places + 1] = score_of(run)
+  places[#places + 1] = run.id
+  run.listed = run.state
+end
+
 local function save()
   for _, run in ipairs(touched) do
+    if run.state ~= run.listed then move(run) end
     run.rev = run.rev + 1
     local changed, record = run.changed, run_record(run)
     local first = changed and changed[1]
@@ -259,7 +286,8 @@ local function save()
     end
   end
   if #ends > 0 then call('XADD', P .. ':ends', 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', unpack(ends)) end
-  touched, ends, room = {}, {}, TOLD
+  for flow, places in pairs(moves) do call_many('ZADD', list_key(flow), places, 1000) end
+  touched, ends, room, moves = {}, {}, TOLD, {}
   for figure, number in pairs(counts) do call('HINCRBY', P .. ':figures', figure, number) end
   counts = {}
 end

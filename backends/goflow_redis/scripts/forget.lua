@@ -12,6 +12,6 @@ if not run then return {'gone', ''} end
 if not run.terminal then return {'live', run.state} end
 for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do call('UNLINK', run.key .. ':s:' .. path) end
 for _, suffix in ipairs({'', ':d', ':a', ':l', ':k', ':x', ':ev'}) do call('UNLINK', run.key .. suffix) end
-call('ZREM', P .. ':runs', id)
+call('ZREM', list_key(run.flow), id)
 call('ZREM', P .. ':due', 't:' .. id)
 return {'ok', run.state}

@@ -48,6 +48,7 @@ end
 call('HSET', run.key, ':x', nonce, ':i', id_record(run))
 if call('SADD', P .. ':classes', run.class) == 1 then
   call('XADD', P .. ':news', 'MAXLEN', '~', 100, '*', 'class', run.class)
+  call('SADD', P .. ':flows', run.flow)
 end
 if call('EXISTS', queue_key(run.class)) == 0 then
   call('XGROUP', 'CREATE', queue_key(run.class), 'g', '0', 'MKSTREAM')

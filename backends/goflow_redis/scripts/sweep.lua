@@ -1,17 +1,41 @@
--- SWEEP: forget runs that have gone, and queues that nothing uses any more.
+-- SWEEP: forget runs of one flow that have gone, and what nothing uses any more: the flow's list, a queue.
 -- uses: records ready
 --
 -- KEYS     the partition's prefix
--- ARGV     retention; position in the list of runs, how many to look at; class ('' none)
--- returns  the next position (0 at the end); 1 where the class was forgotten
+-- ARGV     retention; flow ('' none), score in its list after which to go on, how many runs to look at; class
+--          ('' none)
+-- returns  the score to go on after ('' at the end); how many runs were forgotten; 1 where the class was
 -- repeat   nothing is left
-local position, count, class = number(), number(), arg()
-local ids = call('ZRANGE', P .. ':runs', position, position + count - 1)
-local left = 0
-for _, id in ipairs(ids) do
-  if call('EXISTS', P .. ':r:' .. id) == 0 then call('ZREM', P .. ':runs', id) else left = left + 1 end
+local flow, position, count, class = arg(), arg(), number(), arg()
+local list, gone = list_key(flow), {}
+
+-- Those in a range of scores that have gone; the last score there, '' where that is all of the range.
+local function look(first, last, most)
+  local found = call('ZRANGEBYSCORE', list, first, last, 'WITHSCORES', 'LIMIT', 0, most)
+  for place = 1, #found, 2 do
+    if call('EXISTS', P .. ':r:' .. found[place]) == 0 then gone[#gone + 1] = found[place] end
+  end
+  return #found == 2 * most and found[#found] or ''
 end
-local following = #ids < count and 0 or position + left
+
+-- The oldest that ended in each way are the first to go; where some of them stay for longer, the others are come
+-- by on a round through the whole list.
+local following = ''
+if flow ~= '' then
+  for place = place_of('succeeded'), place_of('stopped') do
+    look(place * SPAN, '(' .. string.format('%.0f', (place + 1) * SPAN), math.ceil(count / 4))
+  end
+  following = look('(' .. position, '+inf', math.ceil(count / 4))
+  if #gone > 0 then call('ZREM', list, unpack(gone)) end
+end
+
+-- Whether somebody may submit a run of the flow without having it listed again.
+local function has_queue()
+  for _, each in ipairs(call('SMEMBERS', P .. ':classes')) do
+    if string.find(each, flow .. ':', 1, true) == 1 then return true end
+  end
+  return false
+end
 
 -- When the queue got its last entry (ms); 0 where somebody has removed it.
 local function last_entry(queue)
@@ -29,4 +53,5 @@ if class ~= '' and call('XLEN', queue_key(class)) == 0 and call('EXISTS', pump_k
   call('SREM', P .. ':classes', class)
   forgotten = 1
 end
-return {following, forgotten}
+if flow ~= '' and call('EXISTS', list) == 0 and not has_queue() then call('SREM', P .. ':flows', flow) end
+return {following, #gone, forgotten}

@@ -3,10 +3,10 @@
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; whether to put it right (1), number of runs, (run; number of its lasting keys, keys;
---          number of its dates, members of the schedule)...
+--          number of lists it is in, flows; number of its dates, members of the schedule)...
 -- returns  how many keys would stay for ever though their run has ended or gone; keys that would go though it
---          is on its way; runs that are not in the list of runs; those that are and have gone; dates of runs
---          that have gone
+--          is on its way; runs that are not in the list of runs, or not under their state; those that are and have
+--          gone; dates of runs that have gone
 -- repeat   nothing is wrong
 local fix = arg() == '1'
 local leaks, endangered, unlisted, gone, dates = 0, 0, 0, 0, 0
@@ -23,22 +23,29 @@ local function check_key(run, key)
   end
 end
 
-local function check_list(id, run)
-  local listed = call('ZSCORE', P .. ':runs', id)
-  if run and not listed then
-    unlisted = unlisted + 1
-    if fix then call('ZADD', P .. ':runs', string.format('%.0f', run.created * 1000), id) end
-  elseif listed and not run then
-    gone = gone + 1
-    if fix then call('ZREM', P .. ':runs', id) end
-  end
+-- The run's place in its flow's list.
+local function check_place(run)
+  local score = call('ZSCORE', list_key(run.flow), run.id)
+  if score and tonumber(score) == score_of(run) then return end
+  unlisted = unlisted + 1
+  if not fix then return end
+  call('ZADD', list_key(run.flow), score_of(run), run.id)
+  call('SADD', P .. ':flows', run.flow)
+end
+
+-- One of the lists that the run is in.
+local function check_list(id, run, flow)
+  if run and run.flow == flow or not call('ZSCORE', list_key(flow), id) then return end
+  if run then unlisted = unlisted + 1 else gone = gone + 1 end
+  if fix then call('ZREM', list_key(flow), id) end
 end
 
 for _ = 1, number() do
   local id = arg()
   local run = get_run(id)
   for _ = 1, number() do check_key(run, arg()) end
-  check_list(id, run)
+  for _ = 1, number() do check_list(id, run, arg()) end
+  if run then check_place(run) end
   for _ = 1, number() do
     local member = arg()
     if not run then

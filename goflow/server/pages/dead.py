@@ -17,35 +17,33 @@ from goflow.server.pages.parts import (
     flow_link,
     link,
     moment,
-    page_links,
-    place,
     run_link,
     table,
     told_wrong,
 )
-from goflow.server.pages.runs import PAGES, SIZE, page_of
-from goflow.server.parameters import only, whole
+from goflow.server.pages.runs import Listed, asked_for, links, page_of
+from goflow.server.parameters import only
 from goflow.server.service import service
 from goflow.state import RunState
 
 
 async def page_of_dead(request: Request) -> Response:
-    """Failed runs, the newest first; `?flow=` narrows the list, `?page=` goes on in it."""
+    """Failed runs, the newest first; `?flow=` narrows the list, `?before=` goes on in it."""
     serving = service(request)
     kept = serving.config.retention.dead
     try:
-        given = only(request, ("flow", "page"))
-        number, flow = whole(given.get("page"), "page", 1, 1, PAGES), given.get("flow") or None
+        given = only(request, ("flow", "before", "page"))
+        asked, flow = asked_for(given), given.get("flow") or None
 
-        def read(backend: Backend) -> tuple[list[Run], bool]:
-            return page_of(backend, flow, RunState.FAILED, number)
+        def read(backend: Backend) -> Listed:
+            return page_of(backend, flow, RunState.FAILED, asked)
 
-        runs, more = await serving.lanes.slowly(read)
+        listed = await serving.lanes.slowly(read)
     except (GoflowError, HttpError) as error:
         return told_wrong(request, error)
 
-    def at(number: int) -> str:
-        return link("/ui/dead", flow=flow, page=str(number) if number > 1 else None)
+    def at(**where: str | None) -> str:
+        return link("/ui/dead", flow=flow, **where)
 
     hint = "Runs that failed for good. Each is kept until its day, to be retried or dropped."
     return page(
@@ -56,11 +54,11 @@ async def page_of_dead(request: Request) -> Response:
             "section",
             table(
                 ["Run", "Flow", "Node", "Failed", "Kept until", "Actions"],
-                [_row(run, kept) for run in runs],
+                [_row(run, kept) for run in listed.runs],
                 "Nothing has failed.",
                 "Dead letters",
             ),
-            page_links(place(runs, SIZE, number, "runs"), number, more, at),
+            links(listed, asked, at),
             id="dead",
             data_live=True,
         ),

@@ -115,15 +115,19 @@ def place(listed: Sequence[object], size: int, page: int, what: str) -> str:
 
 def page_links(where: str, page: int, more: bool, at: Callable[[int], str]) -> Markup | None:
     """Where one is in a list, and the ways to the page before and (with `more`) the one after."""
-    if page == 1 and not more:
+    back = ("← Back", at(page - 1)) if page > 1 else None
+    return ways(where, back, at(page + 1) if more else None)
+
+
+def ways(where: str, back: tuple[str, str] | None, more: str | None) -> Markup | None:
+    """Where one is in a list, and links back (by its words) and on; None where all of it is seen."""
+    if back is None and more is None:
         return None
-    before = tag("a", "← Back", href=at(page - 1), rel="prev", data_soft=True)
-    after = tag("a", "More →", href=at(page + 1), rel="next", data_soft=True)
     return tag(
         "nav",
-        before if page > 1 else None,
+        tag("a", back[0], href=back[1], rel="prev", data_soft=True) if back else None,
         tag("span", where),
-        after if more else None,
+        tag("a", "More →", href=more, rel="next", data_soft=True) if more else None,
         aria_label="Pages",
         class_="pages",
     )

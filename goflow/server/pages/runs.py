@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -11,39 +14,37 @@ from goflow.runid import RUN_ID
 from goflow.server.errors import HttpError, bad
 from goflow.server.pages.frame import page
 from goflow.server.pages.markup import Markup, tag
-from goflow.server.pages.parts import link, page_links, place, runs_table, told_wrong
+from goflow.server.pages.parts import link, place, runs_table, told_wrong, ways
 from goflow.server.parameters import only, whole
-from goflow.server.reading import MOST_RUNS, state
+from goflow.server.reading import before, state
 from goflow.server.service import service
 from goflow.state import RunState
 
-#: runs of a page, and pages there are: to come to older ones, narrow the list
+#: runs of a page
 SIZE = 100
-PAGES = MOST_RUNS // SIZE
 
 
 async def page_of_runs(request: Request) -> Response:
-    """The newest runs first; `?flow=` and `?state=` narrow the list, `?page=` goes on in it, `?id=` finds
-    one."""
+    """The newest runs first; `?flow=` and `?state=` narrow the list, `?before=` goes on in it (`?page=` says
+    how far), `?id=` finds one."""
     serving = service(request)
     try:
-        given = only(request, ("flow", "state", "page", "id"))
+        given = only(request, ("flow", "state", "before", "page", "id"))
         if wanted_id := given.get("id", "").strip():
             return _found(wanted_id)
-        number = whole(given.get("page"), "page", 1, 1, PAGES)
         flow, wanted = given.get("flow") or None, state(given.get("state"))
+        asked = asked_for(given)
 
-        def read(backend: Backend) -> tuple[list[Run], bool, list[str]]:
+        def read(backend: Backend) -> tuple[Listed, list[str]]:
             names = [each.flow for each in backend.definitions()]
-            return (*page_of(backend, flow, wanted, number), names)
+            return page_of(backend, flow, wanted, asked), names
 
-        runs, more, names = await serving.lanes.slowly(read)
+        listed, names = await serving.lanes.slowly(read)
     except (GoflowError, HttpError) as error:
         return told_wrong(request, error)
 
-    def at(number: int) -> str:
-        shown = str(number) if number > 1 else None
-        return link("/ui/runs", flow=flow, state=given.get("state"), page=shown)
+    def at(**where: str | None) -> str:
+        return link("/ui/runs", flow=flow, state=given.get("state"), **where)
 
     return page(
         "Runs",
@@ -51,8 +52,8 @@ async def page_of_runs(request: Request) -> Response:
         tag("div", _filters(names, flow, wanted), _finder(), class_="title"),
         tag(
             "section",
-            runs_table(runs, with_flow=True),
-            page_links(place(runs, SIZE, number, "runs"), number, more, at),
+            runs_table(listed.runs, with_flow=True),
+            links(listed, asked, at),
             id="runs",
             data_live=True,
         ),
@@ -62,13 +63,40 @@ async def page_of_runs(request: Request) -> Response:
     )
 
 
-def page_of(
-    backend: Backend, flow: str | None, wanted: RunState | None, number: int
-) -> tuple[list[Run], bool]:
-    """The runs of one page, and whether there are more behind it."""
-    until = number * SIZE
-    found = backend.runs(flow, wanted, until + 1)
-    return found[until - SIZE : until], len(found) > until and number < PAGES
+class Asked(NamedTuple):
+    """Where somebody is in a list: on the page with this number, of runs older than one."""
+
+    page: int
+    before: str | None
+
+
+class Listed(NamedTuple):
+    """The runs of a page, and whether there are more behind it."""
+
+    runs: list[Run]
+    more: bool
+
+
+def asked_for(given: dict[str, str]) -> Asked:
+    """What the parameters of a list ask for. Raises HttpError."""
+    number = whole(given.get("page"), "page", 1, 1, 1_000_000_000)
+    start = before(given.get("before"))
+    return Asked(number if start else 1, start)
+
+
+def page_of(backend: Backend, flow: str | None, wanted: RunState | None, asked: Asked) -> Listed:
+    """The runs of one page. Raises UnknownRun where the one before it has gone."""
+    found = backend.runs(flow, wanted, SIZE + 1, asked.before)
+    return Listed(found[:SIZE], len(found) > SIZE)
+
+
+def links(listed: Listed, asked: Asked, at: Callable[..., str]) -> Markup | None:
+    """Where one is in a list, and the ways to its start and on."""
+    more = None
+    if listed.more:
+        more = at(before=listed.runs[-1].id, page=str(asked.page + 1))
+    where = place(listed.runs, SIZE, asked.page, "runs")
+    return ways(where, ("← Newest", at()) if asked.before else None, more)
 
 
 def _found(name: str) -> Response:
