@@ -38,6 +38,7 @@ from goflow.errors import ConfigError, nearest
 from goflow.message import Claim, Item, Outcome, Request, Task
 from goflow.payload import Payload
 from goflow.record import (
+    Access,
     Ask,
     Attempt,
     Definition,
@@ -59,7 +60,9 @@ if TYPE_CHECKING:
 #: the seam's records are told from here too: who uses a backend imports one module
 __all__ = [
     "BUILT_IN",
+    "HISTORY",
     "SCHEMES",
+    "Access",
     "Action",
     "AllNodes",
     "Ask",
@@ -80,6 +83,7 @@ __all__ = [
     "Retry",
     "Run",
     "Runs",
+    "Versioned",
     "Waker",
     "WorkerInfo",
     "bare",
@@ -307,6 +311,32 @@ class Printing(Protocol):
     def printed(self, pieces: Sequence[tuple[Task, bytes]]) -> None:
         """Put each piece at the end of the run's logs, as its task's attempt's, and wake whoever watches the
         run. For a task that is held no more it does nothing. `Outcome.log` is then what came after."""
+        ...
+
+
+#: bytes of overwritten values that a run keeps of each key; the oldest go first
+HISTORY: Final = 16 * 1024 * 1024
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """A backend that can tell what its runs' stores held before, for `goflow debug`; for one that cannot, which
+    just lacks the methods, that is shown as it is now.
+
+    Every value is a version of its key. They are numbered from 1 in the order of the commits that wrote or
+    deleted them; 0 is what was there before. An overwritten one stays as long as its run, within `HISTORY`.
+    """
+
+    def present(self, run_id: str, key: str) -> tuple[int, Payload | None]:
+        """The number of the present version of a key, and its value; None where it was deleted, or never was."""
+        ...
+
+    def version(self, run_id: str, key: str, number: int) -> Payload | None:
+        """A value as it was. Raises VersionGone where that is not kept."""
+        ...
+
+    def accesses(self, run_id: str) -> list[Access]:
+        """What attempts of every round read and wrote, in the order they were recorded."""
         ...
 
 

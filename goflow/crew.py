@@ -15,7 +15,7 @@ from selectors import EVENT_READ, BaseSelector
 from typing import Final
 
 from goflow.aloud import Aloud
-from goflow.backend import Backend, FlowKey
+from goflow.backend import Backend, FlowKey, Versioned
 from goflow.blobs.carrier import BLOBS_AWAY
 from goflow.child import FromChild, Get, Result, Results, Staged
 from goflow.engine import MOST_LOST, gathers
@@ -24,7 +24,9 @@ from goflow.ledger import Ledger
 from goflow.message import DIED, TIMED_OUT, Claim, Failure, Input, Task
 from goflow.observer import Observer
 from goflow.pace import Pace
+from goflow.payload import Payload
 from goflow.pool import Child, Pool
+from goflow.reads import Noted
 from goflow.workflow import Flow
 
 #: a claimed task that no child has taken after this many seconds goes back to the store
@@ -75,6 +77,7 @@ class Crew:
     ) -> None:
         self.backlog = Backlog()
         self._backend = backend
+        self._versions = backend if isinstance(backend, Versioned) else None
         self._flows = flows
         self._pool = pool
         self._ledger = ledger
@@ -188,7 +191,17 @@ class Crew:
             if isinstance(message, Staged):
                 self._backend.stage(task, message.items)
             elif isinstance(message, Get):
-                child.answer(message.key, self._backend.context(task.run_id, message.key))
+                child.answer(message.key, self._read(child, task, message.key))
+
+    def _read(self, child: Child, task: Task, key: str) -> Payload | None:
+        """A value of the run's store for the task at hand, and a note of which one that was."""
+        if self._versions is None:
+            return self._backend.context(task.run_id, key)
+        number, payload = self._versions.present(task.run_id, key)
+        if child.reads.token != task.token:
+            child.reads = Noted(task.token)
+        child.reads.note(key, number)
+        return payload
 
     @contextmanager
     def _releasing(self, child: Child) -> Iterator[None]:
@@ -219,7 +232,7 @@ class Crew:
         if result.failure is not None and result.failure.type == BLOBS_AWAY:
             self._let_go(claim, result.failure.message)
             return
-        self._ledger.answered(claim.task, result, log)
+        self._ledger.answered(claim.task, result, log, child.reads.of(claim.task.token))
         if result.failure is not None:
             self._hold_back(claim.task)
 
@@ -274,8 +287,9 @@ class Crew:
     def _bury(self, child: Child, claim: Claim) -> None:
         """What becomes of the task a dead child was executing."""
         task, log = claim.task, child.log.take()
+        reads = child.reads.of(task.token)
         self._spared.pop(task.token, None)
-        if self._ledger.executed(task, child.since, log):
+        if self._ledger.executed(task, child.since, log, reads):
             return
         if child.killed == _RELEASE:
             self._ledger.released([claim])
@@ -285,7 +299,7 @@ class Crew:
             if child.deaf and child.ready and not child.killed:
                 reason += f", the {MOST_LOST} processes that were to read its input all died of it"
             failure = Failure(kind, reason, task.path)
-            self._ledger.failed(task, failure, child.since, time.time(), log)
+            self._ledger.failed(task, failure, child.since, time.time(), log, reads=reads)
             self._hold_back(task)
 
     # -- clocks -----------------------------------------------------------------------------------

@@ -102,6 +102,18 @@ class BlobMissing(PayloadError):
     """A large payload is not where it should be, or is not what was stored."""
 
 
+class VersionGone(GoflowError):
+    """A value that a run's store had before was not kept."""
+
+    def __init__(self, key: str, number: int) -> None:
+        self.key = key
+        self.number = number
+        super().__init__(f"version {number} of {key!r} is not kept")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.key, self.number))
+
+
 class StoreFull(BackendError):
     """The store takes no new run now: out of memory or disk, or over the queue limit."""
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from goflow.backend import FlowKey
 from goflow.child import Result
 from goflow.engine import after_failure
-from goflow.message import Claim, Failure, Outcome, Task
+from goflow.message import Claim, Failure, Outcome, Reads, Task
 from goflow.workflow import Flow
 
 Sentence = Literal["lost", "stop"]
@@ -30,11 +30,12 @@ class Ledger:
         self.outcomes: list[Outcome] = []
         self.sentences: dict[str, Sentence] = {}
 
-    def answered(self, task: Task, result: Result, log: bytes) -> None:
+    def answered(self, task: Task, result: Result, log: bytes, reads: Reads | None = None) -> None:
         """A child executed it: it succeeded, or failed with an exception."""
         self.sentences.pop(task.token, None)
         if result.failure is not None:
-            self.failed(task, result.failure, result.started, result.finished, log, result.digest)
+            times = result.started, result.finished
+            self.failed(task, result.failure, *times, log, result.digest, reads)
             return
         self.outcomes.append(
             Outcome(
@@ -44,6 +45,7 @@ class Ledger:
                 step=result.step,
                 log=log,
                 digest=result.digest,
+                reads=reads,
             )
         )
 
@@ -55,6 +57,7 @@ class Ledger:
         finished: float,
         log: bytes = b"",
         digest: str = "",
+        reads: Reads | None = None,
     ) -> None:
         """An attempt failed: it comes again, its own handler comes next, or that was all."""
         failure = replace(failure, attempt=task.attempt)
@@ -70,14 +73,18 @@ class Ledger:
                 rescue=rescue,
                 log=log,
                 digest=digest,
+                reads=reads,
             )
         )
 
-    def executed(self, task: Task, since: float, log: bytes = b"") -> bool:
+    def executed(
+        self, task: Task, since: float, log: bytes = b"", reads: Reads | None = None
+    ) -> bool:
         """Carry out a task's sentence, if it has one: then there is nothing more to say about it."""
         sentence = self.sentences.pop(task.token, None)
         if sentence == "stop":
-            self.outcomes.append(Outcome(task, since, time.time(), stopped=True, log=log))
+            now = time.time()
+            self.outcomes.append(Outcome(task, since, now, stopped=True, log=log, reads=reads))
         return sentence is not None
 
     def released(self, claims: Iterable[Claim]) -> None:

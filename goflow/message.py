@@ -146,13 +146,25 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     complete: bool = True
 
 
+class Reads(msgspec.Struct, frozen=True, array_like=True):
+    """What an attempt was given of its run's store.
+
+    `seen` holds by key the versions it was given one after the other, each with how many times in a row.
+    `whole` is False where it read more than is recorded.
+    """
+
+    seen: dict[str, tuple[tuple[int, int], ...]] = msgspec.field(default_factory=dict)
+    whole: bool = True
+
+
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
     """What became of a task, ready to commit. Exactly one of the five fields after `log` says it.
 
     `step` succeeded; `retry_at` (epoch seconds, with `failure`) failed and comes again; `rescue` (with
     `failure`) failed, the node's own handler comes next; `failure` alone failed for good; `stopped` was killed
     because its run is stopping; `released` was handed back unstarted, without an attempt penalty. `log` is what
-    it printed and `Printing.printed` has not recorded.
+    it printed and `Printing.printed` has not recorded. `reads` is what it was given of its run's store, None where
+    it read nothing.
     """
 
     task: Task
@@ -166,6 +178,12 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     released: bool = False
     log: bytes = b""
     digest: str = ""
+    reads: Reads | None = None
+
+    @property
+    def touches(self) -> bool:
+        """Whether it read from its run's store, or writes into it."""
+        return self.reads is not None or (self.step is not None and bool(self.step.writes))
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):

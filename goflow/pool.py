@@ -22,6 +22,7 @@ from goflow.child import Batch, FromChild, Go, More, Result, Value
 from goflow.log import Log
 from goflow.message import UNREADABLE, Claim, Input
 from goflow.payload import Payload
+from goflow.reads import Noted
 from goflow.wire import Garbled, Wire
 from goflow.workflow import Flow
 
@@ -77,6 +78,8 @@ class Child:
         self.mute = self.listened = False
         #: seconds the task at hand may take, None for no limit
         self.timeout: float | None = None
+        #: what the task at hand has read of its run's store
+        self.reads = Noted()
         #: why we killed it, if we did
         self.killed = ""
         mine = [connection, output, alive]

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from goflow.message import Failure, Rewind
+from goflow.message import Failure, Reads, Rewind
 from goflow.state import NodeState, RunState
 
 #: a definition workers can execute: flow name and plan fingerprint
@@ -76,6 +76,24 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     ready: float | None = None
     token: str = ""
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """What one recorded attempt read from its run's store and wrote into it; one that did neither has none.
+
+    `writes` are the numbers of the versions that it made, by key, and `at` is when the store recorded them.
+    `closing` and `handler` say what of its node it ran: what closes a branch, the node's own `on_failure`.
+    """
+
+    path: str
+    round: int
+    attempt: int
+    token: str
+    at: float
+    closing: bool = False
+    handler: bool = False
+    reads: Reads = msgspec.field(default_factory=Reads)
+    writes: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True):

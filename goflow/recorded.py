@@ -7,10 +7,10 @@ From it a node's tasks are made again (`again`): the same inputs, query, headers
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, cast
 
 from goflow import wholesale
-from goflow.backend import Attempt, Backend, LogLine, NodeRun, Run
+from goflow.backend import Access, Attempt, Backend, LogLine, NodeRun, Run, Versioned, bare
 from goflow.errors import Conflict, UnknownFlow
 from goflow.message import FINALLY, ON_FAILURE, RESULT, Failure, Input, Request, Task
 from goflow.payload import Payload
@@ -45,6 +45,11 @@ class Recorded(Protocol):
     @property
     def context_keys(self) -> Sequence[str]: ...
 
+    @property
+    def accesses(self) -> Sequence[Access]:
+        """What attempts read from the run's store and wrote into it; nothing where that is not known."""
+        ...
+
     def arrivals(self, path: str) -> dict[str, Payload | None]:
         """What came to a node instance over its edges, by source."""
         ...
@@ -63,6 +68,10 @@ class Recorded(Protocol):
         """A value of the run's store as it is now: later nodes may have overwritten it."""
         ...
 
+    def version(self, key: str, number: int) -> Payload | None:
+        """A value of the run's store as it was. Raises VersionGone where it is not kept."""
+        ...
+
 
 class InStore:
     """A run in a store, read as far as it is asked for."""
@@ -79,6 +88,9 @@ class InStore:
             ) from None
         self.plan = Plan.from_json(known.plan)
         self.file = known.file
+        self._versions: Versioned | None = None
+        if isinstance(bare(store), Versioned):
+            self._versions = cast(Versioned, store)
         self._nodes: dict[str, NodeRun] | None = None
 
     @property
@@ -99,6 +111,10 @@ class InStore:
     def context_keys(self) -> Sequence[str]:
         return self._store.context_keys(self.run.id)
 
+    @property
+    def accesses(self) -> Sequence[Access]:
+        return [] if self._versions is None else self._versions.accesses(self.run.id)
+
     def arrivals(self, path: str) -> dict[str, Payload | None]:
         return dict(self._store.arrivals(self.run.id, path))
 
@@ -113,6 +129,11 @@ class InStore:
 
     def context(self, key: str) -> Payload | None:
         return self._store.context(self.run.id, key)
+
+    def version(self, key: str, number: int) -> Payload | None:
+        if self._versions is None:  # the only one there is
+            return self._store.context(self.run.id, key)
+        return self._versions.version(self.run.id, key, number)
 
 
 class Again(NamedTuple):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from types import CodeType
 from typing import Any, Final
 
+from msgspec.structs import replace
+
+from goflow.asof import AsOf, Then, then
+from goflow.backend import Attempt, NodeRun
 from goflow.child import describe
 from goflow.drawing.text import duration
-from goflow.engine import step
+from goflow.engine import Read, step
 from goflow.errors import Conflict, UnknownFlow, UnknownNode
 from goflow.loglines import show_logging
 from goflow.message import FINALLY, ON_FAILURE, Failure, Step
@@ -62,42 +66,39 @@ def flow_of(
     return flow
 
 
-def execute(recorded: Recorded, flow: Flow, name: str, *, pdb: bool, as_json: bool) -> int:
-    """Run a node and tell how it went beside how it was recorded. Raises UnknownNode, Conflict."""
+def execute(
+    recorded: Recorded,
+    flow: Flow,
+    name: str,
+    *,
+    pdb: bool,
+    as_json: bool,
+    number: int | None = None,
+) -> int:
+    """Run a node and tell how it went beside how it was recorded: its last attempt, or the one of this number.
+    Raises UnknownNode, Conflict."""
     path = named(recorded, name)
     try:
         tasks = again(recorded, flow.plan, path)
     except UnknownNode:
         raise Conflict(f"{flow.file} has no node {path} any more") from None
+    if number is not None and tasks[0].role == "open":
+        raise Conflict(f"{path} is a branch: what opens and what closes it have no one attempt")
+    stood = [then(recorded, each, number) for each in tasks]
+    earlier = stood[0].attempt if number is not None else None
     show_logging()
     if not as_json:
-        _tell_code(recorded, flow, path)
-    told: list[dict[str, Any]] = []
-    for each in tasks:
-        result, error = _attempt(recorded, flow, each, pdb=pdb)
-        told.append(_json(each, result, error))
-        if not as_json:
-            _tell(each, result, error)
-        if error is None:
-            continue
-        if each.role == "handler" or not flow.plan.locate(path).node.on_failure:
-            break
-        if not as_json:
-            note("goflow: its on_failure comes next")
-        handler = Again("handler", rescue(each.task, error), each.inputs)
-        result, error = _attempt(recorded, flow, handler, pdb=pdb)
-        told.append(_json(handler, result, error))
-        if not as_json:
-            _tell(handler, result, error)
-        break
-    same = _same(recorded, path, result, error)
+        _tell_code(recorded, flow, path, earlier)
+    trial = _Trial(recorded, flow, pdb=pdb, quiet=as_json)
+    result, error = trial.all(tasks, stood, alone=earlier is not None)
+    same = _same(recorded, path, result, error, earlier)
     if as_json:
         print_json(
             {
                 "run_id": recorded.run.id,
                 "path": path,
-                "attempt": tasks[0].task.attempt,
-                "steps": told,
+                "attempt": tasks[0].task.attempt if earlier is None else earlier.attempt,
+                "steps": trial.told,
                 "same": same,
             }
         )
@@ -109,13 +110,60 @@ def execute(recorded: Recorded, flow: Flow, name: str, *, pdb: bool, as_json: bo
     return DONE if error is None else FAILED
 
 
+class _Trial:
+    """Tasks of one node executed here, and what is told of them: to a person, or (`quiet`) for `--json`."""
+
+    def __init__(self, recorded: Recorded, flow: Flow, *, pdb: bool, quiet: bool) -> None:
+        self._recorded = recorded
+        self._flow = flow
+        self._pdb = pdb
+        self._quiet = quiet
+        self.told: list[dict[str, Any]] = []
+
+    def all(
+        self, tasks: Sequence[Again], stood: Sequence[Then], *, alone: bool
+    ) -> tuple[Step | None, Failure | None]:
+        """Each in its turn, up to one that fails; unless it is `alone`, the node's `on_failure` comes after that.
+        How the last one ended."""
+        result, error = None, None
+        for each, moment in zip(tasks, stood, strict=True):
+            result, error = self._one(each, moment)
+            if error is None:
+                continue
+            handled = (
+                each.role != "handler" and self._flow.plan.locate(each.task.path).node.on_failure
+            )
+            if handled and not alone:
+                if not self._quiet:
+                    note("goflow: its on_failure comes next")
+                handler = Again("handler", rescue(each.task, error), each.inputs)
+                result, error = self._one(handler, then(self._recorded, handler))
+            break
+        return result, error
+
+    def _one(self, each: Again, moment: Then) -> tuple[Step | None, Failure | None]:
+        if each.role != "open" and moment.attempt is not None:
+            each = each._replace(task=replace(each.task, attempt=moment.attempt.attempt))
+        notes: list[str] = []
+        read = AsOf(self._recorded, moment, notes.append if self._quiet else _say).read
+        result, error = _attempt(read, self._flow, each, pdb=self._pdb)
+        self.told.append(_json(each, result, error) | ({"notes": notes} if notes else {}))
+        if not self._quiet:
+            _tell(each, result, error)
+        return result, error
+
+
+def _say(text: str) -> None:
+    note(f"goflow: {clean(text)}")
+
+
 def _attempt(
-    recorded: Recorded, flow: Flow, each: Again, *, pdb: bool
+    read: Read, flow: Flow, each: Again, *, pdb: bool
 ) -> tuple[Step | None, Failure | None]:
     """One task: what it made, or why it failed."""
 
     def work() -> Step:
-        return step(flow, each.task, each.inputs, read=recorded.context)
+        return step(flow, each.task, each.inputs, read=read)
 
     try:
         if not pdb:
@@ -170,19 +218,18 @@ def _prints_to_stderr() -> Iterator[None]:
 # -- telling --------------------------------------------------------------------------------------
 
 
-def _tell_code(recorded: Recorded, flow: Flow, path: str) -> None:
+def _tell_code(recorded: Recorded, flow: Flow, path: str, earlier: Attempt | None) -> None:
     """Which node, how it was recorded, and whether its code is what ran then."""
-    node = recorded.nodes.get(path)
-    run = recorded.run
-    how = "" if node is None else f", recorded as {node.state} in attempt {max(node.attempt, 1)}"
-    if node is not None and node.started is not None and node.finished is not None:
-        how += f" after {duration(node.finished - node.started)}"
-    note(f"goflow: {path} of run {run.id}{how}")
-    if node is None or not node.digest:
+    told: NodeRun | Attempt | None = earlier or recorded.nodes.get(path)
+    how = "" if told is None else f", recorded as {told.state} in attempt {max(told.attempt, 1)}"
+    if told is not None and told.started is not None and told.finished is not None:
+        how += f" after {duration(told.finished - told.started)}"
+    note(f"goflow: {path} of run {recorded.run.id}{how}")
+    if told is None or not told.digest:
         return
     digest = flow.digest(flow.plan.locate(path).static)
-    if digest != node.digest:
-        note(f"goflow: its code has changed since ({node.digest} ran then, this is {digest})")
+    if digest != told.digest:
+        note(f"goflow: its code has changed since ({told.digest} ran then, this is {digest})")
 
 
 def _tell(each: Again, made: Step | None, error: Failure | None) -> None:
@@ -233,8 +280,16 @@ def _json(each: Again, made: Step | None, error: Failure | None) -> dict[str, An
     return told | ({"context": writes} if writes else {})
 
 
-def _same(recorded: Recorded, path: str, made: Step | None, error: Failure | None) -> bool | None:
+def _same(
+    recorded: Recorded,
+    path: str,
+    made: Step | None,
+    error: Failure | None,
+    earlier: Attempt | None,
+) -> bool | None:
     """Whether it came to what is recorded; None where there is nothing to compare."""
+    if earlier is not None and earlier.error is not None:
+        return error is not None and str(error) == earlier.error
     node = recorded.nodes.get(path)
     output = recorded.output(path)
     if error is not None:

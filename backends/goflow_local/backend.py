@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from goflow.backend import (
+    Access,
     Action,
     Ask,
     Attempt,
@@ -309,15 +310,31 @@ class LocalBackend:
 
     def context(self, run_id: str, key: str) -> Payload | None:
         """A value of the run's shared store."""
-        from goflow_local import reading
+        return self.present(run_id, key)[1]
 
-        return self._store.read(lambda c: reading.context(c, run_id, key))
+    def present(self, run_id: str, key: str) -> tuple[int, Payload | None]:
+        """The number of the present version of a key, and its value."""
+        from goflow_local import values
+
+        return self._store.read(lambda c: values.present(c, run_id, key))
+
+    def version(self, run_id: str, key: str, number: int) -> Payload | None:
+        """A value as it was. Raises VersionGone where that is not kept."""
+        from goflow_local import values
+
+        return self._store.read(lambda c: values.version(c, run_id, key, number))
+
+    def accesses(self, run_id: str) -> list[Access]:
+        """What attempts of every round read and wrote, in the order they were recorded."""
+        from goflow_local import values
+
+        return self._store.read(lambda c: values.accesses(c, run_id))
 
     def context_keys(self, run_id: str) -> list[str]:
         """The keys of the run's shared store, sorted."""
-        from goflow_local import reading
+        from goflow_local import values
 
-        return self._store.read(lambda c: reading.context_keys(c, run_id))
+        return self._store.read(lambda c: values.keys(c, run_id))
 
     def control(self, run_id: str, action: Action) -> Run:
         """Pause, resume or stop. Raises Conflict on a run that has ended."""

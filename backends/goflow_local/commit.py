@@ -8,6 +8,7 @@ from typing import NamedTuple
 from goflow.message import Item, Opened, Outcome, Step, Task, pack
 from goflow.state import RunState
 from goflow_local.change import Change
+from goflow_local.context import access
 from goflow_local.ending import end, proceed
 from goflow_local.rows import (
     FAILED,
@@ -46,8 +47,6 @@ _OUTPUT = "INSERT OR REPLACE INTO output VALUES (?, ?, ?)"
 _LOG = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?)"
 _ATTEMPT = "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ITEM = "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?)"
-_SET = "INSERT OR REPLACE INTO context VALUES (?, ?, ?, ?)"
-_UNSET = "DELETE FROM context WHERE run = ? AND key = ?"
 
 
 class Held(NamedTuple):
@@ -112,8 +111,8 @@ def _succeed(change: Change, good: Sequence[tuple[RunRow, Held, Outcome, Step]])
         states.append((state, finished, outcome.digest, outcome.started, held.id))
         if step.output is not None:
             outputs.append((held.id, code_of(step.output.media_type), step.output.data))
-        if step.writes:
-            _write_context(change, run, step)
+        if outcome.touches:
+            access(change, run, held.path, held.attempt, outcome)
         for arrival in step.arrivals:
             change.arrive(run, held.id, arrival)
     change.connection.executemany(_SUCCEED, states)
@@ -167,14 +166,6 @@ def drop_items(change: Change, node: int) -> None:
     change.execute("DELETE FROM item WHERE node = ?", (node,))
 
 
-def _write_context(change: Change, run: RunRow, step: Step) -> None:
-    for key, value in step.writes.items():
-        if value is None:
-            change.execute(_UNSET, (run.key, key))
-        else:
-            change.execute(_SET, (run.key, key, code_of(value.media_type), value.data))
-
-
 def printed(change: Change, pieces: Sequence[tuple[Task, bytes]]) -> None:
     """Record what tasks that are held print."""
     for task, data in pieces:
@@ -221,6 +212,8 @@ def _fail(change: Change, run: RunRow, held: Held, outcome: Outcome) -> None:
     state = FAILED if handler and not outcome.stopped else _after(run, outcome)
     failure = outcome.failure
     _keep_attempt(change, run, held, outcome)
+    if outcome.touches:
+        access(change, run, held.path, held.attempt, outcome)
     change.execute(
         _UNFINISH,
         (

@@ -30,7 +30,8 @@ _STRAY_ENTRIES: Final = " FROM queue WHERE NOT EXISTS (SELECT 1 FROM node WHERE 
 #: runs whose rows are there though they are not, nor are they being removed
 _STRAY_RUNS: Final = (
     "SELECT DISTINCT run FROM (SELECT run FROM node UNION ALL SELECT run FROM request UNION ALL"
-    " SELECT run FROM attempt UNION ALL SELECT run FROM log UNION ALL SELECT run FROM context)"
+    " SELECT run FROM attempt UNION ALL SELECT run FROM log UNION ALL SELECT run FROM context"
+    " UNION ALL SELECT run FROM access)"
     " WHERE run NOT IN (SELECT id FROM run) AND run NOT IN (SELECT run FROM trash)"
 )
 

@@ -244,20 +244,6 @@ def _output(connection: Connection, node: int) -> Payload | None:
     return None if found is None else payload_of(*found)
 
 
-def context(connection: Connection, run_id: str, key: str) -> Payload | None:
-    """A value of the run's shared store."""
-    query = "SELECT media, data FROM context WHERE run = ? AND key = ?"
-    found = connection.execute(query, (find(connection, run_id).key, key)).fetchone()
-    return None if found is None else payload_of(*found)
-
-
-def context_keys(connection: Connection, run_id: str) -> list[str]:
-    """The keys of the run's shared store."""
-    query = "SELECT key FROM context WHERE run = ?"
-    found = connection.execute(query, (find(connection, run_id).key,))
-    return sorted(key for (key,) in found)
-
-
 def attempts(connection: Connection, run_id: str) -> list[Attempt]:
     """History, and the attempts that made what is recorded now."""
     row = find(connection, run_id)

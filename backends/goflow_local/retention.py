@@ -21,7 +21,12 @@ _OF_NODES: Final = {
     "opening": "node",
     "node": "id",
 }
-_OF_RUNS: Final = {"context": "run, key", "log": "run, id", "attempt": "run, id"}
+_OF_RUNS: Final = {
+    "context": "run, key, number",
+    "access": "run, id",
+    "log": "run, id",
+    "attempt": "run, id",
+}
 
 
 def expire(change: Change) -> None:

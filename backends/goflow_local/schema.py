@@ -18,7 +18,7 @@ from goflow.errors import BackendError
 
 #: in the file's header: what it is, and the shape of its tables
 APPLICATION: Final = 0x676F666C  # "gofl"
-VERSION: Final = 3
+VERSION: Final = 4
 
 #: older ones can corrupt a WAL database that several connections write
 OLDEST_SQLITE: Final = (3, 51, 3)
@@ -72,7 +72,12 @@ CREATE TABLE queue (lane INTEGER, at INTEGER, node INTEGER, PRIMARY KEY (lane, a
     WITHOUT ROWID;
 
 CREATE TABLE context (
-    run INTEGER, key TEXT, media, data BLOB NOT NULL, PRIMARY KEY (run, key)) WITHOUT ROWID;
+    run INTEGER, key TEXT, number INTEGER, media, data BLOB, first INTEGER NOT NULL,
+    kept INTEGER NOT NULL, PRIMARY KEY (run, key, number)) WITHOUT ROWID;
+CREATE TABLE access (
+    run INTEGER, id INTEGER, path TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
+    token TEXT NOT NULL, closing INTEGER NOT NULL, handler INTEGER NOT NULL, at REAL NOT NULL,
+    reads BLOB, writes BLOB, PRIMARY KEY (run, id)) WITHOUT ROWID;
 CREATE TABLE log (
     run INTEGER, id INTEGER, path TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
     time REAL NOT NULL, data BLOB NOT NULL, PRIMARY KEY (run, id)) WITHOUT ROWID;
@@ -100,9 +105,24 @@ CREATE TABLE untold (
 CREATE TABLE figure (flow TEXT, name TEXT, value INTEGER NOT NULL, PRIMARY KEY (flow, name)) WITHOUT ROWID;
 """
 
-
 #: what turns the tables of a version into those of the next, without touching what they hold
-UPGRADES: Final = {2: "CREATE INDEX run_listed ON run (flow, state); DROP INDEX run_active"}
+#: (3: `context` gets other columns, so that a process of an older goflow that has the file open fails over its
+#: next value, and does not write one that nothing numbers)
+UPGRADES: Final = {
+    2: "CREATE INDEX run_listed ON run (flow, state); DROP INDEX run_active",
+    3: """
+ALTER TABLE context RENAME TO before;
+CREATE TABLE context (
+    run INTEGER, key TEXT, number INTEGER, media, data BLOB, first INTEGER NOT NULL,
+    kept INTEGER NOT NULL, PRIMARY KEY (run, key, number)) WITHOUT ROWID;
+CREATE TABLE access (
+    run INTEGER, id INTEGER, path TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
+    token TEXT NOT NULL, closing INTEGER NOT NULL, handler INTEGER NOT NULL, at REAL NOT NULL,
+    reads BLOB, writes BLOB, PRIMARY KEY (run, id)) WITHOUT ROWID;
+INSERT INTO context SELECT run, key, 0, media, data, 0, 0 FROM before;
+DROP TABLE before;
+""",
+}
 
 
 def connect(path: str, sync: str) -> apsw.Connection:

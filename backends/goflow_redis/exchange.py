@@ -92,12 +92,15 @@ def outcome_args(outcome: Outcome, staged: int, now: float, who: str) -> list[Wo
         outcome.digest,
         bool(outcome.log),
         bool(attempt),
+        outcome.touches,
     ]
     args: list[Word] = [b""]
     if outcome.log:
         args.append(journal.log_piece(task, outcome.finished, outcome.log))
     if attempt:
         args.append(attempt)
+    if outcome.touches:
+        args.append(journal.access(outcome))
     if step is not None and step.opened is not None:
         opened = step.opened
         head += (opened.expects, opened.window, opened.keys is not None, staged, len(opened.items))
@@ -138,7 +141,7 @@ def _add_writes(head: list[object], args: list[Word], step: Step) -> None:
     if not step.writes:
         head += (False, False)
         return
-    head.append([f"v:{key}" for key in step.writes])
+    head.append(list(step.writes))
     head.append([value is not None for value in step.writes.values()])
     args += [enclose(value) for value in step.writes.values() if value is not None]
 

@@ -1,11 +1,12 @@
-"""A run's lists: the attempts that its node records do not tell, and what its nodes printed."""
+"""A run's lists: the attempts that its node records do not tell, what its nodes printed, and what attempts read from
+and wrote into its store."""
 
 from __future__ import annotations
 
 import msgspec
 
-from goflow.backend import Attempt, LogLine
-from goflow.message import Outcome, Task, pack
+from goflow.backend import Access, Attempt, LogLine
+from goflow.message import Outcome, Reads, Task, pack
 from goflow.state import NodeState
 from goflow_redis.words import queued_at, token
 
@@ -69,6 +70,46 @@ def read_attempt(stored: bytes, flow: str, fingerprint: str) -> tuple[int, Attem
         digest=digest,
         ready=queued_at(hold),
         token=held if mark else token(flow, fingerprint, hold),
+    )
+
+
+_Access = tuple[str, int, str, bool, bool, Reads, tuple[str, ...]]
+_access = msgspec.msgpack.Decoder(_Access).decode
+
+
+def access(outcome: Outcome) -> bytes:
+    """What an attempt read and which keys it wrote, as its run's list keeps it behind the round, the time and the
+    numbers of the versions it made."""
+    task, step = outcome.task, outcome.step
+    own = task.failure is not None and not task.path.startswith("~")
+    writes = () if step is None else tuple(step.writes)
+    told = (
+        task.path,
+        task.attempt,
+        task.token,
+        task.closing,
+        own,
+        outcome.reads or Reads(),
+        writes,
+    )
+    return pack(told)
+
+
+def read_access(stored: bytes) -> Access:
+    """What an attempt read and wrote, from its list."""
+    round_, when, made, packed = stored.split(b" ", 3)
+    path, attempt, held, closing, own, reads, keys = _access(packed)
+    numbers = [int(number) for number in made.split(b",")] if made else []
+    return Access(
+        path=path,
+        round=int(round_),
+        attempt=attempt,
+        token=held,
+        at=int(when) / 1000,
+        closing=closing,
+        handler=own,
+        reads=reads,
+        writes=dict(zip(keys, numbers, strict=True)),
     )
 
 

@@ -29,9 +29,10 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `P:ends` | stream | 30 min after the last look | runs that ended, small results with them, an entry a script call, some 1000 entries; absent when no server listens |
 | `P:w:<worker>` | string | 1 h | the tasks of its last claim, for when the reply is lost |
 | `P:r:<run>` | hash | R | `:s` `:i` the run (see `_records.lua`), `:h` head, `:d` digest, `:x` nonce of the last retry, `:y` what a round that is being prepared repeats, `:w` until when (ms) somebody watches, half a ms more where it is for the end alone; node path -> its record |
-| `P:r:<run>:d` | hash | R | `q` input, `e` end node, `z` timeout failure, `f:` failure, and by node path `o:` result, `f:` failure, `k:` keys, `p:` payload of an arrival, `i:N:` `c:N:` a chunk of a wide inbox; `v:` context value |
+| `P:r:<run>:d` | hash | R | `q` input, `e` end node, `z` timeout failure, `f:` failure, and by node path `o:` result, `f:` failure, `k:` keys, `p:` payload of an arrival, `i:N:` `c:N:` a chunk of a wide inbox; by context key `v:` value, `u:` number of that version, the oldest that is kept, bytes of those before it, `w:N:` version N as it was |
 | `P:r:<run>:a` | list | R | attempts that its node records do not tell |
 | `P:r:<run>:l` | list | R | what its nodes printed |
+| `P:r:<run>:c` | list | R | which context versions its attempts read and made |
 | `P:r:<run>:k` | list | until it ends | parked nodes of a paused run, or of a new round with very many |
 | `P:r:<run>:x` | set | R | branches that have scopes waiting |
 | `P:r:<run>:s:<branch>` | list | R | scopes waiting for room in the branch's window |
@@ -69,8 +70,8 @@ OF_PARTITION: Final = {
     "figures": "hash", "untold": "stream", "ends": "stream!", "w": "string!",
 }  # fmt: skip
 OF_RUN: Final = {
-    "": "hash", "d": "hash", "a": "list", "l": "list", "k": "list", "x": "set", "s": "list",
-    "t": "list!", "u": "string!", "ev": "stream!",
+    "": "hash", "d": "hash", "a": "list", "l": "list", "c": "list", "k": "list", "x": "set",
+    "s": "list", "t": "list!", "u": "string!", "ev": "stream!",
 }  # fmt: skip
 
 
@@ -101,7 +102,7 @@ class Keys:
     def of_run(self, run_id: str, branches: Iterable[str]) -> list[str]:
         """Every lasting key of a run; `branches` are those with waiting scopes."""
         key = self.run(run_id)
-        lasting = [key, *(f"{key}:{suffix}" for suffix in ("d", "a", "l", "k", "x", "ev"))]
+        lasting = [key, *(f"{key}:{suffix}" for suffix in ("d", "a", "l", "c", "k", "x", "ev"))]
         return [*lasting, *(f"{key}:s:{branch}" for branch in branches)]
 
     def runs(self, partition: str, flow: str) -> str:

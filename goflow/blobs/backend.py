@@ -13,7 +13,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from goflow import wholesale
-from goflow.backend import Backend, Diagnosable, Finding, Retry, Run
+from goflow.backend import Backend, Diagnosable, Finding, Retry, Run, Versioned
 from goflow.blobs.carrier import Carrier
 from goflow.blobs.place import Place, open_place
 from goflow.blobs.words import is_reference, is_submitted, read
@@ -111,6 +111,16 @@ class WithBlobs:
     def context(self, run_id: str, key: str) -> Payload | None:
         """A value of the run's shared store."""
         return self.carrier.fetched(run_id, self.bare.context(run_id, key))
+
+    def present(self, run_id: str, key: str) -> tuple[int, Payload | None]:
+        """The number of the present version of a key, and its value."""
+        number, payload = cast(Versioned, self.bare).present(run_id, key)
+        return number, self.carrier.fetched(run_id, payload)
+
+    def version(self, run_id: str, key: str, number: int) -> Payload | None:
+        """A value as it was."""
+        found = cast(Versioned, self.bare).version(run_id, key, number)
+        return self.carrier.fetched(run_id, found)
 
     def forget(self, run_id: str) -> None:
         """Remove a run that has ended, and what it had put out. What another submission of the same id

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from goflow.backend import Attempt, LogLine, NodeRun, Run
-from goflow.errors import GoflowError
+from goflow.backend import Access, Attempt, LogLine, NodeRun, Run
+from goflow.errors import GoflowError, VersionGone
 from goflow.message import UNREADABLE, Failure, Request
 from goflow.payload import Payload, known
 from goflow.plan import Plan
@@ -17,6 +17,7 @@ from goflow.runfile.words import (
     LINES,
     VERSION,
     Bytes,
+    ContextLine,
     DefinitionLine,
     NodeLine,
     RequestLine,
@@ -38,7 +39,11 @@ class InFile:
         self.run = _run(run)
         self.request = _request(run, asked, self.plan)
         self._lines: dict[str, NodeLine] = {node.path: node for node in found["node"]}
-        self._context: dict[str, Bytes] = {each.key: each.value for each in found["context"]}
+        self._context: dict[str, ContextLine] = {each.key: each for each in found["context"]}
+        self._versions: dict[tuple[str, int], Bytes | None] = {
+            (each.key, each.number): each.value for each in (*found["context"], *found["past"])
+        }
+        self.accesses: Sequence[Access] = found["access"]
         self.nodes: Mapping[str, NodeRun] = {p: _node_run(n) for p, n in self._lines.items()}
         self.attempts: Sequence[Attempt] = found["attempt"]
         self.logs: Sequence[LogLine] = [
@@ -82,8 +87,16 @@ class InFile:
         return [self.arrivals(path) for path in paths]
 
     def context(self, key: str) -> Payload | None:
-        value = self._context.get(key)
-        return None if value is None else _payload(value)
+        line = self._context.get(key)
+        return None if line is None else _payload(line.value)
+
+    def version(self, key: str, number: int) -> Payload | None:
+        if (key, number) in self._versions:
+            value = self._versions[key, number]
+            return None if value is None else _payload(value)
+        if number == 0 and key not in self._context:
+            return None
+        raise VersionGone(key, number)
 
 
 def _read(lines: Iterable[bytes], name: str) -> dict[str, list[Any]]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from goflow.backend import Attempt
+from goflow.backend import Access, Attempt
 from goflow.plan import Plan
 from goflow.state import NodeState, RunState
 
@@ -67,10 +67,19 @@ class DefinitionLine(msgspec.Struct, frozen=True):
 
 
 class ContextLine(msgspec.Struct, frozen=True):
-    """A value of the run's store."""
+    """A value of the run's store as it is, the `number`-th that its key had."""
 
     key: str
     value: Bytes
+    number: int = 0
+
+
+class PastLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A value that was written over, and is kept: the `number`-th that its key had; none where it was deleted."""
+
+    key: str
+    number: int
+    value: Bytes | None = None
 
 
 class NodeLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -110,5 +119,7 @@ LINES: Final[Mapping[str, Any]] = {
     "context": ContextLine,
     "node": NodeLine,
     "attempt": Attempt,
+    "past": PastLine,
+    "access": Access,
     "log": LogPiece,
 }

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from goflow.backend import NodeRun, Run
+from goflow.errors import VersionGone
 from goflow.message import Failure
 from goflow.payload import Payload
 from goflow.plan import Plan
@@ -22,6 +23,7 @@ from goflow.runfile.words import (
     DefinitionLine,
     LogPiece,
     NodeLine,
+    PastLine,
     RequestLine,
     RunLine,
     Why,
@@ -55,18 +57,35 @@ def _words(recorded: Recorded) -> Iterator[tuple[str, object]]:
         ),
     )
     yield "definition", DefinitionLine(recorded.plan, recorded.file)
-    for key in recorded.context_keys:
-        value = recorded.context(key)
-        if value is not None:
-            yield "context", ContextLine(key, _told(value))
+    yield from _values(recorded)
     nodes = iter(recorded.nodes.values())
     while some := list(islice(nodes, PAGE)):
         yield from (("node", each) for each in _node_lines(recorded, some))
     for attempt in recorded.attempts:
         yield "attempt", attempt
+    for access in recorded.accesses:
+        yield "access", access
     for line in recorded.logs:
         piece = _piece(line.data)
         yield "log", LogPiece(line.path, line.round, line.attempt, line.time, piece)
+
+
+def _values(recorded: Recorded) -> Iterator[tuple[str, object]]:
+    """The run's store: each key as it is, and what it was as far as that is kept."""
+    last = dict.fromkeys(recorded.context_keys, 0)
+    for access in recorded.accesses:
+        for key, number in access.writes.items():
+            last[key] = max(last.get(key, 0), number)
+    for key, number in last.items():
+        value = recorded.context(key)
+        if value is not None:
+            yield "context", ContextLine(key, _told(value), number)
+        for earlier in range(number if value is not None else number + 1):
+            try:
+                past = recorded.version(key, earlier)
+            except VersionGone:
+                continue
+            yield "past", PastLine(key, earlier, None if past is None else _told(past))
 
 
 def _run_line(run: Run) -> RunLine:

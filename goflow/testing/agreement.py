@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from goflow.backend import Backend, NodeRun
+from goflow.backend import Backend, NodeRun, Versioned
+from goflow.message import Reads
 from goflow.state import NodeState, RunState
 from goflow.testing.model import SETTLED, ModelNode, ModelRun
 from goflow.wholesale import OneLook
@@ -27,6 +28,7 @@ def agree(backend: Backend, model: ModelRun) -> int:
     _compare_nodes(backend, model, backend.nodes(run_id))
     _compare_attempts(backend, model)
     _compare_tries(backend, run_id, run.round)
+    _compare_versions(backend, model)
     if model.state is RunState.SUCCEEDED:
         assert backend.result(run_id) == model.nodes[model.end].output
     return run.revision
@@ -70,6 +72,19 @@ def _compare_tries(backend: Backend, run_id: str, round_: int) -> None:
     for each in attempts:
         told_by_node = round_ == 1 and often[each.path] == 1 and each.state == "succeeded"
         assert told_by_node or each in tries
+
+
+def _compare_versions(backend: Backend, model: ModelRun) -> None:
+    """Every value that was written is there in its order, and who read and wrote which."""
+    if not isinstance(backend, Versioned):
+        return
+    run_id = model.request.run_id
+    told = [(a.path, a.reads, a.writes) for a in backend.accesses(run_id)]
+    assert told == [(path, reads or Reads(), made) for path, reads, made in model.accesses]
+    for key, values in model.versions.items():
+        assert backend.present(run_id, key) == (len(values) - 1, values[-1])
+        if model.terminal:
+            assert [backend.version(run_id, key, n) for n in range(len(values))] == values
 
 
 def _possible(model: ModelRun, node: ModelNode) -> set[NodeState]:

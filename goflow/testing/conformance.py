@@ -30,6 +30,7 @@ from goflow.testing.suite.rewinding import Rewinding
 from goflow.testing.suite.rounds import Rounds
 from goflow.testing.suite.submitting import Submitting
 from goflow.testing.suite.telling import Counting, Telling
+from goflow.testing.suite.versions import Remembering
 from goflow.testing.suite.watching import Watching
 from goflow.testing.suite.wholesaling import Wholesaling
 
@@ -50,6 +51,7 @@ class BackendConformance(
     Rewinding,
     Reading,
     Speaking,
+    Remembering,
     Watching,
     Listing,
     Telling,

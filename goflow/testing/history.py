@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from goflow.backend import FlowKey, Printing
-from goflow.message import RESULT, Claim, Item, Opened, Outcome, Step
+from goflow.backend import FlowKey, Printing, Versioned
+from goflow.message import RESULT, Claim, Item, Opened, Outcome, Reads, Step
 from goflow.payload import Payload
 from goflow.plan import Plan
 from goflow.state import NodeState, RunState
@@ -95,10 +95,20 @@ class History:
         Of the scopes of a branch that opens, every other time the first half is staged.
         """
         self.serial += 1
+        made = self._made(worker, claim, how, width)
+        if not self.serial % 3 and isinstance(worker.backend, Versioned):
+            number, _ = worker.backend.present(claim.task.run_id, "k")
+            made = replace(made, reads=Reads({"k": ((number, 1),)}))
+        return made
+
+    def _made(self, worker: Worker, claim: Claim, how: str, width: int) -> Outcome:
         if how == "succeed":
             output = f"{claim.task.path} {self.serial}".encode()
             plan = self.plans[claim.task.run_id]
             step = perform(plan, claim, output, width)
+            if not self.serial % 2:
+                value = None if not self.serial % 5 else Payload(output)
+                step = replace(step, writes={"k": value})
             if step.opened is not None and self.serial % 2:
                 step = self.stage(worker, claim, step, step.opened)
             return outcome(claim, step=step)

@@ -16,6 +16,7 @@ from goflow.message import (
     Failure,
     Item,
     Outcome,
+    Reads,
     Request,
     Rewind,
     Step,
@@ -88,6 +89,9 @@ class ModelRun:
         self.owner = request.owner
         self.orphan = False
         self.recorded: list[tuple[str, str]] = []
+        #: every value its store had, by key, and what its attempts were given and made of them
+        self.versions: dict[str, list[Payload | None]] = {}
+        self.accesses: list[tuple[str, Reads | None, dict[str, int]]] = []
         self._branches: set[str] = set()
         for name in request.starts:
             self._deliver(Arrival(name, "", 1, request.payload), EMPTY)
@@ -158,6 +162,8 @@ class ModelRun:
         node = self.nodes[outcome.task.path]
         assert node.held, f"{node.path} was not held"
         assert node.token == outcome.task.token, "an old token was accepted"
+        if outcome.touches:
+            self._touch(outcome)
         if outcome.step is not None:
             self._succeed(node, outcome.step, staged)
         elif outcome.released:
@@ -168,6 +174,15 @@ class ModelRun:
             assert outcome.failure is not None
             self._fail(node, outcome, outcome.failure)
         self._settle()
+
+    def _touch(self, outcome: Outcome) -> None:
+        """What it read and wrote of the run's store."""
+        numbers = {}
+        for key, value in (outcome.step.writes if outcome.step else {}).items():
+            values = self.versions.setdefault(key, [None])
+            numbers[key] = len(values)
+            values.append(value)
+        self.accesses.append((outcome.task.path, outcome.reads, numbers))
 
     def lose(self, worker: int) -> None:
         """A worker's vanishing was noticed."""

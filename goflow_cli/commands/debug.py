@@ -12,6 +12,9 @@ from goflow_cli.session import Session, backend_option, json_option
 @run_argument
 @click.argument("node")
 @click.option("--pdb", is_flag=True, help="Stop where its function begins, and where it raises.")
+@click.option(
+    "--attempt", type=int, metavar="N", help="An earlier attempt, by its number, in its last round."
+)
 @click.option("--flow-file", metavar="FLOW.py", help="Where its code is now, if not where it was.")
 @backend_option
 @json_option
@@ -19,12 +22,14 @@ def debug(
     run_id: str,
     node: str,
     pdb: bool,
+    attempt: int | None,
     flow_file: str | None,
     backend: str | None,
     as_json: bool,
 ) -> int:
-    """Run NODE of RUN again in this process, with the input and context that are recorded.
+    """Run NODE of RUN again in this process, with the input and context that its attempt had.
 
+    Of the run's store it is given what that attempt read, whatever was written since.
     Nothing is recorded, and nothing follows: the run stays as it is. Retries and timeouts do not apply.
 
     \b
@@ -37,4 +42,4 @@ def debug(
     session = Session(flow_file, backend)
     recorded = InStore(session.backend, session.run(run_id))
     flow = flow_of(session, recorded, flow_file)
-    return execute(recorded, flow, node, pdb=pdb, as_json=as_json)
+    return execute(recorded, flow, node, pdb=pdb, as_json=as_json, number=attempt)

@@ -28,9 +28,22 @@ SHOWN = 20
 @click.argument("file")
 @click.option("--flow-file", metavar="FLOW.py", help="What defines the flow here.")
 @click.option("--node", metavar="NODE", help="Only this node, on its recorded input.")
+@click.option(
+    "--attempt",
+    type=int,
+    metavar="N",
+    help="With --node: an earlier attempt, by its number, in its last round.",
+)
 @click.option("--pdb", is_flag=True, help="With --node: under the debugger.")
 @json_option
-def replay(file: str, flow_file: str | None, node: str | None, pdb: bool, as_json: bool) -> int:
+def replay(
+    file: str,
+    flow_file: str | None,
+    node: str | None,
+    attempt: int | None,
+    pdb: bool,
+    as_json: bool,
+) -> int:
     """Run what is in FILE (of `goflow export`, - for stdin) again, and say what comes out differently.
 
     The whole flow runs here, on the recorded request, in a store that is gone afterwards; with --node
@@ -42,14 +55,15 @@ def replay(file: str, flow_file: str | None, node: str | None, pdb: bool, as_jso
     """
     if pdb and node is None:
         raise click.UsageError("--pdb needs --node NODE: a whole flow runs in several processes")
+    if attempt is not None and node is None:
+        raise click.UsageError("--attempt needs --node NODE: a whole flow makes its own attempts")
     recorded = _read(file)
     if node is not None:
         from goflow_cli.again import execute
 
         session = Session(flow_file)
-        return execute(
-            recorded, _flow(session, recorded, flow_file), node, pdb=pdb, as_json=as_json
-        )
+        flow = _flow(session, recorded, flow_file)
+        return execute(recorded, flow, node, pdb=pdb, as_json=as_json, number=attempt)
     session = Session(flow_file, "local", ephemeral=True)
     store = session.backend  # opened before user code changes sys.path
     run, interrupted = _run(session, store, recorded, _flow(session, recorded, flow_file))

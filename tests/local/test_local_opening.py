@@ -12,6 +12,7 @@ import pytest
 
 from goflow.config import Config, Local
 from goflow.errors import BackendError, ConfigError, StoreFull
+from goflow.payload import JSON, Payload
 from goflow.state import RunState
 from goflow.testing.store import FLOW, Worker, request
 from goflow_local import LocalBackend, schema
@@ -83,15 +84,40 @@ def test_tables_of_another_version_are_left_alone(
     assert str(tmp_path / "store") in str(caught.value)
 
 
+#: what version 2 had otherwise
+VERSION_2 = """
+DROP INDEX run_listed; CREATE INDEX run_active ON run (flow) WHERE finished IS NULL;
+DROP TABLE context; DROP TABLE access;
+CREATE TABLE context (
+    run INTEGER, key TEXT, media, data BLOB NOT NULL, PRIMARY KEY (run, key)) WITHOUT ROWID;
+INSERT INTO context VALUES (1, 'k', 2, CAST('old' AS BLOB));
+"""
+
+
+def make_older(store: Path) -> None:
+    """Let the store be one of version 2, with a context value."""
+    with apsw.Connection(str(store / "goflow.db")) as connection:
+        connection.execute(VERSION_2)
+        connection.pragma("user_version", 2)
+    connection.close()
+
+
+def test_a_store_that_numbers_no_context_values_begins_to(open_store: Open, tmp_path: Path) -> None:
+    with open_store() as backend:
+        backend.submit(request("r"))
+    make_older(tmp_path / "store")
+    with open_store() as store:
+        assert store.present("r", "k") == (0, Payload(b"old", JSON))
+        worker = Worker(store, (FLOW,))
+        assert worker.succeed(worker.one("a"), writes={"k": Payload(b"new")})
+        assert store.present("r", "k") == (1, Payload(b"new"))
+        assert store.version("r", "k", 0) == Payload(b"old", JSON)
+
+
 def test_a_store_without_an_index_by_state_gets_one(open_store: Open, tmp_path: Path) -> None:
     with open_store() as backend:
         backend.submit(request("r"))
-    with apsw.Connection(str(tmp_path / "store" / "goflow.db")) as connection:
-        connection.execute(
-            "DROP INDEX run_listed; CREATE INDEX run_active ON run (flow) WHERE finished IS NULL"
-        )
-        connection.pragma("user_version", 2)
-    connection.close()
+    make_older(tmp_path / "store")
     with open_store() as one, open_store() as other:
         assert [run.id for run in one.runs(state=RunState.QUEUED)] == ["r"]
         assert other.figures().active == {FLOW[0]: 1}
@@ -108,7 +134,7 @@ def test_other_tables_have_another_version() -> None:
     """Else a store of an older goflow is opened, and met by `no such column` somewhere. When this fails:
     raise `schema.VERSION`, and put the new pair here."""
     digest = sha256(" ".join(schema.TABLES.split()).encode()).hexdigest()[:16]
-    assert (schema.VERSION, digest) == (3, "7ebdab5a52f61f0a")
+    assert (schema.VERSION, digest) == (4, "afda135d452ea4ad")
 
 
 def test_somebody_elses_database_is_left_alone(open_store: Open, tmp_path: Path) -> None:

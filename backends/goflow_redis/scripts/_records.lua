@@ -166,7 +166,7 @@ local function set_data(run, field, value)
   sets[place + 1], sets[place + 2] = field, value
 end
 
--- value is appended to one of the run's lists ('a' attempts, 'l' logs) when the script saves
+-- value is appended to one of the run's lists ('a' attempts, 'l' logs, 'c' context) when the script saves
 local function push(run, list, value)
   touch(run)
   use(run, list)
@@ -192,7 +192,7 @@ local function expire_run(run)
   call('PEXPIRE', run.key, life)
   call('PEXPIRE', run.key .. ':d', life)
   if run.uses == '' then return end
-  for letter in string.gmatch(run.uses, '[alx]') do call('PEXPIRE', run.key .. ':' .. letter, life) end
+  for letter in string.gmatch(run.uses, '[alcx]') do call('PEXPIRE', run.key .. ':' .. letter, life) end
   if string.find(run.uses, 'k', 1, true) then call('UNLINK', run.key .. ':k') end
   if string.find(run.uses, 'x', 1, true) then
     for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do

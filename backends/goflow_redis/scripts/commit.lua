@@ -5,12 +5,12 @@
 -- ARGV     retention; worker, letters of this call, whether it is a repeat (1), limit, number of classes,
 --          classes; number of outcomes, and for each:
 --          a packed head: run, path, hold, kind, number of words after it, started, finished (ms), digest,
---            has log, has attempt, then
---            ok      has output, ends, {write field ...}, {whether it sets ...} (false for empty lists), number of
+--            has log, has attempt, has access, then
+--            ok      has output, ends, {key that is written ...}, {whether it sets ...} (false for empty lists), number of
 --                    arrivals
---            open    expects, window, has keys, scopes staged (-1 unknown), number of items, {field ...}, {sets ...}
+--            open    expects, window, has keys, scopes staged (-1 unknown), number of items, {key ...}, {sets ...}
 --            retry   delay (ms)
---          and the words after it, those it has, in this order: log, attempt, output or keys, value of each write
+--          and the words after it, those it has, in this order: log, attempt, access, output or keys, value of each write
 --          that sets, of each arrival a packed {target, closing, expects, hash, source, ref, has payload} and its
 --          payload, items, failure
 -- returns  {accepted (0|1) ...}, {task ...}, {the last id of each class, where nothing is left to claim in them}
@@ -21,15 +21,39 @@ local classes = {}
 for index = 1, number() do classes[index] = arg() end
 
 -- places in a packed head
-local RUN, AT, HELD, KIND, WORDS, BEGAN, ENDED, CODE, HAS_LOG, HAS_ATTEMPT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-local HAS_OUTPUT, ENDS, WRITES, SETS, ARRIVALS = 11, 12, 13, 14, 15
-local CLOSES, ROOM, HAS_KEYS, STAGED, ITEMS, OPEN_WRITES, OPEN_SETS = 11, 12, 13, 14, 15, 16, 17
-local DELAY = 11
+local RUN, AT, HELD, KIND, WORDS, BEGAN, ENDED, CODE = 1, 2, 3, 4, 5, 6, 7, 8
+local HAS_LOG, HAS_ATTEMPT, HAS_ACCESS = 9, 10, 11
+local HAS_OUTPUT, ENDS, WRITES, SETS, ARRIVALS = 12, 13, 14, 15, 16
+local CLOSES, ROOM, HAS_KEYS, STAGED, ITEMS, OPEN_WRITES, OPEN_SETS = 12, 13, 14, 15, 16, 17, 18
+local DELAY = 12
+-- bytes of overwritten values that a run keeps of each context key
+local HISTORY = 16777216
 
 local settled = {}
 
-local function write(run, fields, sets)
-  for index, field in ipairs(fields or {}) do set_data(run, field, sets[index] and arg()) end
+-- numbers of the versions that the outcome at hand made
+local made
+
+-- Every value is a version of its key. One that is written over stays, so that what an attempt read can be shown
+-- again; of each key the oldest go first.
+local function write(run, keys, sets)
+  made = {}
+  for index, key in ipairs(keys) do
+    local last, first, kept = string.match(get_data(run, 'u:' .. key) or '0:0:0', '^(%d+):(%d+):(%d+)$')
+    last, first, kept = tonumber(last), tonumber(first), tonumber(kept)
+    local old = get_data(run, 'v:' .. key) or ''
+    if last > 0 or old ~= '' then set_data(run, 'w:' .. last .. ':' .. key, old) end
+    kept = kept + #old
+    while kept > HISTORY do
+      local field = 'w:' .. first .. ':' .. key
+      kept = kept - #(get_data(run, field) or '')
+      set_data(run, field, false)
+      first = first + 1
+    end
+    made[index] = last + 1
+    set_data(run, 'u:' .. key, (last + 1) .. ':' .. first .. ':' .. kept)
+    set_data(run, 'v:' .. key, sets[index] and arg())
+  end
 end
 
 local function drop_staged(run, head) call('UNLINK', run.key .. ':t:' .. head[HELD]) end
@@ -54,7 +78,7 @@ function commit.ok(run, node, head)
   node[STATE] = 'D'
   forget_failure(node)
   if head[HAS_OUTPUT] then set_data(run, 'o:' .. node[PATH], arg()) end
-  write(run, head[WRITES], head[SETS])
+  if head[WRITES] then write(run, head[WRITES], head[SETS]) end
   if head[ENDS] then
     set_data(run, 'e', node[PATH])
     set_ending(run, 'succeeded')
@@ -81,7 +105,7 @@ function commit.open(run, node, head)
     set_data(run, 'k:' .. node[PATH], arg())
     set_flag(node, 'k')
   end
-  write(run, head[OPEN_WRITES], head[OPEN_SETS])
+  if head[OPEN_WRITES] then write(run, head[OPEN_WRITES], head[OPEN_SETS]) end
   local items = {}
   for index = 1, head[ITEMS] do items[index] = arg() end
   call_many('RPUSH', staging, items, 1000)
@@ -140,8 +164,12 @@ local function record(run, node, head)
   end
   change(run, node)
   settled[run] = true
-  local log, attempt = head[HAS_LOG] and arg(), head[HAS_ATTEMPT] and arg()
+  local log, attempt, access = head[HAS_LOG] and arg(), head[HAS_ATTEMPT] and arg(), head[HAS_ACCESS] and arg()
+  made = false
   if commit[kind](run, node, head) == false then return 0 end
+  if access then
+    push(run, 'c', run.round .. ' ' .. NOW .. ' ' .. table.concat(made or {}, ',') .. ' ' .. access)
+  end
   if kind ~= 'ok' and kind ~= 'open' then drop_staged(run, head) end
   if attempt and node[STATE] ~= 'F' then push(run, 'a', run.round .. ' ' .. node[ACT] .. ' ' .. attempt) end
   if log then push(run, 'l', run.round .. ' ' .. log) end

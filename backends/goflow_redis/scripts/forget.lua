@@ -11,7 +11,7 @@ local run = get_run(id)
 if not run then return {'gone', ''} end
 if not run.terminal then return {'live', run.state} end
 for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do call('UNLINK', run.key .. ':s:' .. path) end
-for _, suffix in ipairs({'', ':d', ':a', ':l', ':k', ':x', ':ev'}) do call('UNLINK', run.key .. suffix) end
+for _, suffix in ipairs({'', ':d', ':a', ':l', ':c', ':k', ':x', ':ev'}) do call('UNLINK', run.key .. suffix) end
 call('ZREM', list_key(run.flow), id)
 call('ZREM', P .. ':due', 't:' .. id)
 return {'ok', run.state}

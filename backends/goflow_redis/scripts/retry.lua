@@ -53,7 +53,7 @@ end
 if call('EXISTS', queue_key(run.class)) == 0 then
   call('XGROUP', 'CREATE', queue_key(run.class), 'g', '0', 'MKSTREAM')
 end
-for _, suffix in ipairs({'', ':d', ':a', ':l', ':k', ':x'}) do call('PERSIST', run.key .. suffix) end
+for _, suffix in ipairs({'', ':d', ':a', ':l', ':c', ':k', ':x'}) do call('PERSIST', run.key .. suffix) end
 for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do
   call('PERSIST', run.key .. ':s:' .. path)
   call('ZADD', pump_key(run.class), NOW, id .. ':' .. path)
