@@ -85,7 +85,7 @@ class Queue(Store):
                 if empty:
                     dry.add(partition)
             if ask is not None:
-                self._claim_more(ask, claims, dry)
+                self._claim_more(ask, claims, dry, bool(outcomes))
         except BaseException:
             if ask is not None and claims:  # one partition gave them, another did not answer
                 self._undelivered[ask.worker] = claims
@@ -201,14 +201,30 @@ class Queue(Store):
         queues = wakers[0].worthwhile(partition, [start + each for each in classes], made)
         return [queue.removeprefix(start) for queue in queues]
 
-    def _claim_more(self, ask: Ask, claims: list[Claim], dry: set[str]) -> None:
-        """Claims from one partition after the other until the limit is met or nothing is left."""
+    def _claim_more(self, ask: Ask, claims: list[Claim], dry: set[str], busy: bool) -> None:
+        """Claims from one partition after the other until the limit is met or nothing is left. One that is
+        busy, or that was woken, does not look where it would have been woken for."""
         partitions = self.keys.partitions
+        if len(partitions) > 1:
+            dry = dry | self._quiet(ask, busy)
         start = next(self._turns) % len(partitions)
         for partition in itertools.chain(partitions[start:], partitions[:start]):
             while partition not in dry and len(claims) < ask.limit:
                 if self._exchange(partition, (), ask, claims)[1]:
                     dry.add(partition)
+
+    def _quiet(self, ask: Ask, busy: bool) -> set[str]:
+        """The partitions of which the waker of a worker knows that they hold nothing it asks for."""
+        wakers = tuple(self.wakers)
+        if len(wakers) != 1 or ask.run_id or not (busy or wakers[0].rang()):
+            return set()
+        names = [f"q:{flow}:{fingerprint}" for flow, fingerprint in ask.flows]
+        return {
+            partition
+            for partition in self.keys.partitions
+            if (partition, ask.worker) not in self._unanswered
+            and wakers[0].quiet(partition, [f"{partition}:{name}" for name in names])
+        }
 
     def _rotated(self, ask: Ask) -> list[FlowKey]:
         """The definitions asked for, from another one each time, so that none is always last."""

@@ -16,6 +16,7 @@ which id they hold nothing, and that is from where they are listened to next. On
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import threading
 import time
@@ -68,6 +69,12 @@ class _Ear:
             self.close()
             raise BackendError(f"{self._store.link.name}: the connection was cut") from error
         return int(self._connection._get_socket().fileno())
+
+    def answered(self) -> bool:
+        """Whether there is an answer to hear."""
+        waiting = select.poll()
+        waiting.register(self._connection._get_socket(), select.POLLIN)
+        return bool(waiting.poll(0))
 
     def hear(self) -> Any:
         """The answer, whatever it is. A cut connection or a demoted master is begun anew: then an
@@ -193,7 +200,8 @@ class QueueWaker(_Waker):
         self._thread = threading.get_ident()
         #: by partition the queues that rang since all were found empty; None where that is not known
         self._rung: dict[str, set[str] | None] = {}
-        self._round_at = 0.0
+        #: by partition when all of its queues are to be looked into again
+        self._round_at: dict[str, float] = {}
         super().__init__(store, [*self._queues.values(), *news])
         store.wakers.add(self)
 
@@ -205,16 +213,27 @@ class QueueWaker(_Waker):
     def worthwhile(self, partition: str, queues: list[str], others: set[str]) -> list[str]:
         """Of these queues those that may hold something: those that rang, and `others`. All of them where it
         does not listen to all, and once a second."""
-        rung = self._rung.get(partition)
-        if (
-            rung is None
-            or threading.get_ident() != self._thread
-            or not (rung or others)
-            or not self._queues[partition].streams.keys() >= set(queues)
-            or time.monotonic() >= self._round_at
-        ):
+        if not self._sure(partition, queues):
             return queues
-        return [queue for queue in queues if queue in rung or queue in others]
+        rung = self._rung[partition] or ()
+        return [queue for queue in queues if queue in rung or queue in others] or queues
+
+    def quiet(self, partition: str, queues: list[str]) -> bool:
+        """Whether a partition has been found empty, and nothing in it has rung since."""
+        return self._sure(partition, queues) and not self._rung[partition]
+
+    def rang(self) -> bool:
+        """Whether something has rung that nobody has looked into since."""
+        return any(self._rung.values())
+
+    def _sure(self, partition: str, queues: list[str]) -> bool:
+        """Whether it listens to all of these queues, and need not look into them all the same."""
+        return (
+            self._rung.get(partition) is not None
+            and threading.get_ident() == self._thread
+            and self._queues[partition].streams.keys() >= set(queues)
+            and time.monotonic() < self._round_at.get(partition, 0.0)
+        )
 
     def rest(self, partition: str, streams: dict[str, bytes], *, every: bool) -> None:
         """A claim left nothing behind these ids: from now on listen for what comes after them. `every`: it
@@ -225,14 +244,21 @@ class QueueWaker(_Waker):
         ear.lazy = True
         self._rung[partition] = set()
         if every:
-            self._round_at = time.monotonic() + _ROUND
+            self._round_at[partition] = time.monotonic() + _ROUND
         else:
             streams = ear.streams | streams
         if ear in self._sockets:
-            if ear.streams.keys() >= streams.keys():
+            if ear.answered():  # by what this very claim took, as a rule
+                self._forget(ear)
+                answer = ear.hear()
+                if _later(answer, streams):
+                    self._heard(ear, answer)
+                    return
+            elif ear.streams.keys() >= streams.keys():
                 return
-            self._forget(ear)
-            ear.close()
+            else:
+                self._forget(ear)
+                ear.close()
         try:
             self._listen(ear, streams)
         except BackendError:  # what comes next fails too, and is told there
@@ -269,6 +295,23 @@ class QueueWaker(_Waker):
         names = [f"{key}:q:{each}" for each in classes]
         ids = link.run("positions", key, [0, *names]) if names else []
         return dict(zip(names, ids, strict=True)) or {f"{key}:news": b"$"}
+
+
+def _later(answer: Any, streams: dict[str, bytes]) -> bool:
+    """Whether an ear heard of something that came after these ids, or of nothing that one could tell."""
+    if isinstance(answer, Exception) or not answer:
+        return True
+    return any(
+        _at(number) > _at(streams.get(stream.decode(), b"0-0"))
+        for stream, entries in answer
+        for number, _ in entries
+    )
+
+
+def _at(number: bytes) -> tuple[int, int]:
+    """A stream id, to be compared."""
+    milliseconds, _, sequence = number.partition(b"-")
+    return int(milliseconds), int(sequence)
 
 
 class RunWaker(_Waker):
