@@ -10,6 +10,7 @@ import select
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Final
 
 from goflow.adoption import adoption
@@ -159,7 +160,7 @@ class Client:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise TimeoutError(not_ended(self.run(run_id), timeout))
-                select.select([waker], [], [], left)
+                select.select([waker], [], [], left and min(left, TIMEOUT_MAX))
                 found = self._made(run_id)  # most likely: then it need not listen again
                 if found is not None:
                     return found

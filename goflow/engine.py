@@ -123,7 +123,8 @@ def after_failure(plan: Plan, task: Task, failure: Failure) -> tuple[float | Non
     node = plan.locate(task.path).node
     if failure.type != WORKER_LOST and task.failure is None and task.attempt <= node.retries:
         exponent = min(task.attempt - 1, 64)
-        delay = min(node.retry_delay * node.retry_backoff**exponent, LONGEST_DELAY)
+        factor = min(node.retry_backoff, 10_000.0)  # so that no power of it is beyond a float
+        delay = min(node.retry_delay * factor**exponent, LONGEST_DELAY)
         from random import random  # late: importing it takes longer than a small run
 
         return delay * (1 + random() / 4), False

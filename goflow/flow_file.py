@@ -6,7 +6,7 @@ flow file leaves no .pyc behind and an edit within the same second is seen. What
 imported goes to stderr, since stdout belongs to the run's result.
 """
 
-# ruff: noqa: PTH110, PTH112, PTH113, PTH118, PTH119, PTH123, PTH208
+# ruff: noqa: PTH110, PTH112, PTH113, PTH114, PTH118, PTH119, PTH123, PTH208
 # (pathlib costs 5 ms at every start)
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.machinery import ModuleSpec
+from itertools import takewhile
 from types import CodeType, ModuleType, TracebackType
-from typing import Final
+from typing import Final, NoReturn
 
 from goflow.errors import DefinitionError, GoflowError, LoadError, nearest
 from goflow.layers import display
@@ -57,6 +58,17 @@ def import_file(file: str) -> ModuleType:
     return module
 
 
+@contextmanager
+def without_flow_folders() -> Iterator[None]:
+    """Meanwhile no folder of a flow file leads `sys.path`: a json.py or goflow.py in it is the flow's alone."""
+    put_first = list(takewhile(_folders.__contains__, sys.path))
+    del sys.path[: len(put_first)]
+    try:
+        yield
+    finally:
+        sys.path[:0] = put_first
+
+
 def module_name(file: str) -> str:
     """The name a flow file's module has: the same in every process of a machine.
 
@@ -75,7 +87,7 @@ def telling(file: str, what: str) -> Iterator[None]:
     `what` says in what it happened, as in "raised while flow.py was imported: ". A DefinitionError passes.
     """
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), _exits_seen():
             yield
     except (KeyboardInterrupt, DefinitionError):
         raise
@@ -91,6 +103,23 @@ def telling(file: str, what: str) -> Iterator[None]:
         raise LoadError(f"{at(error, file)}: {_missing(error, file)}") from error
     except BaseException as error:  # user code may raise anything, and no traceback is to be seen
         raise LoadError(f"{at(error, file)}: {what}{brief(error)}") from error
+
+
+@contextmanager
+def _exits_seen() -> Iterator[None]:
+    """`os._exit` raises SystemExit: otherwise it would end the command without a word, and `check` with a 0."""
+    ours, leave = os.getpid(), os._exit
+
+    def seen(status: int) -> NoReturn:
+        if os.getpid() != ours:  # a process that the file has forked ends as it wants to
+            leave(status)
+        raise SystemExit(status)
+
+    os._exit = seen
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 def at(error: BaseException, file: str) -> str:
@@ -116,7 +145,7 @@ def brief(error: BaseException) -> str:
     """`ValueError: what it said`, even where it cannot be printed or is very long."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - __str__ is user code
+    except BaseException:  # noqa: BLE001 - __str__ is user code, and may exit
         text = "(its text cannot be printed)"
     if len(text) > _MOST:
         text = f"{text[:_MOST]}... ({len(text)} characters)"
@@ -138,6 +167,8 @@ def _is_ours(traceback: TracebackType) -> bool:
 def no_file(file: str) -> str:
     """What to say of a file that is not there, with the nearest one that is."""
     folder = os.path.dirname(file)
+    if os.path.islink(file):
+        return f"no file {display(file)}: it is a symbolic link that leads nowhere"
     if not os.path.isdir(folder):
         return f"no file {display(file)}: there is no folder {display(folder)}"
     beside = _python_files(folder)

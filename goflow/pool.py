@@ -89,7 +89,7 @@ class Child:
         inherited = mine if forked else []
         arguments = (theirs, log, lifeline, marker, source, carrier, inherited)
         self.process = context.Process(target=inside.main, args=arguments, name="goflow-child")
-        with nullcontext() if forked else starting.nameless_main():
+        with nullcontext() if forked else starting.apart():
             self.process.start()
         for end in (theirs, log, lifeline):
             end.close()

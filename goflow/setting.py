@@ -41,6 +41,8 @@ _DURATIONS: Final[Mapping[str, float]] = {
 }
 #: what no size, time or count may exceed: a store keeps signed 64-bit numbers
 _MOST: Final = 2**62
+#: what no time may exceed, in seconds: clocks count nanoseconds in 64 bits too
+_LONGEST: Final = 100 * 365 * 86400
 # Patterns stay texts until a value needs them: compiling all of them costs more than the rest of a start.
 _AMOUNT: Final = r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*"
 _REDIS: Final = r"(?:rediss?|unix|redis\+sentinel|redis\+cluster)://\S+|[^\s:/@]+:[0-9]{1,5}"
@@ -150,7 +152,10 @@ def duration(low: float = 0) -> Kind:
         expected += f", {low:g} s at least"
 
     def read(value: Any, base: str) -> float:
-        return _amount(value, _DURATIONS, low, expected, parts=7)
+        amount = _amount(value, _DURATIONS, low, expected, parts=7)
+        if amount > _LONGEST:
+            raise ValueError(f"{expected}, a hundred years at most")
+        return amount
 
     return Kind(read)
 

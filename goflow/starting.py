@@ -15,6 +15,7 @@ from typing import Any
 
 from goflow.child import Source
 from goflow.errors import GoflowError
+from goflow.flow_file import without_flow_folders
 from goflow.workflow import Flow
 
 
@@ -100,7 +101,14 @@ def context(method: str) -> Any:
 
 
 @contextmanager
-def nameless_main() -> Iterator[None]:
+def apart() -> Iterator[None]:
+    """Meanwhile a fresh child that is started takes nothing of the author's before it loads its flows."""
+    with _nameless_main(), without_flow_folders():
+        yield
+
+
+@contextmanager
+def _nameless_main() -> Iterator[None]:
     """Meanwhile the main module has no file that a fresh child could run again.
 
     It would start the whole program anew, and fails where the program came from a pipe.

@@ -145,6 +145,8 @@ def flow(name: str | Define) -> Define | Callable[[Define], Define]:
     """
     if isinstance(name, str):
         return lambda define: _mark(define, name)
+    if not callable(name):
+        raise TypeError(f'@goflow.flow: expected a name, as in @goflow.flow("name"), got {name!r}')
     return _mark(name, getattr(name, "__name__", ""))
 
 

@@ -1,7 +1,8 @@
-"""The arguments commands share: a run id, a flow name; both complete in the shell."""
+"""The arguments commands share: run ids, flow names, nodes, limits. Run ids and flow names complete in the shell."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -13,7 +14,24 @@ from goflow.errors import GoflowError
 _C = TypeVar("_C", bound=Callable[..., Any])
 
 
-class RunId(click.ParamType[str]):
+#: more than any list shows, and than a store could be asked for
+MOST = 1_000_000_000
+
+
+class Name(click.ParamType[str]):
+    """Text that a store can be asked for: an argument that is not UTF-8 comes with halves of letters in it."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self.fail(f"expected UTF-8 text, got {os.fsencode(value)!r}", param, ctx)
+        return value
+
+
+class RunId(Name):
     """A run id; completes to the newest runs."""
 
     name = "run"
@@ -24,7 +42,7 @@ class RunId(click.ParamType[str]):
         return _complete(_runs, incomplete)
 
 
-class FlowName(click.ParamType[str]):
+class FlowName(Name):
     """A flow's name; completes to those the store and goflow.toml know."""
 
     name = "flow"
@@ -38,6 +56,11 @@ class FlowName(click.ParamType[str]):
 class FlowOrFile(FlowName):
     """A flow file or a flow's name; completes to the names, and to files where none fits."""
 
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from goflow_cli.session import is_path
+
+        return value if is_path(value) else super().convert(value, param, ctx)
+
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
@@ -48,6 +71,12 @@ class FlowOrFile(FlowName):
 def run_argument(command: _C) -> _C:
     """RUN, as `run_id`."""
     return click.argument("run_id", metavar="RUN", type=RunId())(command)
+
+
+def limit_option(command: _C) -> _C:
+    """`--limit`, on what lists."""
+    number = click.IntRange(1, MOST)
+    return click.option("--limit", metavar="N", type=number, default=20, show_default=True)(command)
 
 
 def _complete(source: Callable[[], Iterable[tuple[str, str]]], prefix: str) -> list[CompletionItem]:

@@ -148,8 +148,9 @@ def answer(work: Callable[[], object], debug: bool) -> int:
 
 def _usage(error: click.UsageError) -> int:
     where = error.ctx.command_path if error.ctx else "goflow"
-    print(f"{where}: {error.format_message()}", file=sys.stderr)
-    print(f"Try `{where} --help`.", file=sys.stderr)
+    from goflow_cli.session import note
+
+    note(f"{where}: {error.format_message()}\nTry `{where} --help`.")
     return USAGE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from threading import TIMEOUT_MAX
 
 import click
 
@@ -14,9 +15,13 @@ from goflow_cli.session import Session, note
 
 
 class Seconds(click.ParamType[float]):
-    """The optional SECONDS of `--wait`."""
+    """A time in seconds, with an s or without; for ever where it is longer than any clock counts."""
 
     name = "seconds"
+
+    def __init__(self, least: float = 0.0, most: float | None = None) -> None:
+        self._least = least
+        self._most = most
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -25,9 +30,11 @@ class Seconds(click.ParamType[float]):
             seconds = float(str(value).removesuffix("s"))
         except ValueError:
             self.fail(f"expected seconds, such as 30, got {value!r}", param, ctx)
-        if not seconds >= 0:
-            self.fail(f"expected seconds >= 0, got {value!r}", param, ctx)
-        return seconds
+        if not seconds >= self._least:
+            self.fail(f"expected seconds >= {self._least:g}, got {value!r}", param, ctx)
+        if self._most is not None and seconds > self._most:
+            self.fail(f"expected seconds <= {self._most:g}, got {value!r}", param, ctx)
+        return seconds if seconds < TIMEOUT_MAX else float(FOREVER)
 
 
 class WaitCommand(click.Command):

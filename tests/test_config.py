@@ -305,6 +305,7 @@ url = "http://:pass@example.com"
         ("worker.concurrency = 1.5", "[worker] concurrency = 1.5: expected a whole number"),
         ("worker.lease = inf", "[worker] lease = inf: expected a time"),
         ("worker.lease = nan", "[worker] lease = nan: expected a time"),
+        ("worker.lease = 1e12", "[worker] lease = 1000000000000.0: expected a time in seconds"),
         ("worker.lease = 2020-01-01", "[worker] lease = 2020-01-01: expected a time"),
         ("worker.lease = '1s'", '[worker] lease = "1s": expected a time in seconds'),
         ("payload.max_size = 1.5", "[payload] max_size = 1.5: expected a size in bytes"),

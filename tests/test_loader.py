@@ -247,6 +247,9 @@ def test_a_missing_file_is_told_with_the_nearest_name(folder: Path) -> None:
         load("thumbnail.py")
     with pytest.raises(LoadError, match=r"^no file no/flow\.py: there is no folder no$"):
         load("no/flow.py")
+    Path("loop.py").symlink_to("loop.py")
+    with pytest.raises(LoadError, match=r"^no file loop\.py: it is a symbolic link that leads now"):
+        load("loop.py")
 
 
 def test_a_folder_is_told_with_a_file_in_it(folder: Path) -> None:
@@ -327,6 +330,10 @@ def test_raising_in_a_module_beside_the_file_is_told_with_that_line(folder: Path
             "class E(Exception):\n    def __str__(self): 1/0\nraise E",
             "E: (its text cannot be printed)",
         ),
+        (
+            "class E(Exception):\n    def __str__(self): raise SystemExit(9)\nraise E",
+            "E: (its text cannot be printed)",
+        ),
         ("raise ValueError('x' * 10_000_000)", "x... (10000000 characters)"),
         ("class B(BaseException): pass\nraise B('base')", "B: base"),
         ("def f(): f()\nf()", "RecursionError: maximum recursion depth exceeded"),
@@ -344,7 +351,13 @@ def test_whatever_is_raised_is_one_short_message(folder: Path, raises: str, told
 
 
 @pytest.mark.parametrize(
-    ("call", "shown"), [("sys.exit(3)", "3"), ("exit()", ""), ("sys.exit('no')", "'no'")]
+    ("call", "shown"),
+    [
+        ("sys.exit(3)", "3"),
+        ("exit()", ""),
+        ("sys.exit('no')", "'no'"),
+        ("__import__('os')._exit(0)", "0"),
+    ],
 )
 def test_exiting_at_import_is_told(folder: Path, call: str, shown: str) -> None:
     told = refused(
@@ -418,6 +431,9 @@ def test_a_decorated_object_that_cannot_be_called_is_told(folder: Path) -> None:
     told = refused("import goflow\nclass C: pass\nc = goflow.flow('x')(C())\n")
     assert told == "flow.py: flow 'x': expected a function (workflow, context), got C"
     assert "got int" in refused("define_workflow = 3")
+    assert '@goflow.flow: expected a name, as in @goflow.flow("name"), got 5' in refused(
+        "import goflow\n@goflow.flow(5)\ndef f(w, c): ...\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ class Guarded(HttpToolsProtocol):
         try:
             super().data_received(data)
         except Exception:  # noqa: BLE001 - a target that only a broken or hostile client sends
-            self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", "this is no HTTP request")
+            self.send_400_response("this is no HTTP request")
             return
         if self._in_headers and self._header_bytes > MOST_HEADER:
             self._refuse_header()
@@ -102,20 +102,53 @@ class Guarded(HttpToolsProtocol):
         super().on_message_begin()
         self._in_headers = True
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; a trailer is none, since whoever checks headers on the way here has not seen it."""
+        if self._in_headers:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """What belongs to a request that was refused is nobody's, least of all that of one before it."""
+        if not self.transport.is_closing():
+            super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be parsed is told as every other error is."""
+        self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", msg)
+
     def on_headers_complete(self) -> None:
         """Its headers are whole: from now on the application watches the time."""
-        self._in_headers = False
+        if self.transport.is_closing():  # one before it was refused
+            return
         self._header_bytes = 0
         self._stop_clock()
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > MOST_HEADER or len(self.headers) > MOST_LINES:
             self._refuse_header()
             return
+        doubt = self._doubt()
+        if doubt:
+            self.send_400_response(doubt)
+            return
+        self._in_headers = False
         self.scope["goflow.abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
         self.scope["goflow.flow"] = self.flow  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         if self._leaving and self.cycle is not None:
             self.cycle.keep_alive = False
+
+    def _doubt(self) -> str:
+        """What others on the way here may read differently: whom a request is for, or where it ends."""
+        named = [name for name, _ in self.headers]
+        if named.count(b"host") > 1:
+            return "this request names more than one Host"
+        if b"transfer-encoding" in named:
+            codings = [
+                value.lower() for name, value in self.headers if name == b"transfer-encoding"
+            ]
+            if codings != [b"chunked"] or self.parser.get_http_version() == "1.0":
+                return "Transfer-Encoding: expected chunked alone, and not over HTTP 1.0"
+        return ""
 
     def shutdown(self) -> None:
         """Answer what has come, and what comes in a moment, as the last; then close.
@@ -130,6 +163,13 @@ class Guarded(HttpToolsProtocol):
             self.loop.call_later(LINGER, self._leave)
         else:
             super().shutdown()
+
+    @property
+    def _answers_first(self) -> bool:
+        """Whether an answer is due, or begun, before one to what is being read."""
+        if self._in_headers:
+            return not self._idle
+        return bool(self.pipeline) or (self.cycle is not None and self.cycle.response_started)
 
     @property
     def _idle(self) -> bool:
@@ -172,6 +212,9 @@ class Guarded(HttpToolsProtocol):
 
     def _refuse(self, status: HTTPStatus, code: str, message: str) -> None:
         if self.transport.is_closing():
+            return
+        if self._answers_first:  # said now, it would be taken for the answer to another request
+            self.transport.abort()
             return
         body = json.dumps({"error": {"code": code, "message": message}}).encode()
         head = (

@@ -75,7 +75,7 @@ class Server(uvicorn.Server):
                 http=Guarded,
                 ws="none",
                 lifespan="on",
-                log_level="warning",
+                log_level="error",  # what clients send amiss is no matter for the log
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,

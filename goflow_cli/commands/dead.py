@@ -7,7 +7,7 @@ import click
 from goflow.backend import Backend, Run
 from goflow.errors import Conflict
 from goflow.state import RunState
-from goflow_cli.arguments import FlowName, RunId, run_argument
+from goflow_cli.arguments import FlowName, RunId, limit_option, run_argument
 from goflow_cli.commands.retry import retry as retry_command
 from goflow_cli.commands.show import MOST_ROWS, details, failures, tell
 from goflow_cli.session import Asking, backend_option, json_option, note
@@ -25,7 +25,7 @@ def dead() -> None:
 
 @dead.command("list")
 @click.option("--flow", metavar="F", type=FlowName(), help="Only runs of this flow.")
-@click.option("--limit", metavar="N", type=click.IntRange(1), default=20, show_default=True)
+@limit_option
 @backend_option
 @json_option
 def list_(flow: str | None, limit: int, backend: str | None, as_json: bool) -> int:

@@ -8,7 +8,7 @@ from goflow.backend import Definition, Retry, Run
 from goflow.client import Client
 from goflow.errors import GoflowError
 from goflow.workflow import Flow
-from goflow_cli.arguments import run_argument
+from goflow_cli.arguments import Name, run_argument
 from goflow_cli.ending import print_end
 from goflow_cli.session import Session, backend_option, json_option, note
 from goflow_cli.told import print_json, run_json
@@ -16,7 +16,9 @@ from goflow_cli.told import print_json, run_json
 
 @click.command()
 @run_argument
-@click.option("--from", "from_node", metavar="NODE", help="Repeat this node and all after it.")
+@click.option(
+    "--from", "from_node", metavar="NODE", type=Name(), help="Repeat this node and all after it."
+)
 @click.option("--adopt", is_flag=True, help="Move the run to the flow's present definition.")
 @backend_option
 @json_option

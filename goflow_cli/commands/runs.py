@@ -9,7 +9,7 @@ import click
 from goflow.errors import nearest
 from goflow.state import RunState
 from goflow.took import took
-from goflow_cli.arguments import FlowName, RunId
+from goflow_cli.arguments import FlowName, RunId, limit_option
 from goflow_cli.session import Asking, backend_option, json_option, note
 from goflow_cli.table import duration, moment, print_table
 from goflow_cli.told import print_json, run_json
@@ -21,7 +21,7 @@ LONGEST = 160
 @click.command()
 @click.option("--flow", metavar="F", type=FlowName(), help="Only runs of this flow.")
 @click.option("--state", metavar="S", type=click.Choice([s.value for s in RunState]), help="In it.")
-@click.option("--limit", metavar="N", type=click.IntRange(1), default=20, show_default=True)
+@limit_option
 @click.option("--before", metavar="RUN", type=RunId(), help="Only older ones: the next page.")
 @backend_option
 @json_option

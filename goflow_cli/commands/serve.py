@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from goflow_cli.arguments import Name
 from goflow_cli.exit_codes import DONE, USAGE
 from goflow_cli.service_log import ServiceLog
 from goflow_cli.session import Session, backend_option
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("files", metavar="[FILE]...", nargs=-1)
+@click.argument("files", metavar="[FILE]...", type=Name(), nargs=-1)
 @click.option("--port", metavar="N", type=int, help="0 takes any free one (goflow.toml: 8080).")
 @click.option("--host", metavar="H", help="Others than 127.0.0.1 need a secret.")
 @click.option("--no-worker", is_flag=True, help="Only serve; workers run elsewhere.")

@@ -14,16 +14,18 @@ from goflow.standing import Standing, Watcher
 from goflow_cli.session import Asking, backend_option, json_option
 from goflow_cli.told import print_json, run_json
 from goflow_cli.views.drawing import Screen, screen
+from goflow_cli.waiting import Seconds
 
-#: seconds between two looks at least: a page that loads the store is no help
+#: seconds between two looks, at least and at most: a page that loads the store is no help
 SOONEST = 1.0
+LATEST = 86_400.0
 
 
 @click.command()
 @click.option(
     "--interval",
     metavar="SECONDS",
-    type=click.FloatRange(SOONEST),
+    type=Seconds(SOONEST, LATEST),
     default=SOONEST,
     show_default=True,
     help="Between two looks.",

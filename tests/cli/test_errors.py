@@ -189,12 +189,36 @@ USAGE = [
     (("stop", "nope"), "no run 'nope'"),
     (("retry", "nope"), "no run 'nope'"),
     (("completion", "tcsh"), "tcsh"),
+    (("show", "\udcff"), "expected UTF-8 text, got b'\\xff'"),
+    (("runs", "--flow", "\udcff"), "UTF-8"),
+    (("submit", "\udcff"), "UTF-8"),
+    (("graph", "\udcff"), "UTF-8"),
+    (("graph", "flows.py", "--run", "\udcff"), "UTF-8"),
+    (("explain", "nope", "\udcff"), "UTF-8"),
+    (("logs", "nope", "\udcff"), "UTF-8"),
+    (("result", "nope", "\udcff"), "UTF-8"),
+    (("debug", "nope", "\udcff"), "UTF-8"),
+    (("retry", "nope", "--from", "\udcff"), "UTF-8"),
+    (("dead", "drop", "\udcff"), "UTF-8"),
+    (("dead", "list", "--limit", "9" * 40), "1<=x<=1000000000"),
+    (("runs", "--limit", "9" * 40), "1<=x<=1000000000"),
+    (("top", "--interval", "nan"), "seconds >= 1"),
+    (("top", "--interval", "1e400"), "seconds <= 86400"),
+    (("serve", "\udcff"), "UTF-8"),
+    (("show", "r1", "\x1b[31m"), "\\x1b[31m"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "words"), USAGE)
 def test_wrong_usage(arguments: tuple[str, ...], words: str, capsys: Captured) -> None:
     assert words in refused(capsys, *arguments)
+
+
+def test_waiting_longer_than_any_clock_counts_is_waiting(capsys: Captured) -> None:
+    goflow("run", "flows.py", "--flow", "echo", "--data", "hallo", "--request-id", "long")
+    for seconds in ("1e400", "9" * 40, "inf", "1" * 19):
+        assert main(["result", "long", "--wait", seconds]) == 0
+        assert capsys.readouterr().out == "hallo"
 
 
 def test_the_nearest_run_and_node_are_named(capsys: Captured) -> None:

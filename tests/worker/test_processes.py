@@ -103,6 +103,20 @@ def test_a_worker_goes_on_while_a_child_loads_whatever_it_has_for_it(
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_what_lies_beside_a_flow_is_the_flows_alone(
+    bench: Bench, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("goflow", "msgspec", "pickle"):
+        (tmp_path / f"{name}.py").write_text("1 / 0")
+    (tmp_path / "beside.py").write_text(FILE)
+    [flow] = load(tmp_path / "beside.py").values()
+    [ended] = bench.work([flow], bench.submit(flow, "x"), start_method=method)
+    assert ended.state == "succeeded", ended.error
+    assert sys.path[0] == str(tmp_path)
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
 def test_a_flow_that_children_cannot_load_is_a_failure(
     bench: Bench, tmp_path: Path, method: str
 ) -> None:
