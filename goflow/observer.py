@@ -19,6 +19,10 @@ class Observer(Protocol):
 
     def troubled(self, error: BackendError) -> None: ...
 
+    def draining(self, running: int, grace: float) -> None:
+        """It claims nothing more; so many tasks are under way and have `grace` seconds to end."""
+        ...
+
     def pulse(self) -> float | None:
         """Called on every turn of the loop; answers in how many seconds to be called again."""
         ...
@@ -37,6 +41,9 @@ class Quiet:
         """Ignore it."""
 
     def troubled(self, error: BackendError) -> None:
+        """Ignore it."""
+
+    def draining(self, running: int, grace: float) -> None:
         """Ignore it."""
 
     def pulse(self) -> float | None:

@@ -78,6 +78,10 @@ class Tracing:
         """Pass it on."""
         self._inner.troubled(error)
 
+    def draining(self, running: int, grace: float) -> None:
+        """Pass it on."""
+        self._inner.draining(running, grace)
+
     def finished(self, outcome: Outcome, accepted: bool) -> None:
         """Pass it on. After anything but a node's plain success, or at the end node, a run may be over."""
         self._inner.finished(outcome, accepted)

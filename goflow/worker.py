@@ -99,6 +99,7 @@ class Worker:
         )
         self._deaf = 0
         self._draining: float | None = None
+        self._draining_told = False
         self._look = True
         self._stopping = False
         self._tick_at = 0.0
@@ -314,6 +315,10 @@ class Worker:
     def _drained(self) -> bool:
         if self._draining is None:
             return False
+        if not self._draining_told:  # here: a signal handler may not write
+            self._draining_told = True
+            left = max(0.0, self._draining - time.monotonic())
+            self._observer.draining(len(self._crew.claims), left)
         self._ledger.released(self._crew.backlog)
         self._crew.backlog.clear()
         if self._crew.busy:

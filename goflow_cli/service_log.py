@@ -60,6 +60,9 @@ class WorkerLog(Echo):
     def __init__(self, log: ServiceLog) -> None:
         super().__init__()
         self._log = log
+        self._draining = False
+        #: tasks that went back to the store since it began to drain
+        self.handed_back = 0
 
     def speaker(self, task: Task) -> str:
         return f"{task.run_id} {task.path}"
@@ -74,6 +77,7 @@ class WorkerLog(Echo):
     def finished(self, outcome: Outcome, accepted: bool) -> None:
         super().finished(outcome, accepted)
         task, error = outcome.task, str(outcome.failure)
+        self.handed_back += self._draining and outcome.released
         if not accepted:
             self._log.tell("late", "finished too late, another worker has it", "warning", task)
         elif outcome.failure is not None and outcome.retry_at is not None:
@@ -81,9 +85,27 @@ class WorkerLog(Echo):
         elif outcome.failure is not None:
             self._log.tell("failed", error, "error", task, error=error)
 
+    def draining(self, running: int, grace: float) -> None:
+        self._draining = True
+        if running:
+            message = (
+                f"goflow worker: draining: {_tasks(running)} may run for {grace:.0f} s more"
+                " (again hands back at once)"
+            )
+            self._log.say("draining", message, running=running, grace=round(grace, 3))
+
+    def drained(self) -> None:
+        """Tell that nothing is held any more."""
+        back = f", {_tasks(self.handed_back)} handed back" if self.handed_back else ""
+        self._log.say("drained", f"goflow worker: drained{back}", handed_back=self.handed_back)
+
     def troubled(self, error: BackendError) -> None:
         message = f"{error} (trying again)"
         if self._log.format == "json":
             self._log.say("trouble", message, "error")
         else:
             self._log.say("trouble", f"{time.strftime('%H:%M:%S')} {message}", "error")
+
+
+def _tasks(count: int) -> str:
+    return "1 task" if count == 1 else f"{count} tasks"

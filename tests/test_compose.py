@@ -100,3 +100,9 @@ def test_the_image_has_what_it_copies_and_installs() -> None:
     assert set(found[1].split(",")) == {"otlp", "s3"} <= set(project["optional-dependencies"])
     copied = {word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1]}
     assert {"goflow", "goflow_cli", "backends", "pyproject.toml", "README.md", "LICENSE"} <= copied
+
+
+def test_no_two_services_build_an_image_of_one_name(compose: Any) -> None:
+    """Compose builds them at once, and the second then finds the name taken."""
+    named = [s["image"] for s in compose["services"].values() if "build" in s and "image" in s]
+    assert len(named) == len(set(named))

@@ -10,7 +10,7 @@ from typing import Final
 import click
 import msgspec
 
-from goflow.backend import Diagnosable, Finding
+from goflow.backend import Backend, Diagnosable, Finding
 from goflow.config import Config, find
 from goflow.errors import GoflowError
 from goflow.layers import display
@@ -115,8 +115,23 @@ def _store(fix: bool, backend: str | None) -> Iterator[Finding]:
         return
     try:
         yield from store.diagnose(fix)
+        yield from _unserved(store)
     except GoflowError as error:
         yield _problem("backend", str(error))
+
+
+def _unserved(store: Backend) -> Iterator[Finding]:
+    """Ready tasks that no living worker can take; a warning, for it may be about to be started."""
+    served = {key for worker in store.workers() if worker.alive for key in worker.flows}
+    flows = {flow for flow, _ in served}
+    waiting = {key: count for key, count in store.waiting().items() if key not in served}
+    for (flow, fingerprint), count in sorted(waiting.items()):
+        what = f"this definition of {flow!r} ({fingerprint})" if flow in flows else repr(flow)
+        many = "1 task waits" if count == 1 else f"{count} tasks wait"
+        text = f"{many} and no worker knows {what}: `goflow explain RUN` says what each run needs"
+        yield Finding(name="waiting work", ok=True, warning=True, text=text)
+    if not waiting:
+        yield Finding(name="waiting work", ok=True, text="all of it has workers")
 
 
 def _problem(name: str, text: str) -> Finding:

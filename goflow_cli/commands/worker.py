@@ -57,5 +57,5 @@ def worker(
         )
 
     serve_flows(store, chosen, session.config, observer=watching, started=started)
-    log.say("drained", "goflow worker: drained")
+    watching.drained()
     return 0

@@ -80,6 +80,16 @@ def test_findings_as_json() -> None:
     assert [f["name"] for f in told["findings"] if not f["ok"]] == ["flows"]
 
 
+def test_work_that_no_worker_knows_is_told() -> None:
+    goflow("submit", "echo", "--request-id", "r1")
+    told = ask("doctor")
+    assert lines(told)["waiting work"] == "warning"
+    assert "1 task waits and no worker knows 'echo'" in told.text
+    with worker():
+        goflow("result", "r1", "--wait")
+        assert lines(ask("doctor"))["waiting work"] == "ok"
+
+
 def test_a_shared_store_is_looked_at_and_repaired_too() -> None:
     with RedisServer("--appendonly", "yes") as server:
         assert set(lines(ask("doctor", "--backend", server.url)).values()) == {"ok"}

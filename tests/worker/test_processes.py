@@ -312,6 +312,7 @@ FAN_OUT = textwrap.dedent(
             def printed(self, *_): pass
             def finished(self, *_): pass
             def troubled(self, *_): pass
+            def draining(self, *_): pass
             def pulse(self): return None
 
         worker = Worker(store, [flow], me, concurrency=1, observer=Observer())
