@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from selectors import EVENT_READ, BaseSelector
+from contextlib import contextmanager, suppress
+from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 from typing import Final
 
 from goflow.aloud import Aloud
@@ -118,28 +118,34 @@ class Crew:
             self._observer.started(claim.task)
         child.timeout = self._pace.timeout(batch[0].task)  # tasks with one travel alone
         child.take(batch, time.time())
-        if child.listens:
-            self._hand_over(child)
+        with self._sending(child):
+            child.send(iter(()) if batch[0].complete else self._inputs(batch[0].task))
 
-    def _hand_over(self, child: Child) -> None:
-        """Send a child that reads the batch it has been given."""
-        first = child.claims[0]
+    @contextmanager
+    def _sending(self, child: Child) -> Iterator[None]:
+        """Send it something; what it does not take now goes on when it can be sent more."""
         with self._releasing(child):
-            child.send()
-            if not first.complete:
-                child.send_inputs(self._inputs(first.task))
+            yield
+        if child.full is not child.pushed and child in self._pool.children:
+            child.pushed = child.full
+            events = EVENT_READ | EVENT_WRITE if child.full else EVENT_READ
+            self._selector.modify(child.connection, events, self._called(self._on_message, child))
 
     def recorded(self) -> None:
         """The store has all that the children have answered."""
         for child in self._pool.children:
             if child.owes:
-                child.recorded()
+                with self._sending(child):
+                    child.recorded()
 
     def _inputs(self, task: Task) -> Iterator[list[Input]]:
-        """The inputs of a task that are too many for one message: those that carry something."""
+        """The inputs of a task that are too many for one message, those that carry something: in chunks, the
+        last of which is empty."""
         if gathers(self._flows[task.flow, task.fingerprint].plan, task):
             for chunk in self._backend.inputs(task):
-                yield [Input(*pair) for pair in chunk if pair[1] is not None]
+                if carried := [Input(*pair) for pair in chunk if pair[1] is not None]:
+                    yield carried
+        yield []
 
     # -- listening --------------------------------------------------------------------------------
 
@@ -172,13 +178,16 @@ class Crew:
             self._selector.unregister(child.output)
 
     def _on_message(self, child: Child) -> None:
-        while (message := child.receive()) is not None:
-            self._hear(child, message)
-            if child.unsent and child.claims:
-                self._hand_over(child)
-            if not child.has_more:
-                return
-        self._on_death(child)
+        if child.pushed:
+            with self._sending(child):
+                child.push()
+        try:
+            while (message := child.receive()) is not None:
+                self._hear(child, message)
+                if not child.has_more:
+                    return
+        except EOFError:
+            self._on_death(child)
 
     def _hear(self, child: Child, message: FromChild) -> None:
         if isinstance(message, Results):
@@ -187,7 +196,7 @@ class Crew:
             child.owes = message.heavy
             return
         task = child.claims[0].task
-        with self._releasing(child):
+        with self._sending(child):
             if isinstance(message, Staged):
                 self._backend.stage(task, message.items)
             elif isinstance(message, Get):
@@ -255,8 +264,9 @@ class Crew:
 
     def _on_death(self, child: Child) -> None:
         """A child is gone: settle what it had answered, blame the task at hand, hand on the rest."""
-        while child.has_message and (message := child.receive()) is not None:
-            self._hear(child, message)
+        with suppress(EOFError):
+            while (message := child.receive()) is not None:
+                self._hear(child, message)
         ended = child.last_words(self._echo)
         self._ignore(child)
         for source in (child.connection, child.sentinel):

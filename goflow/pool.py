@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from goflow.log import Log
 from goflow.message import UNREADABLE, Claim, Input
 from goflow.payload import Payload
 from goflow.reads import Noted
-from goflow.wire import Garbled, Wire
+from goflow.wire import Garbled, Reins
 from goflow.workflow import Flow
 
 #: how many bytes of a child's output are read at a time
@@ -53,15 +53,17 @@ class Child:
         output, log = context.Pipe(duplex=False)
         lifeline, alive = context.Pipe(duplex=False)
         self.connection = connection
-        self._wire = Wire(connection)
+        self._wire = Reins(connection)
         self.output = output
         self._alive = alive
         marker = b"\x1e" + os.urandom(8).hex().encode() + b"\x1e"
         self.log = Log(marker, limit)
         self.claims: deque[Claim] = deque()
         self._asked = False
-        #: whether its claims are still to be sent
-        self.unsent = False
+        #: inputs that are too many for one message and still to be sent
+        self._further: Iterator[Sequence[Input]] = iter(())
+        #: whether it is told of when it can be sent more
+        self.pushed = False
         #: whether the store lacks a result of it that must not be lost together with another: until
         #: then it begins nothing, and gets nothing
         self.owes = False
@@ -85,7 +87,7 @@ class Child:
         mine = [connection, output, alive]
         for sibling in siblings:
             mine += [sibling.connection, sibling.output, sibling._alive]
-        self._forked = forked = context.get_start_method() == "fork"
+        forked = context.get_start_method() == "fork"
         inherited = mine if forked else []
         arguments = (theirs, log, lifeline, marker, source, carrier, inherited)
         self.process = context.Process(target=inside.main, args=arguments, name="goflow-child")
@@ -100,37 +102,45 @@ class Child:
     def pid(self) -> int:
         return int(self.process.pid)
 
-    @property
-    def listens(self) -> bool:
-        """Whether it reads at once what is sent. One that loads its flows does not: a batch larger than the
-        socket holds would keep us from everything else meanwhile."""
-        return self.ready or self._forked
-
     def take(self, claims: Sequence[Claim], now: float) -> None:
-        """Note the tasks of its next batch, to be sent as soon as it listens."""
+        """Note the tasks of its next batch."""
         self.claims.extend(claims)
         self.since, self.clock = now, time.monotonic()
-        self.unsent = True
 
-    def send(self) -> None:
-        """Hand over its tasks. Raises OSError where the child is dead (its claims stay noted)."""
-        self.unsent = self._asked = False
+    def send(self, inputs: Iterator[Sequence[Input]]) -> None:
+        """Hand over its tasks, and the inputs of one that was too wide for one message, or as much as goes now
+        (see `full`). Raises OSError where the child is dead (its claims stay noted), and what `inputs` raises."""
+        self._asked = False
+        self._further = inputs
+        self._post(Batch(tuple(self.claims)))
+        self.push()
+
+    @property
+    def full(self) -> bool:
+        """Whether it has not taken all that is for it: `push` when it can be sent more."""
+        return self._wire.full
+
+    def push(self) -> None:
+        """Send on what it has not taken. Raises what `send` does."""
         try:
-            self._wire.send(inside.encode(Batch(tuple(self.claims))))
+            self._wire.push()
         except OSError:
-            self.deaf = True
+            self.deaf = not self._asked
             raise
+        while not self.full and (chunk := next(self._further, None)) is not None:
+            self._post(More(tuple(chunk), not chunk))
 
-    def send_inputs(self, chunks: Iterable[Sequence[Input]]) -> None:
-        """The inputs of a claim that was too wide for one message."""
-        for chunk in chunks:
-            self._wire.send(inside.encode(More(tuple(chunk), False)))
-        self._wire.send(inside.encode(More((), True)))
+    def _post(self, message: inside.ToChild) -> None:
+        try:
+            self._wire.send(inside.encode(message))
+        except OSError:
+            self.deaf = not self._asked
+            raise
 
     def answer(self, key: str, payload: Payload | None) -> None:
         """The value of the run's store it asked for."""
         self._asked = True
-        self._wire.send(inside.encode(Value(key, payload)))
+        self._post(Value(key, payload))
 
     def recorded(self) -> None:
         """The store has what it owed: it may go on. One that is dead need not."""
@@ -138,35 +148,36 @@ class Child:
         if self.claims:
             self.since, self.clock = time.time(), time.monotonic()
             with suppress(OSError):
-                self._wire.send(inside.encode(Go()))
+                self._post(Go())
 
     def receive(self) -> FromChild | None:
-        """Its next message; None when there is none to come any more."""
+        """Its next message, if that is here. Raises EOFError where none will come, or be believed, any more."""
+        if self.garbled:
+            raise EOFError
         try:
-            message: FromChild = inside.decode_from_child(self._wire.receive())
+            told = self._wire.next()
+            message = None if told is None else inside.decode_from_child(told)
         except (
             ConnectionResetError
         ):  # a socket closed over what was not read: the batch, or an answer
             self.deaf = not self._asked
-            return None
-        except (EOFError, OSError):
-            return None
+            raise EOFError from None
+        except OSError:
+            raise EOFError from None
         except (Garbled, *UNREADABLE):  # user code found the descriptor
             self.garbled = True
-            return None
-        if not self.ready:
+            raise EOFError from None
+        if message is not None and not self.ready:
             self.ready, self.since, self.clock = True, time.time(), time.monotonic()
         return message
 
     @property
-    def has_message(self) -> bool:
-        """Whether `receive` would not wait, and what it answers could be believed."""
-        return not self.garbled and (self._wire.ready or self.connection.poll(0))
-
-    @property
     def has_more(self) -> bool:
-        """Whether a further message came with the last one."""
-        return self._wire.ready
+        """Whether there may be a further message with the last one."""
+        try:
+            return self._wire.ready
+        except Garbled:
+            return True  # which `receive` will say
 
     def settle(self, result: Result, echo: Echo) -> tuple[Claim, bytes]:
         """The claim a result answers, with what its task printed."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,7 @@ class Garbled(Exception):
 
 
 class Wire:
-    """One end of a connection that carries messages both ways. It blocks; errors are OSErrors."""
+    """A child's end of a connection that carries messages both ways. It blocks; errors are OSErrors."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection  # which closes the descriptor when nobody needs it any more
@@ -34,29 +35,33 @@ class Wire:
 
     def send(self, message: bytes) -> None:
         """Hand over a message."""
-        left = memoryview(_LENGTH.pack(len(message)) + message)
+        left = _framed(message)
         while left:
             left = left[os.write(self._file, left) :]
 
     def receive(self) -> bytes:
         """The next message, once it is whole. Raises EOFError where none will come any more, Garbled."""
+        while not self.ready:
+            self._read()
+        return self._next()
+
+    @property
+    def ready(self) -> bool:
+        """Whether a whole message has been read already, which no `select` will tell of. Raises Garbled."""
+        return self._missing() <= 0
+
+    def _read(self) -> None:
+        data = os.read(self._file, min(max(self._missing(), _READ), _GULP))
+        if not data:
+            raise EOFError
+        self._held += data
+
+    def _next(self) -> bytes:
         held = self._held
-        while (missing := self._missing()) > 0:
-            if missing > _ABSURD:
-                raise Garbled
-            data = os.read(self._file, min(max(missing, _READ), _GULP))
-            if not data:
-                raise EOFError
-            held += data
         end = _LENGTH.size + _LENGTH.unpack_from(held)[0]
         message = bytes(memoryview(held)[_LENGTH.size : end])
         del held[:end]
         return message
-
-    @property
-    def ready(self) -> bool:
-        """Whether a whole message has been read already, which no `select` will tell of."""
-        return self._missing() <= 0
 
     def _missing(self) -> int:
         """How many bytes the next message lacks, as far as that is known."""
@@ -64,4 +69,52 @@ class Wire:
         if held < _LENGTH.size:
             return _LENGTH.size - held
         size: int = _LENGTH.unpack_from(self._held)[0]
+        if size > _ABSURD:
+            raise Garbled
         return _LENGTH.size + size - held
+
+
+class Reins(Wire):
+    """The supervisor's end. It never waits: a child that is frozen, reads nothing or has said half of something
+    keeps it from nothing else."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        os.set_blocking(self._file, False)
+        self._unsent: deque[memoryview] = deque()
+
+    @property
+    def full(self) -> bool:
+        """Whether something waits to be sent: `push` when the descriptor can be written to."""
+        return bool(self._unsent)
+
+    def send(self, message: bytes) -> None:
+        """Hand over a message, or as much of it as goes now."""
+        self._unsent.append(_framed(message))
+        self.push()
+
+    def push(self) -> None:
+        """Send on what is left."""
+        while self._unsent:
+            left = self._unsent[0]
+            try:
+                sent = os.write(self._file, left)
+            except BlockingIOError:
+                return
+            if sent < len(left):
+                self._unsent[0] = left[sent:]
+            else:
+                self._unsent.popleft()
+
+    def next(self) -> bytes | None:
+        """The next message, if it is whole by now. Raises EOFError where none will come any more, Garbled."""
+        try:
+            while not self.ready:
+                self._read()
+        except BlockingIOError:
+            return None
+        return self._next()
+
+
+def _framed(message: bytes) -> memoryview:
+    return memoryview(_LENGTH.pack(len(message)) + message)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from goflow.backend import load_backend
 from goflow.blobs import janitor
 from goflow.blobs.carrier import Carrier
 from goflow.blobs.place import Place, open_place
@@ -121,6 +124,28 @@ def test_a_bucket_that_is_away_or_missing_says_so_without_credentials(
 def test_a_url_that_means_nothing_is_refused(url: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         open_place(url, "s")
+
+
+def test_a_janitor_that_hangs_is_killed_at_its_workers_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As over a place that does not answer."""
+    ready = tmp_path / "ready"
+    hangs = (
+        "import os, pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        f" pathlib.Path({str(ready)!r}).write_text(str(os.getpid())); time.sleep(600)"
+    )
+    monkeypatch.setattr(janitor, "command", lambda module: [sys.executable, "-c", hangs])
+    monkeypatch.setattr(janitor, "_PATIENCE", 0.1)
+    url = f"file://{tmp_path}/store"
+    config = Config(backend=url, payload=PayloadLimits(blobs=str(tmp_path / "blobs")))
+    with load_backend(url, config) as store, janitor.sweeping(store, config):
+        until = time.monotonic() + 20
+        while not (ready.exists() and ready.read_text()):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(ready.read_text()), 0)
 
 
 def test_a_sweep_that_fails_is_told_and_ends_nothing(

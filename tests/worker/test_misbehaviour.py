@@ -13,9 +13,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ import pytest
 from goflow.message import DIED, TIMED_OUT, Task
 from goflow.wire import Wire
 from goflow.workflow import build
-from tests.worker.bench import Bench, Watching, note, trace, until_vanished
+from tests.worker.bench import Acting, Bench, Watching, note, trace, until_vanished
 
 Work = Callable[[bytes], object]
 Case = tuple[Work, str, str]
@@ -345,6 +346,111 @@ def test_a_frozen_node_is_killed_at_its_timeout(bench: Bench) -> None:
     assert run.failure.type == TIMED_OUT
 
 
+class Thawing(Acting):
+    """Lets a frozen process go on once the worker's loop has turned a few times without it."""
+
+    def __init__(self) -> None:
+        super().__init__(self._turn)
+        self.frozen = 0
+        self.turns = 0
+
+    def _turn(self) -> None:
+        if self.frozen:
+            self.turns += 1
+            if self.turns == 5:
+                os.kill(self.frozen, signal.SIGCONT)
+
+
+def test_a_process_that_is_frozen_before_it_reads_keeps_its_worker_from_nothing(
+    bench: Bench,
+) -> None:
+    class Freezing(Thawing):
+        def started(self, task: Task) -> None:
+            super().started(task)
+            if task.path == "next":
+                assert bench.worker is not None
+                child = bench.worker._pool.idle()
+                assert child is not None
+                self.frozen = child.pid
+                os.kill(child.pid, signal.SIGSTOP)
+
+    def define(workflow: Any, context: Any) -> None:
+        dag = workflow.dag
+        dag.node("first", lambda data: data) >> dag.node("next", lambda data: data[::-1])
+
+    watching, data = Freezing(), b"a" + b"b" * 3_000_000
+    run = bench.execute(define, data, observer=watching, concurrency=1)
+    assert run.state == "succeeded", run.error
+    assert bench.result(run).data == data[::-1]
+    assert watching.turns >= 5
+    assert watching.started_paths == ["first", "next"]
+
+
+def test_a_process_that_is_frozen_while_it_answers_keeps_its_worker_from_nothing(
+    bench: Bench, tmp_path: Path
+) -> None:
+    class Noticing(Thawing):
+        def _turn(self) -> None:
+            self.frozen = self.frozen or next(map(int, trace(tmp_path)), 0)
+            super()._turn()
+
+    def define(workflow: Any, context: Any) -> None:
+        def large(data: bytes) -> bytes:
+            freeze_when_answering(tmp_path)
+            return b"x" * 3_000_000
+
+        workflow.dag.node("large", large)
+
+    watching = Noticing()
+    run = bench.execute(define, observer=watching, concurrency=1)
+    assert run.state == "succeeded", run.error
+    assert len(bench.result(run).data) == 3_000_000
+    assert watching.turns >= 5
+
+
+def freeze_when_answering(folder: Path) -> None:
+    """Stop this process once it has said some of a large result."""
+    write = os.write
+
+    def write_some(file: int, data: memoryview) -> int:
+        if len(data) < 1_000_000:
+            return write(file, data)
+        os.write = write
+        sent = write(file, data[:100_000])
+        note(folder, str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return sent
+
+    os.write = write_some  # type: ignore[assignment]
+
+
+def test_what_looks_like_the_beginning_of_an_answer_keeps_a_worker_from_nothing(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """A node that writes into its connection fails alone, and its worker does not wait for the rest."""
+
+    def define(workflow: Any, context: Any) -> None:
+        def writes(data: bytes) -> None:
+            scribble(b"\0\0")
+            until = time.monotonic() + 20
+            while not trace(tmp_path) and time.monotonic() < until:
+                time.sleep(0.01)
+
+        def other(data: bytes) -> None:
+            time.sleep(0.1)  # the first one has begun by now
+
+        workflow.dag.node("writes", writes)
+        (
+            workflow.dag.node("other", other)
+            >> workflow.dag.node("next", lambda data: note(tmp_path, "next"))
+        )
+
+    run = bench.execute(define, concurrency=2)
+    assert run.failure is not None
+    assert (run.failure.type, run.failure.node) == (DIED, "writes")
+    assert trace(tmp_path) == ["next"]
+
+
 def test_a_node_is_not_blamed_for_a_process_that_died_before_it(bench: Bench) -> None:
     """Whatever an earlier node left in the process may kill it just when the next task is on its way."""
 
@@ -393,7 +499,20 @@ def test_an_input_that_no_process_survives_reading_is_given_up(
 def test_a_wide_branch_is_opened_though_its_process_dies_right_after(
     bench: Bench, tmp_path: Path
 ) -> None:
-    """The scopes it staged and its result were on their way already."""
+    """The scopes it staged and its result were on their way already, and nobody had read them."""
+
+    class Late(Acting):
+        """Looks the other way until the process is gone."""
+
+        def _turn(self) -> None:
+            until = time.monotonic() + 20
+            while self.started_paths == ["each"] and time.monotonic() < until:
+                if died := trace(tmp_path):
+                    return until_vanished([int(died[0])])
+                time.sleep(0.001)
+
+        def __init__(self) -> None:
+            super().__init__(self._turn)
 
     def define(workflow: Any, context: Any) -> None:
         def choose(data: bytes) -> list[int]:
@@ -404,20 +523,26 @@ def test_a_wide_branch_is_opened_though_its_process_dies_right_after(
         each = workflow.dag.foreach_branch("each", choose)
         each.node("work", lambda data: data)
 
-    run = bench.execute(define, concurrency=1)
+    run = bench.execute(define, observer=Late(), concurrency=1)
     assert run.state == "succeeded", run.error
     assert bench.result(run).json() == [str(n) for n in range(2000)]
     attempts = [a for a in bench.store.attempts(run.id) if a.path == "each"]
     assert [(a.attempt, a.state) for a in attempts] == [(1, "succeeded")]
-    assert trace(tmp_path) == ["died"]
+    assert len(trace(tmp_path)) == 1
 
 
 def die_when_answered(folder: Path) -> None:
     """End the process as soon as its main thread waits for the next batch."""
-    frames = sys._current_frames
     main = threading.main_thread().ident
     assert main is not None
-    while frames()[main].f_code is not Wire.receive.__code__:
+    while Wire.receive.__code__ not in calls_of(sys._current_frames()[main]):
         time.sleep(0)
-    note(folder, "died")
+    note(folder, str(os.getpid()))
     os._exit(1)
+
+
+def calls_of(frame: FrameType | None) -> Iterator[CodeType]:
+    """What a thread is executing, the innermost first."""
+    while frame is not None:
+        yield frame.f_code
+        frame = frame.f_back
