@@ -36,12 +36,13 @@ class Wire:
     def send(self, message: bytes) -> None:
         """Hand over a message."""
         left = _framed(message)
-        while left:
-            left = left[os.write(self._file, left) :]
+        sent = os.write(self._file, left)
+        while sent < len(left):
+            sent += os.write(self._file, memoryview(left)[sent:])
 
     def receive(self) -> bytes:
         """The next message, once it is whole. Raises EOFError where none will come any more, Garbled."""
-        while not self.ready:
+        while self._missing() > 0:
             self._read()
         return self._next()
 
@@ -90,8 +91,13 @@ class Reins(Wire):
 
     def send(self, message: bytes) -> None:
         """Hand over a message, or as much of it as goes now."""
-        self._unsent.append(_framed(message))
-        self.push()
+        left = _framed(message)
+        try:
+            sent = 0 if self._unsent else os.write(self._file, left)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(left):
+            self._unsent.append(memoryview(left)[sent:])
 
     def push(self) -> None:
         """Send on what is left."""
@@ -109,12 +115,12 @@ class Reins(Wire):
     def next(self) -> bytes | None:
         """The next message, if it is whole by now. Raises EOFError where none will come any more, Garbled."""
         try:
-            while not self.ready:
+            while self._missing() > 0:
                 self._read()
         except BlockingIOError:
             return None
         return self._next()
 
 
-def _framed(message: bytes) -> memoryview:
-    return memoryview(_LENGTH.pack(len(message)) + message)
+def _framed(message: bytes) -> bytes:
+    return _LENGTH.pack(len(message)) + message
