@@ -11,6 +11,7 @@ import msgspec
 from goflow.backend import Definition, FlowKey, WorkerInfo
 from goflow.errors import UnknownFlow
 from goflow.message import Outcome, Task
+from goflow_redis import words
 from goflow_redis.queue import Queue
 from goflow_redis.store import MS
 
@@ -37,13 +38,15 @@ class Directory(Queue):
         return worker
 
     def leave(self, worker: int) -> None:
-        """The worker has ended: what it still holds goes back without a penalty."""
+        """The worker has ended: what it still holds goes back without a penalty. Another may have its number,
+        given again after a failover that lost the last ones; what that one holds was claimed by another connection.
+        """
         top, now = self.keys.directory, time.time()
         self.entered.pop(worker, None)
         left = [
             Outcome(Task(run_id, "", "", path, entry), now, now, released=True)
             for holder, run_id, path, entry in self.held()
-            if holder == worker
+            if holder == worker and words.letters_of(entry).startswith(self.mark)
         ]
         if left:
             self.commit(left)
@@ -85,8 +88,8 @@ class Directory(Queue):
         found = []
         for partition in self.keys.partitions:
             for name in self.classes(partition):
-                words = iter(self.link.run("held", partition, [self.lives, name, _DOING]))
-                for worker, run_id, path, entry in zip(words, words, words, words, strict=True):
+                told = iter(self.link.run("held", partition, [self.lives, name, _DOING]))
+                for worker, run_id, path, entry in zip(told, told, told, told, strict=True):
                     found.append((int(worker), run_id.decode(), path.decode(), entry.decode()))
         return found
 
@@ -167,5 +170,5 @@ class Directory(Queue):
 
 
 def _pairs(flat: list[bytes]) -> list[tuple[bytes, bytes]]:
-    words = iter(flat)
-    return list(zip(words, words, strict=True))
+    each = iter(flat)
+    return list(zip(each, each, strict=True))

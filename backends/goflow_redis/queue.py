@@ -6,7 +6,7 @@ import itertools
 import os
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from string import ascii_letters
 from typing import Any, Final, Literal
 
@@ -20,10 +20,14 @@ from goflow_redis.words import Word
 
 #: runs submitted, tasks claimed and outcomes committed by one script call: 2 ms of a Redis core at most
 BATCH: Final = 32
-#: bytes of payloads in one SUBMIT, beyond the first run's
-SUBMIT_BYTES: Final = 1_000_000
-#: letters that tell claims apart, one of 7 million
-_LETTERS: Final = 4
+#: bytes of payloads that go to one script call, beyond the first of them
+BYTES: Final = 1_000_000
+#: scopes staged by one script call
+STAGED: Final = 500
+#: so many arrivals, or scopes that open, are as much work as another outcome
+_BESIDE: Final = 4
+#: letters that tell the claims of one connection apart; with its own they are one of 7 million
+_LETTERS: Final = 2
 #: arrivals handed out at a time where they are too many for one message
 INPUTS: Final = 512
 
@@ -42,7 +46,7 @@ class Queue(Store):
         """Submit each; in place of a run stands what `submit` would have raised."""
         answers: dict[int, Run | GoflowError] = {}
         for partition, places in self.grouped([request.run_id for request in requests]):
-            for some in _bites(requests, places):
+            for some in _bites(places, lambda place: (1, len(requests[place].payload.data)), BATCH):
                 batch = [requests[place] for place in some]
                 answers |= zip(some, self._submit(partition, batch), strict=True)
         return [answers[place] for place in range(len(requests))]
@@ -106,8 +110,10 @@ class Queue(Store):
     def stage(self, task: Task, items: Sequence[Item]) -> None:
         """Keep scopes of a branch that is about to open."""
         partition = self.keys.partition(task.run_id)
-        for first in range(0, len(items), 500):
-            chunk = [exchange.scope(item) for item in items[first : first + 500]]
+        for places in _bites(
+            range(len(items)), lambda place: (1, len(items[place].payload.data)), STAGED
+        ):
+            chunk = [exchange.scope(items[place]) for place in places]
             mark = f"{os.getpid()}.{time.monotonic_ns()}"
             args: list[Word] = [self.lives, task.run_id, task.path, words.hold_of(task), mark]
             staged = self.link.run("stage", partition, [*args, len(chunk), *chunk])
@@ -155,7 +161,7 @@ class Queue(Store):
         flows = self._rotated(ask) if ask is not None and limit > 0 else []
         # a call that was given up is repeated by the next one, which gets the tasks it may have got
         unanswered = self._unanswered.pop((partition, worker), None) if limit > 0 else None
-        call = unanswered or "".join(random.choices(ascii_letters, k=_LETTERS))
+        call = unanswered or self.mark + "".join(random.choices(ascii_letters, k=_LETTERS))
         wanted = [f"{flow}:{fingerprint}" for flow, fingerprint in flows]
         classes = wanted if unanswered else self._worthwhile(partition, wanted, outcomes)
         rest: list[Word] = [limit, len(classes), *classes, len(outcomes)]
@@ -238,21 +244,37 @@ class Queue(Store):
 
     def _batches(self, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[int]]]:
         for partition, places in self.grouped([o.task.run_id for o in outcomes]):
-            for first in range(0, len(places), BATCH):
-                yield partition, places[first : first + BATCH]
+            for bite in _bites(places, lambda place: _weight(outcomes[place]), BATCH):
+                yield partition, bite
 
 
-def _bites(requests: Sequence[Request], places: Sequence[int]) -> Iterator[list[int]]:
-    """The places in parts that one script call takes."""
+def _weight(outcome: Outcome) -> tuple[int, int]:
+    """How much work an outcome is, in outcomes, and how many bytes of payloads."""
+    step = outcome.step
+    if step is None:
+        return 1, 0
+    items = step.opened.items if step.opened is not None else ()
+    payloads = [step.output, *(each.payload for each in step.arrivals)]
+    payloads += (each.payload for each in items)
+    size = sum(len(payload.data) for payload in payloads if payload is not None)
+    work = 1 + (len(step.arrivals) + len(items)) // _BESIDE
+    return work, size
+
+
+def _bites(
+    places: Sequence[int], weigh: Callable[[int], tuple[int, int]], most: int
+) -> Iterator[list[int]]:
+    """The places in parts that one script call takes: so much work and so many bytes, or one that is more."""
     bite: list[int] = []
-    size = 0
+    done = filled = 0
     for place in places:
-        weight = len(requests[place].payload.data)
-        if bite and (len(bite) == BATCH or size + weight > SUBMIT_BYTES):
+        work, size = weigh(place)
+        if bite and (done + work > most or filled + size > BYTES):
             yield bite
-            bite, size = [], 0
+            bite, done, filled = [], 0, 0
         bite.append(place)
-        size += weight
+        done += work
+        filled += size
     if bite:
         yield bite
 

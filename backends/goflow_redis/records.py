@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from string import ascii_lowercase
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from goflow.backend import Attempt, NodeRun, Run
 from goflow.message import Failure
@@ -134,6 +136,16 @@ def _at(run: RunRecord, offset: int | bool) -> float | None:
     return None if offset is False else (run.id.created + offset) / 1000
 
 
+def _unparked(record: NodeRecord, run: RunRecord) -> NodeRecord:
+    """A node that is parked for a round as it was, until that round has begun; then as one that begins."""
+    if record.state != "K" or not record.due:
+        return record
+    if record.due > run.now.round:
+        was = record.flags.strip(ascii_lowercase)
+        return replace(record, state=was, flags=record.flags.replace(was, ""), due=0)
+    return replace(record, attempt=1, lost=0, started=False, finished=False, digest="", flags="")
+
+
 def as_node(
     path: str,
     record: NodeRecord,
@@ -142,7 +154,8 @@ def as_node(
     keys: tuple[str, ...] | None,
 ) -> NodeRun:
     """The node instance as the seam shows it."""
-
+    record = _unparked(record, run)
+    failure = failure if "e" in record.flags else None
     state = _NODE_STATES[record.state]
     if run.now.state.terminal and record.state not in "DFC":
         state = _OVERTAKEN.get(run.now.state, NodeState.SKIPPED)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import socket
 from collections.abc import Iterable, Iterator, Sequence
+from string import ascii_letters
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 from weakref import WeakSet
@@ -51,6 +53,8 @@ class Store:
         self.dead = max(MS, int(dead * MS))
         #: whether runs are to be told as traces
         self.traced = traced
+        #: the letters that its claims begin with
+        self.mark = "".join(random.choices(ascii_letters, k=2))
         self.who = f"{socket.gethostname()}:{os.getpid()}"
         #: definitions anybody asked for through this connection
         self.asked: set[FlowKey] = set()

@@ -108,6 +108,11 @@ def hold_of(task: Task) -> str:
     return task.token.rpartition(":")[2]
 
 
+def letters_of(hold: str) -> str:
+    """The letters of the call that a hold was taken by."""
+    return hold.lstrip("0123456789-")
+
+
 def queued_at(hold: str) -> float:
     """When the entry of a hold was made, which is since when its task was ready; its id says so."""
     return int(hold.partition("-")[0]) / 1000

@@ -6,20 +6,34 @@ scripts, are run over it.
 
 from __future__ import annotations
 
+import inspect
 import select
+import textwrap
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from goflow.backend import Backend, Retry, Waker
+from goflow.backend import Backend, FlowKey, Retry, Waker
 from goflow.errors import GoflowError
 from goflow.message import Claim
 from goflow.state import RunState
 from goflow.testing.conformance import BackendConformance
-from goflow.testing.store import FLOW, Store, Worker, edge, outcome, request, scopes, success
-from goflow_redis import RedisBackend, scripts
+from goflow.testing.store import (
+    FLOW,
+    Store,
+    Worker,
+    edge,
+    failure,
+    outcome,
+    request,
+    scopes,
+    success,
+)
+from goflow_redis import RedisBackend, scripts, waker
 from tests.redis import test_faults, zombies
 from tests.redis.hooks import RedisHooks, expire_leases, open_store, shared_server, teach
 from tests.redis.proxy import Proxy
@@ -274,6 +288,151 @@ def many_unfinished_nodes_go_on(store: Store) -> None:
     parked = f"{backend.keys.run('r')}:k"
     assert backend.link.ask(parked, "LLEN", parked) == 300 - 64
     assert sorted(claim.task.path for claim in w.claim(1000)) == sorted(names)
+
+
+def many_failed_nodes_have_all_their_attempts_again(store: Store) -> None:
+    """In a new round of more nodes than one script resets each makes its first attempt."""
+    w, names = store.worker(), [f"n{number}" for number in range(300)]
+    store.submit("r", *names)
+    for later in (0.0, None):
+        claims = w.claim(300)
+        failed = [outcome(c, failure=failure(c, "boom"), retry_at=later) for c in claims]
+        assert all(w.backend.commit(failed)[0])
+        store.tick()
+    store.backend.retry("r", Retry())
+    assert [claim.task.attempt for claim in w.claim(1000)] == [1] * 300
+
+
+def nothing_is_left_of_what_ended_beside_a_held_task(store: Store) -> None:
+    """Of tasks that were claimed after one that is still held, none stays in the queue."""
+    w = store.worker()
+    store.submit("r", *"abcdef")
+    held, *others = w.claim(6)
+    done = [success(claim, b"", ends=False) for claim in others]
+    assert all(w.backend.commit(done)[0])
+    queue = queue_of(store)
+    assert redis_of(store).link.ask(queue, "XLEN", queue) == 1
+    assert w.succeed(held, b"", ends=True)
+    assert redis_of(store).link.ask(queue, "XLEN", queue) == 0
+
+
+def the_queue_is_empty_after_many(store: Store) -> None:
+    """Many that end at once leave nothing."""
+    w = store.worker()
+    store.submit("r", *"abcdef")
+    done = [success(claim, b"", ends=claim.task.path == "f") for claim in w.claim(6)]
+    assert all(w.backend.commit(done)[0])
+    assert redis_of(store).link.ask("", "XLEN", queue_of(store)) == 0
+
+
+def what_was_not_delivered_stays(store: Store) -> None:
+    """A group that was made anew has delivered less than what its workers hold."""
+    w = store.worker()
+    store.submit("r", *"abcdefgh")
+    claims, queue = w.claim(8), queue_of(store)
+    ask = redis_of(store).link.ask
+    ask(queue, "XGROUP", "DESTROY", queue, "g")
+    ask(queue, "XGROUP", "CREATE", queue, "g", "0")
+    ask(queue, "XREADGROUP", "GROUP", "g", "60000", "COUNT", 4, "STREAMS", queue, ">")
+    done = [success(claim, b"", ends=False) for claim in (*claims[:4], claims[7])]
+    assert all(w.backend.commit(done)[0])
+    assert ask(queue, "XLEN", queue) == 3
+
+
+def queue_of(store: Store, flow: FlowKey = FLOW) -> str:
+    """The queue of a flow."""
+    backend = redis_of(store)
+    return backend.keys.queue(backend.keys.partitions[0], *flow)
+
+
+OTHER = ("other", FLOW[1])
+
+
+def resting(store: Store, *flows: FlowKey) -> tuple[Worker, waker.QueueWaker]:
+    """A worker that listens to these flows, and has found nothing in their queues."""
+    w = store.worker(*flows, own=True)
+    for flow in flows:  # there are queues
+        store.submit(f"before-{flow[0]}", flow=flow)
+        store.backend.control(f"before-{flow[0]}", "stop")
+    ear = redis_of_worker(w).watch()
+    assert isinstance(ear, waker.QueueWaker)
+    assert w.claim() == []
+    return w, ear
+
+
+def rung(ear: waker.QueueWaker, queue: str) -> None:
+    """Wait until it has heard of this queue."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        rings(ear, 0.1)
+        ear.clear()
+        if queue in (ear._rung[queue.partition(":q:")[0]] or ()):
+            return
+    raise AssertionError(f"{queue} did not ring")
+
+
+def the_queue_that_rang_is_looked_into(store: Store) -> None:
+    """What a wake-up is for is found at once."""
+    w, ear = resting(store, FLOW, OTHER)
+    store.submit("r", flow=OTHER)
+    rung(ear, queue_of(store, OTHER))
+    assert w.paths() == ["a"]
+    ear.close()
+
+
+def what_an_outcome_makes_ready_is_claimed_with_it(store: Store) -> None:
+    """The queue of what is committed is looked into though it has not rung."""
+    w, ear = resting(store, FLOW, OTHER)
+    store.submit("r")
+    rung(ear, queue_of(store))
+    (claim,) = w.claim(9)
+    done = success(claim, b"", edge("a", "b"))
+    assert [claim.task.path for claim in w.backend.commit([done], w.ask(9))[1]] == ["b"]
+    ear.close()
+
+
+def a_queue_it_does_not_listen_to_is_looked_into(store: Store) -> None:
+    """A flow that is asked for since a moment is looked for whichever queue rang."""
+    w, ear = resting(store, FLOW)
+    both = Worker(w.backend, (FLOW, OTHER))
+    store.submit("s")
+    rung(ear, queue_of(store))
+    store.submit("r", flow=OTHER)
+    assert sorted(claim.task.run_id for claim in both.claim(9)) == ["r", "s"]
+    ear.close()
+
+
+def another_thread_looks_into_every_queue(store: Store) -> None:
+    """What rang for one thread's worker says nothing to the others."""
+    w, ear = resting(store, FLOW, OTHER)
+    store.submit("r")
+    rung(ear, queue_of(store))
+    store.submit("s", flow=OTHER)
+    found: list[Claim] = []
+    thread = threading.Thread(target=lambda: found.extend(w.claim(9)))
+    thread.start()
+    thread.join()
+    assert sorted(claim.task.run_id for claim in found) == ["r", "s"]
+    ear.close()
+
+
+def once_in_a_while_all_are_looked_into(store: Store) -> None:
+    """What was not heard of is found though another queue rings."""
+    w, ear = resting(store, FLOW, OTHER)
+    store.submit("r", flow=OTHER)
+    rung(ear, queue_of(store, OTHER))
+    ear._rung[redis_of(store).keys.partitions[0]] = {queue_of(store)}
+    assert w.claim() == [], "it has looked into all a moment ago"
+    ear._rung[redis_of(store).keys.partitions[0]] = {queue_of(store)}
+    ear._round_at = 0.0
+    assert w.paths() == ["a"]
+    ear.close()
+
+
+def redis_of_worker(w: Worker) -> RedisBackend:
+    """A worker's connection."""
+    assert isinstance(w.backend, RedisBackend)
+    return w.backend
 
 
 def redis_of(store: Store) -> RedisBackend:
@@ -661,12 +820,54 @@ MUTANTS = [
         (many_unfinished_nodes_go_on,),
     ),
     Mutant(
+        "a parked node does not begin again",
+        "_ready",
+        "      if node[DUE] > 0 then begin_again(node) end\n",
+        "",
+        (many_failed_nodes_have_all_their_attempts_again,),
+    ),
+    Mutant(
+        "what ended after the oldest held task stays in the queue",
+        "_ready",
+        "  if rest[1] then call('XDEL', queue, unpack(rest)) end\n",
+        "",
+        (nothing_is_left_of_what_ended_beside_a_held_task,),
+    ),
+    Mutant(
+        "what ended before the oldest held task stays in the queue",
+        "_ready",
+        "  if last then call('XTRIM', queue, 'MINID', oldest or last) end\n",
+        "",
+        ("test_a_branch_closes_when_all_its_scopes_have_arrived", the_queue_is_empty_after_many),
+    ),
+    Mutant(
+        "what was not delivered goes with what ended",
+        "_ready",
+        "  if known < 4 or known < #entries then",
+        "  if known < 4 then",
+        (what_was_not_delivered_stays,),
+    ),
+    Mutant(
         "watchers hear nothing",
         "_records",
         "if run.watched and (run.ended",
         "if false and (run.ended",
         (a_change_of_a_run_is_heard,),
     ),
+]
+
+
+#: what is taken out of `QueueWaker.worthwhile`, and the check that must notice
+WORTHWHILE: list[tuple[str, str, Callable[[Store], None]]] = [
+    ("queue in rung or ", "", the_queue_that_rang_is_looked_into),
+    (" or queue in others", "", what_an_outcome_makes_ready_is_claimed_with_it),
+    (
+        "or not self._queues[partition].streams.keys() >= set(queues)",
+        "",
+        a_queue_it_does_not_listen_to_is_looked_into,
+    ),
+    ("or threading.get_ident() != self._thread", "", another_thread_looks_into_every_queue),
+    ("or time.monotonic() >= self._round_at", "", once_in_a_while_all_are_looked_into),
 ]
 
 
@@ -732,3 +933,35 @@ def test_what_a_script_checks_is_missed_when_it_is_gone(
         folder.mkdir()
         with pytest.raises((AssertionError, GoflowError, pytest.fail.Exception)):
             run_checks(mutant._replace(checks=checks), folder, changed)
+
+
+@pytest.mark.parametrize(
+    ("text", "instead", "check"), WORTHWHILE, ids=[check.__name__ for *_, check in WORTHWHILE]
+)
+def test_a_queue_that_is_wrongly_passed_over_is_missed(
+    text: str,
+    instead: str,
+    check: Callable[[Store], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, mutant = tmp_path / "real", tmp_path / "mutant"
+    for folder in (real, mutant):
+        folder.mkdir()
+    on(check, real)
+    source = textwrap.dedent(inspect.getsource(waker.QueueWaker.worthwhile))
+    assert source.count(text) == 1, "the waker has changed: bring the mutant along"
+    made: dict[str, Any] = {}
+    exec(source.replace(text, instead), vars(waker), made)
+    monkeypatch.setattr(waker.QueueWaker, "worthwhile", made["worthwhile"])
+    with pytest.raises(AssertionError):
+        on(check, mutant)
+
+
+def on(check: Callable[[Store], None], folder: Path) -> None:
+    """Run a check over a store of its own."""
+    store = Store(Mutated(assembled()), folder)
+    try:
+        check(store)
+    finally:
+        store.close()

@@ -13,6 +13,8 @@ from goflow.engine import request
 from goflow.errors import StoreFull
 from goflow.payload import Payload
 from goflow.plan import Graph, Node, Plan
+from goflow.testing.store import Worker
+from goflow.testing.store import request as of
 from goflow_redis import RedisBackend
 from tests.redis.hooks import open_store
 from tests.redis.server import RedisServer
@@ -53,6 +55,23 @@ def test_a_worker_that_the_store_has_lost_is_there_again_under_its_number(
         store.renew(worker, ())
     assert [(info.id, info.alive) for info in store.workers()] == [(me, True)]
     assert store.enter(ME) == me + 1, "numbers are not given twice"
+
+
+def test_who_leaves_hands_back_nothing_of_another_with_its_number(
+    server: RedisServer, store: RedisBackend
+) -> None:
+    """As after a failover that lost the last numbers that were given."""
+    me = Worker(store)
+    with open_store(server.url, store.keys.namespace) as elsewhere:
+        server.client.decr(f"{store.keys.directory}:ids")
+        other = Worker(elsewhere)
+        assert other.id == me.id
+        store.submit(of("r", "a", "b"))
+        mine, others = me.one(), other.one()
+        elsewhere.leave(other.id)
+        (back,) = me.claim(9)
+        assert back.task.path == others.task.path
+        assert all(me.succeed(claim, ends=claim is mine) for claim in (back, mine))
 
 
 def test_a_worker_whose_clock_is_wrong_forgets_nobody(

@@ -211,6 +211,30 @@ def test_a_retry_of_very_many_nodes_that_was_interrupted_is_repeated(
         assert len(backend.attempts("r")) == WIDE, "none is told twice"
 
 
+def test_a_run_shows_what_failed_though_a_retry_of_it_was_interrupted(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(server.url, "rounds") as backend:
+        w, names = Worker(backend), [f"n{number}" for number in range(WIDE)]
+        backend.submit(request("r", *names))
+        claims = w.claim(WIDE)
+        assert all(w.fail(claim, f"boom {claim.task.path}") for claim in claims)
+        before, tries = backend.nodes("r"), backend.attempts("r")
+        assert {node.state for node in before} == {NodeState.FAILED}
+        for nth in (3, 2):
+            interrupt(monkeypatch, backend, nth)
+            with pytest.raises(KeyboardInterrupt):
+                backend.retry("r", Retry())
+            monkeypatch.undo()
+            assert backend.nodes("r") == before
+            assert sorted(backend.attempts("r"), key=str) == sorted(tries, key=str)
+        backend.retry("r", Retry())
+        begun = {(n.state, n.attempt, n.started, n.error) for n in backend.nodes("r")}
+        assert begun == {(NodeState.READY, 1, None, None)}
+        assert sorted(claim.task.path for claim in w.claim(2 * WIDE)) == sorted(names)
+        assert {node.error for node in backend.nodes("r")} == {None}
+
+
 @pytest.mark.parametrize("cut", ["before", "after"])
 def test_a_piece_of_unfinished_nodes_whose_reply_was_lost_is_parked_once(
     server: RedisServer, cut: str

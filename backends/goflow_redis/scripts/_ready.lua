@@ -3,6 +3,8 @@
 -- States of a node: W waits for arrivals; Q queued under `entry`; K ready but not queued (its run is paused
 -- or has an ending); R held under `entry` and the call that took it; T waits for a retry until `due`; O open, its scopes on their way;
 -- D done, F failed, C stopped. `entry` stays after the commit that ended it: a repeat is recognised by it.
+-- A node that a new round goes on with may be parked before that begins (`prepare.lua`): K, with the round as its
+-- date. Its record tells what it was, its state is among the flags, until it is ready.
 -- Flags: c closing, h runs the node's own handler next, k has keys, e has a recorded failure.
 local INLINE = 32   -- arrivals kept in the node record, and in one chunk of a wide inbox
 local ready, acks = {}, {}
@@ -31,6 +33,13 @@ local function make_ready(run, node)
   end
 end
 
+-- Again: a node as it is at the start of a new round.
+local function begin_again(node)
+  if node[FLAGS] ~= '' then node[FLAGS] = (string.gsub(node[FLAGS], '[he%u]', '')) end
+  node[ENTRY], node[ATTEMPT], node[LOST], node[DUE] = '-', 1, 0, 0
+  node[STARTED], node[FINISHED], node[DIGEST] = false, false, ''
+end
+
 -- The stream entry of what a node is held under (see `hold` in `_take.lua`).
 local function entry_of(held) return string.match(held, '^%d*%-%d*') end
 
@@ -38,7 +47,10 @@ local function entry_of(held) return string.match(held, '^%d*%-%d*') end
 local function unpark(run, most)
   for _, path in ipairs(call('LPOP', run.key .. ':k', most) or {}) do
     local node = get_node(run, path)
-    if node and node[STATE] == 'K' then make_ready(run, node) end
+    if node and node[STATE] == 'K' then
+      if node[DUE] > 0 then begin_again(node) end
+      make_ready(run, node)
+    end
   end
   return call('EXISTS', run.key .. ':k') == 1
 end

@@ -199,7 +199,7 @@ for index = 1, number() do accepted[index] = accept_outcome() end
 for run in pairs(settled) do settle(run) end
 save_queue()
 
-local memory = P .. ':w:' .. worker
+local memory = P .. ':w:' .. worker .. string.sub(letters, 1, 2)   -- two may have one number after a failover
 local tasks, held
 if again == 1 and limit > 0 then
   local words = {}

@@ -1,8 +1,9 @@
 -- PREPARE: a piece of what a new round of a huge run changes, while the run has ended: inside of what is repeated nodes
 -- are forgotten, and unfinished nodes are parked, from where RETRY and claims take them. What the run itself shows
 -- (its result, what is outside) stays until RETRY, so that a caller who dies between the pieces leaves a run that has
--- ended as before, without some details; `:y` says of which nodes. A parked node bears the round as its date.
--- uses: records ready again
+-- ended as before, without some details; `:y` says of which nodes. A parked node bears the round as its date, and
+-- what it tells is as before.
+-- uses: records ready
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; run, round, what is repeated ('' nothing); number of data fields to forget, fields; number of
@@ -36,8 +37,9 @@ for _ = 1, number() do
   local node = get_node(run, path)
   if node and string.find('QKRTFC', node[STATE], 1, true) and not (node[STATE] == 'K' and node[DUE] == round) then
     if attempt ~= '' then push(run, 'a', attempt) end
-    begin_again(node)
-    node[STATE], node[DUE], node[READY] = 'K', round, NOW - run.created
+    if node[STATE] == 'K' and node[DUE] > 0 then begin_again(node) end   -- what it told is of an earlier round
+    node[FLAGS] = node[FLAGS] .. node[STATE]
+    node[STATE], node[DUE] = 'K', round
     change(run, node)
     parked[#parked + 1] = path
   end

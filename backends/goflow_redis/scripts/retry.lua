@@ -1,5 +1,5 @@
 -- RETRY: open a new round of a run that has ended. Of nodes that PREPARE has parked the first start with it.
--- uses: records ready ending again
+-- uses: records ready ending
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; run, nonce of this call, revision the caller read, new fingerprint ('' the old one);
