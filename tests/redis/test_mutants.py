@@ -371,23 +371,16 @@ def rung(ear: waker.QueueWaker, queue: str) -> None:
     raise AssertionError(f"{queue} did not ring")
 
 
-def the_queue_that_rang_is_looked_into(store: Store) -> None:
-    """What a wake-up is for is found at once."""
-    w, ear = resting(store, FLOW, OTHER)
-    store.submit("r", flow=OTHER)
-    rung(ear, queue_of(store, OTHER))
-    assert w.paths() == ["a"]
-    ear.close()
-
-
-def what_an_outcome_makes_ready_is_claimed_with_it(store: Store) -> None:
-    """The queue of what is committed is looked into though it has not rung."""
+def what_rang_and_what_an_outcome_makes_ready_are_claimed_together(store: Store) -> None:
+    """The queue of what is committed is looked into though it has not rung, and so is the one that has."""
     w, ear = resting(store, FLOW, OTHER)
     store.submit("r")
     rung(ear, queue_of(store))
     (claim,) = w.claim(9)
-    done = success(claim, b"", edge("a", "b"))
-    assert [claim.task.path for claim in w.backend.commit([done], w.ask(9))[1]] == ["b"]
+    store.submit("s", flow=OTHER)
+    rung(ear, queue_of(store, OTHER))
+    _, claims = w.backend.commit([success(claim, b"", edge("a", "b"))], w.ask(9))
+    assert sorted(each.task.path + each.task.run_id for each in claims) == ["as", "br"]
     ear.close()
 
 
@@ -424,7 +417,7 @@ def once_in_a_while_all_are_looked_into(store: Store) -> None:
     ear._rung[redis_of(store).keys.partitions[0]] = {queue_of(store)}
     assert w.claim() == [], "it has looked into all a moment ago"
     ear._rung[redis_of(store).keys.partitions[0]] = {queue_of(store)}
-    ear._round_at = 0.0
+    ear._round_at.clear()
     assert w.paths() == ["a"]
     ear.close()
 
@@ -857,17 +850,33 @@ MUTANTS = [
 ]
 
 
-#: what is taken out of `QueueWaker.worthwhile`, and the check that must notice
-WORTHWHILE: list[tuple[str, str, Callable[[Store], None]]] = [
-    ("queue in rung or ", "", the_queue_that_rang_is_looked_into),
-    (" or queue in others", "", what_an_outcome_makes_ready_is_claimed_with_it),
+#: what is taken out of which function of the waker, and the check that must notice
+PASSED_OVER: list[tuple[str, str, Callable[[Store], None]]] = [
     (
-        "or not self._queues[partition].streams.keys() >= set(queues)",
-        "",
+        "worthwhile",
+        "queue in rung or ",
+        what_rang_and_what_an_outcome_makes_ready_are_claimed_together,
+    ),
+    (
+        "worthwhile",
+        " or queue in others",
+        what_rang_and_what_an_outcome_makes_ready_are_claimed_together,
+    ),
+    (
+        "_sure",
+        "and self._queues[partition].streams.keys() >= set(queues)",
         a_queue_it_does_not_listen_to_is_looked_into,
     ),
-    ("or threading.get_ident() != self._thread", "", another_thread_looks_into_every_queue),
-    ("or time.monotonic() >= self._round_at", "", once_in_a_while_all_are_looked_into),
+    (
+        "_sure",
+        "and threading.get_ident() == self._thread",
+        another_thread_looks_into_every_queue,
+    ),
+    (
+        "_sure",
+        "and time.monotonic() < self._round_at.get(partition, 0.0)",
+        once_in_a_while_all_are_looked_into,
+    ),
 ]
 
 
@@ -935,12 +944,10 @@ def test_what_a_script_checks_is_missed_when_it_is_gone(
             run_checks(mutant._replace(checks=checks), folder, changed)
 
 
-@pytest.mark.parametrize(
-    ("text", "instead", "check"), WORTHWHILE, ids=[check.__name__ for *_, check in WORTHWHILE]
-)
+@pytest.mark.parametrize(("function", "text", "check"), PASSED_OVER)
 def test_a_queue_that_is_wrongly_passed_over_is_missed(
+    function: str,
     text: str,
-    instead: str,
     check: Callable[[Store], None],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -949,11 +956,11 @@ def test_a_queue_that_is_wrongly_passed_over_is_missed(
     for folder in (real, mutant):
         folder.mkdir()
     on(check, real)
-    source = textwrap.dedent(inspect.getsource(waker.QueueWaker.worthwhile))
+    source = textwrap.dedent(inspect.getsource(getattr(waker.QueueWaker, function)))
     assert source.count(text) == 1, "the waker has changed: bring the mutant along"
     made: dict[str, Any] = {}
-    exec(source.replace(text, instead), vars(waker), made)
-    monkeypatch.setattr(waker.QueueWaker, "worthwhile", made["worthwhile"])
+    exec(source.replace(text, ""), vars(waker), made)
+    monkeypatch.setattr(waker.QueueWaker, function, made[function])
     with pytest.raises(AssertionError):
         on(check, mutant)
 
