@@ -9,10 +9,12 @@ from itertools import accumulate
 
 from goflow.drawing import text
 from goflow.drawing.look import DIM, LOOKS, OF_RUN, Line, paint
-from goflow.drawing.text import clean, cut, width
+from goflow.drawing.text import clean, cut, cut_middle, width
 from goflow.state import NodeState, RunState
 
 _GAP = ("  ", "")
+#: columns that the last cell of a row is left at least, in a terminal
+LAST = 10
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], state: int = -1) -> None:
@@ -42,6 +44,10 @@ def table(
     if room:
         ends = list(accumulate(wide + len(_GAP[0]) for wide in widths))
         fits = [n for n in range(len(widths)) if n not in numbers or ends[n] - len(_GAP[0]) <= room]
+        if not numbers:
+            fits, widths, cells = _fitted(widths, room, state)
+            for row in shown:
+                row[cells] = cut_middle(row[cells], widths[cells], more)
         head, shown = [head[n] for n in fits], [[row[n] for n in fits] for row in shown]
         widths = [widths[n] for n in fits]
         state = fits.index(state) if state in fits else -1
@@ -50,6 +56,28 @@ def table(
         _line([*head], widths, room, DIM, numbers=numbers, more=more),
         *(_line(row, widths, room, "", state, numbers, more) for row in shown),
     ]
+
+
+def _fitted(widths: list[int], room: int, state: int) -> tuple[list[int], list[int], int]:
+    """Which columns there is room for, how wide they are, and which of them gave way. That is the widest but the
+    last, of paths or run ids, down to a third of the room; then some are left out, those before the last first."""
+    fits = list(range(len(widths)))
+    last = min(widths[-1], LAST)
+
+    def over() -> int:
+        return sum(widths[n] + len(_GAP[0]) for n in fits[:-1]) + last - room
+
+    widest = widths.index(max(widths[:-1], default=widths[-1]))
+    if over() > 0 and widest != fits[-1]:
+        narrower = max(widths[widest] - over(), min(widths[widest], room // 3))
+        widths = [narrower if n == widest else wide for n, wide in enumerate(widths)]
+    while over() > 0:
+        free = [n for n in reversed(fits[1:-1]) if n != state]
+        if not free:
+            break
+        enough = [n for n in free if widths[n] + len(_GAP[0]) >= over()]
+        fits.remove(enough[0] if enough else max(free, key=widths.__getitem__))
+    return fits, widths, widest
 
 
 def _line(

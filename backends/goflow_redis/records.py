@@ -159,7 +159,7 @@ def as_node(
     state = _NODE_STATES[record.state]
     if run.now.state.terminal and record.state not in "DFC":
         state = _OVERTAKEN.get(run.now.state, NodeState.SKIPPED)
-        if record.state == "T":
+        if record.state == "T" and run.now.state is not RunState.STOPPED:
             state = NodeState.FAILED
     return NodeRun(
         path=path,

@@ -19,6 +19,8 @@ LEAST: Final = 4
 _NAME: Final = 12
 #: columns of a flow's name beside a worker
 _KNOWN: Final = 16
+#: columns of a run's id beside a node path at least, as many as a generated one has
+_RUN_ID: Final = 20
 #: flows that nothing is on its way of and that are listed; more are summed up
 _IDLE: Final = 3
 _FLOWS: Final = (
@@ -35,7 +37,7 @@ def page(now: Standing, name: str, seen: Screen, trouble: str = "") -> list[Line
     lines = _head(now, name, seen, trouble)
     tables = [
         _flows(now.flows, seen),
-        table(_WORKERS, _workers(now), seen.width, 1, unicode=seen.unicode),
+        table(_WORKERS, _workers(now, seen), seen.width, 1, unicode=seen.unicode),
         table(_RUNS, _runs(now), seen.width, 2, unicode=seen.unicode),
     ]  # fmt: skip
     rooms = _rooms([len(each) + 1 for each in tables], seen.height - len(lines))
@@ -131,7 +133,17 @@ def _flow(each: FlowStanding) -> list[str]:
     return told + [f"<{_took(span)}" if span is not None else "" for span in spans]
 
 
-def _workers(now: Standing) -> list[list[str]]:
+def _doing(tasks: Sequence[str], seen: Screen) -> str:
+    """What a worker does: in little room less of the run ids, so that the nodes are seen."""
+    more = "…" if seen.unicode else "~"
+    shown = []
+    for task in tasks[:3]:
+        run_id, _, path = task.partition("/")
+        shown.append(f"{cut_middle(run_id, max(_RUN_ID, seen.width // 4), more)}/{path}")
+    return ", ".join(shown) + (", ..." if len(tasks) > 3 else "")
+
+
+def _workers(now: Standing, seen: Screen) -> list[list[str]]:
     return [
         [
             f"{worker.host}:{worker.pid}",
@@ -139,7 +151,7 @@ def _workers(now: Standing) -> list[list[str]]:
             f"{len(worker.doing)}/{worker.concurrency}",
             duration(worker.up(now.at)),
             _known(sorted({flow for flow, _ in worker.flows})),
-            ", ".join(worker.doing[:3]) + (", ..." if len(worker.doing) > 3 else ""),
+            _doing(worker.doing, seen),
         ]
         for worker in sorted(now.workers, key=lambda each: (not each.alive, -len(each.doing)))
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -39,7 +39,8 @@ class _Page:
         self._fall = fall
         self._seen = seen
         most = min(seen.width // NAMES[0], NAMES[1])
-        self._names = min(most, max(width(self._name(bar)) for bar in fall.bars))
+        self._rows = [(self._name(name, bar), bar) for name, bar in in_tree(fall.bars)]
+        self._names = min(most, max(width(name) for name, _ in self._rows))
         self._head = "waited + ran" if any(map(_waited, fall.bars)) else "ran"
         self._told = max(len(self._head), *(width(_times(bar)) for bar in fall.bars))
         self._columns = max(10, seen.width - self._names - self._told - 5)
@@ -54,12 +55,12 @@ class _Page:
             [(run.flow, BOLD), (cut(head, max(1, self._seen.width - width(run.flow))), "")],
             self._ruler(),
         ]
-        for bar in fall.bars:
-            lines += self._row(bar)
+        for name, bar in self._rows:
+            lines += self._row(name, bar)
         return [*lines, [], *self._legend()]
 
-    def _row(self, bar: Bar) -> list[Line]:
-        name = cut_middle(self._name(bar), self._names, "…" if self._seen.unicode else "~")
+    def _row(self, name: str, bar: Bar) -> list[Line]:
+        name = cut_middle(name, self._names, "…" if self._seen.unicode else "~")
         line: Line = [
             (name + " " * (self._names - width(name)), BOLD if bar.critical else ""),
             (" * " if bar.critical else "   ", BOLD),
@@ -101,9 +102,10 @@ class _Page:
     def _sign(self, kind: str) -> str:
         return _SIGNS[kind][0 if self._seen.unicode else 1]
 
-    def _name(self, bar: Bar) -> str:
+    def _name(self, name: str, bar: Bar) -> str:
         many = f" x{bar.count}" if bar.count > 1 else ""
-        return clean(bar.path, self._seen.unicode) + many
+        bare = name.lstrip(" ")
+        return name[: -len(bare)] + clean(bare, self._seen.unicode) + many
 
     def _ruler(self) -> Line:
         """The beginning and the end of the time line, and what the figures beside it are."""
@@ -144,6 +146,33 @@ class _Page:
         some = [self._workers.get(worker, f"worker {worker}") for worker in self._fall.lost_with]
         more = f" and {len(some) - 3} more" if len(some) > 3 else ""
         return ", ".join(clean(name, self._seen.unicode) for name in some[:3]) + more
+
+
+def in_tree(bars: Sequence[Bar]) -> list[tuple[str, Bar]]:
+    """The bars with their names, what is in a branch or a sub-DAG below it and by what its path has more: in a
+    terminal whole paths leave no room for what tells them apart."""
+    known = {bar.path for bar in bars}
+    inside: dict[str, list[Bar]] = {}
+    for bar in bars:
+        inside.setdefault(_around(bar.path, known), []).append(bar)
+    told: list[tuple[str, Bar]] = []
+
+    def tell(owner: str, depth: int) -> None:
+        for bar in inside.get(owner, ()):
+            told.append((" " * depth + bar.path[len(owner) :].removeprefix("/"), bar))
+            tell(bar.path, depth + 2)
+
+    tell("", 0)
+    return told
+
+
+def _around(path: str, known: Collection[str]) -> str:
+    """The nearest branch or sub-DAG around a node that has a bar; "" for none."""
+    while path:
+        path = path[: path.rindex("[")] if path.endswith("]") else path.rpartition("/")[0]
+        if path in known:
+            break
+    return path
 
 
 def _sgr(piece: Piece, bar: Bar) -> str:

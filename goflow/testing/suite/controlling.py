@@ -183,6 +183,15 @@ class Controlling(Suite):
         states = [a.state for a in store.backend.attempts("r")]
         assert states == ["stopped", "stopped"]
 
+    def test_a_node_that_waits_for_its_retry_is_stopped_with_its_run(self, store: Store) -> None:
+        w = store.worker()
+        store.submit("r", "a", "b")
+        a, b = w.each("a", "b")
+        assert w.retry(a, at=4e9)
+        store.backend.control("r", "stop")
+        assert w.killed(b)
+        assert store.nodes() == {"a": NodeState.STOPPED, "b": NodeState.STOPPED}
+
     def test_a_renewal_on_another_connection_hears_of_a_stop(self, store: Store) -> None:
         w = store.worker(own=True)
         store.submit("r")
