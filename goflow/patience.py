@@ -1,10 +1,11 @@
-"""Outlasting a store that is away: what a worker does, and nobody who waits for an answer."""
+"""Outlasting a store that is away: what workers do, and who waits for a run; a single question gets its error."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from itertools import count
+from math import inf
 from typing import Final, TypeVar
 
 from goflow.errors import BackendError, StoreAway
@@ -20,13 +21,41 @@ def pause(attempt: int) -> float:
     return PAUSES[min(attempt, len(PAUSES) - 1)]
 
 
-def patiently(ask: Callable[[], T], troubled: Callable[[BackendError], None]) -> T:
+def patiently(
+    ask: Callable[[], T], troubled: Callable[[BackendError], None], until: float = inf
+) -> T:
     """What `ask()` answers once the store is there; `troubled` hears of each failure. A store that refuses
-    (a wrong password, another schema) is no matter of patience: that error is raised."""
+    (a wrong password, another schema) is no matter of patience: that error is raised, and so is the last one
+    before `until` (monotonic seconds)."""
     for attempt in count():
         try:
             return ask()
         except StoreAway as error:
+            if time.monotonic() + pause(attempt) >= until:
+                raise
             troubled(error)
             time.sleep(pause(attempt))
     raise AssertionError("counting does not end")
+
+
+class Outlast:
+    """Asks patiently for somebody who waits, and says once that the store is away and once that it is back."""
+
+    def __init__(self, say: Callable[[str], None], until: float = inf) -> None:
+        self._say = say
+        self._until = until
+
+    def __call__(self, ask: Callable[[], T]) -> T:
+        """What `ask()` answers once the store is there; its error when it is `until`."""
+        away = False
+
+        def troubled(error: BackendError) -> None:
+            nonlocal away
+            if not away:
+                self._say(f"{error} (trying again)")
+            away = True
+
+        answer = patiently(ask, troubled, self._until)
+        if away:
+            self._say("it is there again")
+        return answer

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from typing import Final, Protocol
 
 from goflow.backend import AllNodes, Backend, Run
@@ -15,7 +16,9 @@ from goflow.drawing.look import paint
 from goflow.message import Outcome, Task
 from goflow.observer import Observer, Quiet
 from goflow.overview import Overview, overview
+from goflow.patience import Outlast
 from goflow.plan import Plan
+from goflow_cli.session import note
 from goflow_cli.views.output import Output
 
 #: how much of what an attempt prints is echoed, in bytes
@@ -26,6 +29,8 @@ class View(Protocol):
     """Something that shows a run; see goflow_cli/views/live.py and plain.py."""
 
     def tick(self) -> float: ...
+
+    def say(self, text: str) -> None: ...
 
 
 class Screen(View, Protocol):
@@ -116,9 +121,9 @@ def watch(
     waker = backend.watch(run_id)
     try:
         if quiet:
-            return _follow(backend, run_id, waker, deadline, lambda: patience)
+            return _follow(backend, run_id, waker, deadline, lambda: patience, _note)
         with _view(backend, plan, run_id) as view:
-            return _follow(backend, run_id, waker, deadline, view.tick)
+            return _follow(backend, run_id, waker, deadline, view.tick, view.say)
     finally:
         waker.close()
 
@@ -141,19 +146,30 @@ def _follow(
     waker: _Waker,
     deadline: float | None,
     tick: Callable[[], float | None],
+    say: Callable[[str], None],
 ) -> Run:
-    while True:
+    """The run once it has ended, or is given up. A store that is away meanwhile is waited for."""
+    outlast = Outlast(say, inf if deadline is None else deadline)
+
+    def look() -> tuple[Run, bool]:
         waker.clear()
         run = backend.run(run_id)
+        left_alone = run.abandoned and not has_worker(backend, run)
+        return run, run.state.terminal or left_alone
+
+    while True:
+        run, ended = outlast(look)
         left = None if deadline is None else deadline - time.monotonic()
-        if run.state.terminal or (left is not None and left <= 0):
+        if ended or (left is not None and left <= 0):
             return run
-        if run.abandoned and not has_worker(backend, run):
-            return run
-        pause = tick()
+        pause = outlast(tick)
         if pause is not None:
             left = pause if left is None else min(left, pause)
         select.select([waker], [], [], left)
+
+
+def _note(text: str) -> None:
+    note(f"goflow: {text}")
 
 
 @contextmanager

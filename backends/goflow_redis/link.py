@@ -339,11 +339,9 @@ def _without_master(text: str) -> str:
     """Why sentinels name no master; what redis-py tells of them may hold a password."""
     if "WRONGPASS" in text or "NOAUTH" in text or "Authentication" in text:
         return "the sentinels want another login: ?sentinel_username=U&sentinel_password=P"
-    if "ConnectionError" in text or "TimeoutError" in text:
-        return "no sentinel can be reached; are they running, and is the URL right?"
     return (
-        "the sentinels name no master that is up: a failover may be under way; else, is its name (the"
-        " URL's path, mymaster where there is none) right?"
+        "no sentinel that can be reached names a master that is up: a failover may be under way; else, are they"
+        " running, and is the master's name (the URL's path, mymaster where there is none) right?"
     )
 
 
@@ -361,7 +359,7 @@ def _advice(error: BaseException, text: str, known: Any) -> str:
     if isinstance(error, known.TimeoutError):
         return f"no answer ({text})"
     if type(error).__name__ == "MasterNotFoundError":
-        return _without_master(text)
+        return _without_master(str(error))
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return (
             f"its certificate is not trusted ({text}); name the authority with ?ssl_ca_certs=FILE"

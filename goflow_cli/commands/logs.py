@@ -7,9 +7,10 @@ import sys
 
 import click
 
-from goflow.backend import Backend, LogLine
+from goflow.backend import Backend, LogLine, Run
 from goflow.client import Client
 from goflow.drawing.text import clean
+from goflow.patience import Outlast
 from goflow.rewind import find
 from goflow_cli.arguments import Name, run_argument
 from goflow_cli.session import Asking, backend_option, json_option, note
@@ -57,11 +58,16 @@ def logs(
 def _follow(store: Backend, run_id: str, path: str | None, printer: _Printer, after: int) -> None:
     """Show what comes after that piece until the run ends, or has nobody who executes it."""
     waker = store.watch(run_id)
+    outlast = Outlast(lambda text: note(f"goflow: {text}"))
+
+    def look() -> tuple[Run, list[LogLine]]:
+        waker.clear()
+        return store.run(run_id), store.logs(run_id, path, after)
+
     try:
         while True:
-            waker.clear()
-            run = store.run(run_id)
-            after = printer.show(store.logs(run_id, path, after), after)
+            run, pieces = outlast(look)
+            after = printer.show(pieces, after)
             if run.state.terminal:
                 return
             if run.abandoned:

@@ -91,6 +91,18 @@ class LiveView:
         """Show what a node printed, line by line, above the picture with the next redraw."""
         self._output.add(path, data)
 
+    def say(self, text: str) -> None:
+        """A word of goflow itself, above the picture and at once: it may be that none can be drawn."""
+        self._output.add("goflow", f"{text}\n".encode())
+        printed = self._output.take()
+        if self._live is None:
+            self._stream.writelines(paint(line, screen(self._stream).color) + "\n" for line in printed)
+            self._stream.flush()
+            return
+        from goflow_cli.views.region import Lines
+
+        self._live.console.print(Lines(printed))
+
     def _lines(self, spare: int = 1) -> list[Line]:
         from goflow_cli.views.frame import Frame  # the layout: not needed before the first picture
 

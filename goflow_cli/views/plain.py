@@ -77,6 +77,10 @@ class PlainView:
         self._due = end + max(SOONEST, COST * (end - begin))
         return max(PROGRESS, self._due - end)
 
+    def say(self, text: str) -> None:
+        """A word of goflow itself between what the run tells."""
+        self._lines.write(text, time.time())
+
     def _tell(self, overview: Overview) -> None:
         changes = [*self._changes(overview), *self._failures(overview), *self._handlers(overview)]
         for moment, line in sorted(changes, key=lambda change: change[0]):
