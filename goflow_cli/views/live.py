@@ -96,7 +96,9 @@ class LiveView:
         self._output.add("goflow", f"{text}\n".encode())
         printed = self._output.take()
         if self._live is None:
-            self._stream.writelines(paint(line, screen(self._stream).color) + "\n" for line in printed)
+            self._stream.writelines(
+                paint(line, screen(self._stream).color) + "\n" for line in printed
+            )
             self._stream.flush()
             return
         from goflow_cli.views.region import Lines

@@ -196,7 +196,7 @@ def slow(workflow, context):
 def test_a_worker_follows_a_failover_and_goes_on_by_itself(tmp_path: Path) -> None:
     (tmp_path / "flow.py").write_text(FLOW_FILE)
     with Watched() as service:
-        with pytest.raises(BackendError, match="the master.s name"):
+        with pytest.raises(BackendError, match="the master's name"):
             RedisBackend.open(service.url.replace("/main", "/other"), Config())
         options = ("--backend", service.url)
         worker = subprocess.Popen(
