@@ -11,6 +11,12 @@ def nothing(data: bytes) -> bytes:
     return b"x"
 
 
+def waits(data: bytes) -> bytes:
+    """Twenty milliseconds for somebody else."""
+    time.sleep(0.020)
+    return b"x"
+
+
 def burn(data: bytes) -> bytes:
     """Ten milliseconds of processor time."""
     end = time.process_time() + 0.010
@@ -36,13 +42,26 @@ def burning(workflow: goflow.Workflow, context: goflow.Context) -> None:
     each.node("work", burn)
 
 
+@goflow.flow("waiting")
+def waiting(workflow: goflow.Workflow, context: goflow.Context) -> None:
+    each = workflow.dag.foreach_branch("each", lambda data: range(int(data)), aggregator=len)
+    each.node("work", waits)
+
+
 @goflow.flow("chain")
 def chain(workflow: goflow.Workflow, context: goflow.Context) -> None:
+    _chain(workflow, 1000)
+
+
+@goflow.flow("chain-100")
+def short_chain(workflow: goflow.Workflow, context: goflow.Context) -> None:
+    _chain(workflow, 100)
+
+
+def _chain(workflow: goflow.Workflow, length: int) -> None:
     last = workflow.dag.node("n0", nothing)
-    for number in range(1, 1000):
-        node = workflow.dag.node(f"n{number}", nothing)
-        last >> node
-        last = node
+    for number in range(1, length):
+        last = last >> workflow.dag.node(f"n{number}", nothing)
 
 
 @goflow.flow("discard")

@@ -42,6 +42,7 @@ from goflow_local.submit import BITE, submit, submit_some
 if TYPE_CHECKING:
     from goflow.config import Config
     from goflow.figures import Figures, Name
+    from goflow.glimpse import Glimpse, Glimpses
     from goflow.untold import Ended
     from goflow.wholesale import Look
     from goflow_local.wake import EndsWaker, SocketWaker
@@ -293,6 +294,36 @@ class LocalBackend:
         from goflow_local import reading
 
         return self._store.read(lambda c: reading.output(c, run_id, path))
+
+    def glimpse_request(self, run_id: str, most: int) -> tuple[Request, int]:
+        """What was submitted, its payload cut; and the bytes that payload has."""
+        from goflow_local import glimpse
+
+        return self._store.read(lambda c: glimpse.request(c, run_id, most))
+
+    def glimpse_output(self, run_id: str, path: str | None, most: int) -> Glimpse | None:
+        """The beginning of what a node instance recorded, or of the run's result."""
+        from goflow_local import glimpse
+
+        return self._store.read(lambda c: glimpse.output(c, run_id, path, most))
+
+    def glimpse_arrivals(self, run_id: str, path: str, most: int, count: int) -> Glimpses:
+        """The beginnings of the first arrivals at a node instance, and how many there are."""
+        from goflow_local import glimpse
+
+        return self._store.read(lambda c: glimpse.arrivals(c, run_id, path, most, count))
+
+    def last_logs(self, run_id: str, path: str | None, most: int) -> list[LogLine]:
+        """The last pieces of what its nodes printed."""
+        from goflow_local import reading
+
+        return self._store.read(lambda c: reading.last_logs(c, run_id, path, most))
+
+    def attempts_at(self, run_id: str, path: str) -> list[Attempt]:
+        """Every recorded attempt at one node instance, oldest first."""
+        from goflow_local import reading
+
+        return self._store.read(lambda c: reading.attempts(c, run_id, path))
 
     def attempts(self, run_id: str) -> list[Attempt]:
         """Every recorded attempt of every round, oldest first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +11,7 @@ import msgspec
 
 from goflow.backend import Attempt, LogLine, NodeRun, Run
 from goflow.errors import Conflict, GoflowError, RunFailed, RunStopped, UnknownRun
+from goflow.glimpse import ending
 from goflow.message import Request
 from goflow.payload import EMPTY, Payload
 from goflow.state import NodeState, RunState
@@ -211,8 +212,8 @@ def _node_run(columns: Any, last: _Last) -> NodeRun:
     )
 
 
-def _node_id(connection: Connection, run_id: str, path: str) -> tuple[int, int | None, int] | None:
-    """Id, scope and position of a node instance."""
+def node_id(connection: Connection, run_id: str, path: str) -> tuple[int, int | None, int] | None:
+    """Id, scope and position of a node instance. Raises UnknownRun."""
     key = find(connection, run_id).key
     query = "SELECT id, scope, pos FROM node WHERE run = ? AND path = ?"
     node: tuple[int, int | None, int] | None = connection.execute(query, (key, path)).fetchone()
@@ -223,7 +224,7 @@ def arrivals(connection: Connection, run_id: str, path: str) -> list[tuple[str, 
     """What has arrived at a node instance."""
     from goflow_local.claim import given, received
 
-    found = _node_id(connection, run_id, path)
+    found = node_id(connection, run_id, path)
     if found is None:
         return []
     node, scope, pos = found
@@ -234,7 +235,7 @@ def arrivals(connection: Connection, run_id: str, path: str) -> list[tuple[str, 
 
 def output(connection: Connection, run_id: str, path: str) -> Payload | None:
     """What a node instance recorded."""
-    found = _node_id(connection, run_id, path)
+    found = node_id(connection, run_id, path)
     return None if found is None else _output(connection, found[0])
 
 
@@ -244,19 +245,22 @@ def _output(connection: Connection, node: int) -> Payload | None:
     return None if found is None else payload_of(*found)
 
 
-def attempts(connection: Connection, run_id: str) -> list[Attempt]:
-    """History, and the attempts that made what is recorded now."""
+def attempts(connection: Connection, run_id: str, path: str | None = None) -> list[Attempt]:
+    """History, and the attempts that made what is recorded now: all, or those at one node instance."""
     row = find(connection, run_id)
     workers = functools.cache(lambda worker: _worker_name(connection, worker))
     history = connection.execute(
         "SELECT path, round, attempt, state, started, finished, error, worker, digest, queued, token"
-        " FROM attempt WHERE run = ?",
-        (row.key,),
+        " FROM attempt WHERE run = ?1 AND (?2 IS NULL OR path = ?2)",
+        (row.key, path),
     ).fetchall()
+    which, bound = ("id BETWEEN ? AND ?", row.ids)
+    if path is not None:
+        which, bound = "run = ? AND path = ?", (row.key, path)  # type: ignore[assignment]
     present = connection.execute(
         "SELECT path, ran, attempt, 'succeeded', started, finished, NULL, worker, digest, queued,"
-        " id || '.' || token FROM node WHERE id BETWEEN ? AND ? AND state = 5",
-        row.ids,
+        f" id || '.' || token FROM node WHERE {which} AND state = 5",
+        bound,
     ).fetchall()
     return [
         Attempt(
@@ -284,6 +288,23 @@ def _worker_name(connection: Connection, worker: int) -> str:
     return f"{found[0]}:{found[1]}" if found else str(worker)
 
 
+def last_logs(connection: Connection, run_id: str, path: str | None, most: int) -> list[LogLine]:
+    """The last pieces of what nodes printed."""
+    return ending(_backwards(connection, find(connection, run_id).key, path), most)
+
+
+def _backwards(connection: Connection, run: int, path: str | None) -> Iterator[LogLine]:
+    """Pieces of a log from the last to the first."""
+    query = (
+        "SELECT id, path, round, attempt, time, data FROM log WHERE run = ?1 AND id < ?2"
+        " AND (?3 IS NULL OR path = ?3) ORDER BY id DESC LIMIT 256"
+    )
+    before = 1 << 62
+    while found := connection.execute(query, (run, before, path)).fetchall():
+        yield from map(_log_line, found)
+        before = found[-1][0]
+
+
 def logs(
     connection: Connection, run_id: str, path: str | None, after: int, limit: int | None
 ) -> list[LogLine]:
@@ -294,7 +315,9 @@ def logs(
     )
     most = -1 if limit is None else limit  # as SQLite says: without
     found = connection.execute(query, (find(connection, run_id).key, after, path, most))
-    return [
-        LogLine(id=id, path=at, round=round, attempt=attempt, time=time, data=data)
-        for id, at, round, attempt, time, data in found
-    ]
+    return list(map(_log_line, found))
+
+
+def _log_line(row: Any) -> LogLine:
+    id, path, round, attempt, time, data = row
+    return LogLine(id=id, path=path, round=round, attempt=attempt, time=time, data=data)

@@ -16,8 +16,24 @@ class Cursor(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
+class Blob(Protocol):
+    """A stored value, read piece by piece."""
+
+    def read(self, length: int) -> bytes: ...
+
+    def length(self) -> int: ...
+
+    def __enter__(self) -> Blob: ...
+
+    def __exit__(self, *error: Any) -> Any: ...
+
+
 class Connection(Protocol):
     """What is used of `apsw.Connection`."""
+
+    def blob_open(
+        self, database: str, table: str, column: str, rowid: int, writeable: bool
+    ) -> Blob: ...
 
     def execute(self, statements: str, bindings: Any = None) -> Cursor: ...
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from goflow.backend import Access, Action, Attempt, LogLine, NodeRun, Retry, Run
 from goflow.errors import Conflict, GoflowError, RunFailed, RunStopped, UnknownRun, VersionGone
+from goflow.glimpse import Glimpse, Glimpses, ending
 from goflow.message import Failure, Request
 from goflow.payload import EMPTY, Payload
 from goflow.state import RunState
@@ -97,6 +99,19 @@ class Runs(Store):
         lines = self.node_lines(run_id, paths)
         return self._as_nodes(run_id, run, lines, self._failures(run_id, lines))
 
+    def node_pages(self, run_id: str) -> Iterator[Sequence[NodeRun]]:
+        """All recorded node instances, about a thousand at a time; of those that were told only the paths are
+        kept, since a scan may come by one twice."""
+        run, _ = self.read(run_id)
+        found = self.scan(self.keys.run(run_id))
+        while some := list(islice(found, SCAN)):
+            lines = {
+                path.decode(): records.read_node(line)
+                for path, line in some
+                if not path.startswith(b":")
+            }
+            yield self._as_nodes(run_id, run, lines, self._failures(run_id, lines))
+
     def nodes_and_tries(self, run_id: str) -> tuple[list[NodeRun], list[Attempt]]:
         """The node instances, and the attempts that their own records do not tell, of one look at them."""
         run, _ = self.read(run_id)
@@ -160,6 +175,46 @@ class Runs(Store):
             raise UnknownRun(run_id)
         return None if stored is None else words.disclose(stored)
 
+    def glimpse_request(self, run_id: str, most: int) -> tuple[Request, int]:
+        """What was submitted, its payload cut; and the bytes that payload has."""
+        key = self.keys.run(run_id)
+        lines = self.link.ask(key, "HMGET", key, ":s", ":i", ":h", ":d")
+        (seen,) = self._glimpses(run_id, ["q"], most)
+        if lines[0] is None or seen is None:
+            raise UnknownRun(run_id)
+        stored = words.enclose(seen.payload)
+        return submission.read_request(run_id, lines, stored), seen.size
+
+    def glimpse_output(self, run_id: str, path: str | None, most: int) -> Glimpse | None:
+        """The beginning of what a node instance recorded, or of the run's result."""
+        key = self.keys.run(run_id)
+        there, end = self.link.ask_all(key, [("EXISTS", key), ("HGET", f"{key}:d", "e")])
+        if not there:
+            raise UnknownRun(run_id)
+        if path is None and end is None:
+            return None
+        return self._glimpses(run_id, [f"o:{path or end.decode()}"], most)[0]
+
+    def glimpse_arrivals(self, run_id: str, path: str, most: int, count: int) -> Glimpses:
+        """The beginnings of the first arrivals at a node instance, and how many there are."""
+        self.read(run_id)
+        found = list(self.read_arrivals(run_id, path, closing=False))
+        told = found[:count]
+        seen = iter(self._glimpses(run_id, [ref for _, ref in told if ref], most))
+        pairs = [(words.unescape(source), next(seen) if ref else None) for source, ref in told]
+        return pairs, len(found)
+
+    def _glimpses(self, run_id: str, fields: list[str], most: int) -> list[Glimpse | None]:
+        """The beginnings of stored payloads, each of which has a letter in front."""
+        if not fields:
+            return []
+        args: list[words.Word] = [self.lives, run_id, most + 1, *fields]
+        told = iter(self.link.run("glimpse", self.keys.partition(run_id), args))
+        return [
+            None if start is None else Glimpse(words.disclose(start), length - 1)
+            for length, start in zip(told, told, strict=True)
+        ]
+
     def outputs(self, run_id: str, paths: Sequence[str]) -> list[Payload | None]:
         """What node instances recorded."""
         key = self.keys.run(run_id)
@@ -219,6 +274,30 @@ class Runs(Store):
             if len(stored) < step:
                 break
         return found[:limit]
+
+    def last_logs(self, run_id: str, path: str | None, most: int) -> list[LogLine]:
+        """The last pieces of what its nodes printed."""
+        key = self.keys.run(run_id)
+        there, count = self.link.ask_all(key, [("EXISTS", key), ("LLEN", f"{key}:l")])
+        if not there:
+            raise UnknownRun(run_id)
+        return ending(self._backwards(f"{key}:l", count, path), most)
+
+    def _backwards(self, key: str, count: int, path: str | None) -> Iterator[LogLine]:
+        """Pieces of a log from the last to the first."""
+        for end in range(count, 0, -PIECES):
+            first = max(0, end - PIECES)
+            stored = self.link.ask(key, "LRANGE", key, first, end - 1)
+            for number, each in reversed(list(enumerate(stored, start=first + 1))):
+                line = journal.read_log(number, each)
+                if path in (None, line.path):
+                    yield line
+
+    def attempts_at(self, run_id: str, path: str) -> list[Attempt]:
+        """Every recorded attempt at one node instance, oldest first."""
+        run, _ = self.read(run_id)
+        listed = [pair for pair in self._listed(run_id, run) if pair[1].path == path]
+        return _in_order([*self.last_attempts(run_id, [path]), *listed])
 
     def control(self, run_id: str, action: Action) -> Run:
         """Pause, resume or stop; harmless when repeated. Raises Conflict on a run that has ended."""

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 NAMES: Final = (
     "submit", "commit", "stage", "printed", "renew", "reap", "due", "control", "retry", "forget", "sweep",
     "held", "positions", "waiting", "tidy", "lost", "prepare",
-    "watch", "alive", "count", "results", "listen",
+    "watch", "alive", "count", "results", "listen", "glimpse",
 )  # fmt: skip
 
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from benchmarks.measure import GOFLOW, wall
-from benchmarks.scale.fleet import FLOWS, NAMESPACE, client_of, hired
+from benchmarks.measure import FLOWS, GOFLOW, wall
+from benchmarks.scale.fleet import NAMESPACE, client_of, hired
 from benchmarks.scale.table import Row
 from goflow import Client
 from goflow.backend import Ask, WorkerInfo

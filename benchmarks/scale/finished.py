@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
-from benchmarks.measure import GOFLOW, wall
+from benchmarks.measure import FLOWS, GOFLOW, wall
 from benchmarks.scale.backlog import RESULT, grow, median
-from benchmarks.scale.fleet import FLOWS, NAMESPACE
+from benchmarks.scale.fleet import NAMESPACE
 from benchmarks.scale.table import Row
 from goflow import Client
 from goflow.backend import Ask, WorkerInfo

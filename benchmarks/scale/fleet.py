@@ -9,17 +9,15 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.measure import GOFLOW
+from benchmarks.measure import FLOWS, GOFLOW
 from benchmarks.processes import cpu, memory, tree
 from benchmarks.scale.table import Row
 from goflow import Client
 from goflow.config import Config, Redis
 from goflow.errors import UnknownFlow
 
-FLOWS: Final = Path(__file__).with_name("flows.py")
 NAMESPACE: Final = "scale"
 #: tasks at a time in each worker
 CONCURRENCY: Final = 2
@@ -68,12 +66,12 @@ def await_all(client: Client, count: int) -> None:
         time.sleep(0.05)
     while True:
         try:
-            client.plan("chain")
+            client.plan("chain-100")
         except UnknownFlow:
             time.sleep(0.05)
         else:
             break
-    for run in [client.submit("fan", "20") for _ in range(4 * count)]:
+    for run in [client.submit("fan-out", "20") for _ in range(4 * count)]:
         client.wait(run.id, 60)
 
 
@@ -81,9 +79,9 @@ def measure(url: str, servers: Sequence[Any], count: int, nodes: int) -> Row:
     """Everything about so many workers: rates under load, latency at rest, memory, processor time."""
     with client_of(url) as client, hired(url, count) as workers:
         await_all(client, count)
-        rates = [_load(client, "fan", nodes // TOGETHER) for _ in range(2)]
+        rates = [_load(client, "fan-out", nodes // TOGETHER) for _ in range(2)]
         before, began = _spent(servers), _used(workers)
-        done = _load(client, "fan", nodes // TOGETHER, rates)
+        done = _load(client, "fan-out", nodes // TOGETHER, rates)
         redis, work = (
             (after - first) * 1e6 / done
             for after, first in ((_spent(servers), before), (_used(workers), began))
@@ -126,7 +124,7 @@ def _load(client: Client, flow: str, width: int, rates: list[float] | None = Non
 
 def _chains(client: Client) -> float:
     began = time.perf_counter()
-    for run in [client.submit("chain", "x") for _ in range(TOGETHER)]:
+    for run in [client.submit("chain-100", "x") for _ in range(TOGETHER)]:
         client.wait(run.id, 300)
     return TOGETHER * 100 / (time.perf_counter() - began)
 

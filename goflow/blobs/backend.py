@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
-from goflow import wholesale
-from goflow.backend import Backend, Diagnosable, Finding, Retry, Run, Versioned
+from goflow import glimpse, wholesale
+from goflow.backend import Attempt, Backend, Diagnosable, Finding, LogLine, Retry, Run, Versioned
 from goflow.blobs.carrier import Carrier
 from goflow.blobs.place import Place, open_place
 from goflow.blobs.words import is_reference, is_submitted, read
@@ -95,6 +95,32 @@ class WithBlobs:
         """What has arrived at a node instance over its edges."""
         found = self.bare.arrivals(run_id, path)
         return [(source, self.carrier.fetched(run_id, payload)) for source, payload in found]
+
+    def glimpse_request(self, run_id: str, most: int) -> tuple[Request, int]:
+        """What was submitted, its payload cut; and the bytes that payload has."""
+        request, size = glimpse.of_request(self.bare, run_id, most)
+        seen = self.carrier.glimpse(run_id, glimpse.Glimpse(request.payload, size), most)
+        return replace(request, payload=seen.payload), seen.size
+
+    def glimpse_output(self, run_id: str, path: str | None, most: int) -> glimpse.Glimpse | None:
+        """The beginning of what a node instance recorded, or of the run's result."""
+        return self._seen(run_id, glimpse.of_output(self.bare, run_id, path, most), most)
+
+    def glimpse_arrivals(self, run_id: str, path: str, most: int, count: int) -> glimpse.Glimpses:
+        """The beginnings of the first arrivals at a node instance, and how many there are."""
+        found, total = glimpse.of_arrivals(self.bare, run_id, path, most, count)
+        return [(source, self._seen(run_id, each, most)) for source, each in found], total
+
+    def last_logs(self, run_id: str, path: str | None, most: int) -> list[LogLine]:
+        """The last pieces of what its nodes printed."""
+        return glimpse.last_logs(self.bare, run_id, path, most)
+
+    def attempts_at(self, run_id: str, path: str) -> list[Attempt]:
+        """Every recorded attempt at one node instance, oldest first."""
+        return glimpse.attempts_at(self.bare, run_id, path)
+
+    def _seen(self, run_id: str, seen: glimpse.Glimpse | None, most: int) -> glimpse.Glimpse | None:
+        return None if seen is None else self.carrier.glimpse(run_id, seen, most)
 
     def outputs(self, run_id: str, paths: Sequence[str]) -> list[Payload | None]:
         """What node instances recorded."""

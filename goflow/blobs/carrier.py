@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from goflow.blobs.words import content_of, is_reference, name_of, read, refer
+from goflow.blobs.words import Reference, content_of, is_reference, name_of, read, refer
 from goflow.errors import BlobMissing
 from goflow.message import Arrival, Input, Item, Step
 from goflow.payload import Payload, within
 
 if TYPE_CHECKING:
     from goflow.blobs.place import Place
+    from goflow.glimpse import Glimpse
 
 #: the type of a failure that is the place's and not the node's: the task goes back
 BLOBS_AWAY: Final = "~BlobsAway"
@@ -61,27 +62,43 @@ class Carrier:
         if not is_reference(payload):
             return payload
         wanted = read(payload)
+        place, data = self._get(run_id, wanted, None)
+        content = content_of(wanted.name)
+        if len(data) != wanted.size or _digest(data) != content:
+            raise BlobMissing(
+                f"a payload in {place.name} (run {run_id}, {wanted.name[:12]}) is not what was"
+                f" stored: it has {len(data)} bytes, expected {wanted.size}"
+            )
+        if self._known is not None:
+            self._known[content] = wanted.name
+        return Payload(data, wanted.media_type)
+
+    def glimpse(self, run_id: str, seen: Glimpse, most: int) -> Glimpse:
+        """The beginning of the payload that a reference means; any other as it is. A part cannot be held
+        against its content's name. Raises BlobMissing, BlobsAway."""
+        if not is_reference(seen.payload):
+            return seen
+        from goflow.glimpse import Glimpse
+
+        wanted = read(seen.payload)
+        _, data = self._get(run_id, wanted, most)
+        return Glimpse(Payload(data, wanted.media_type), wanted.size)
+
+    def _get(self, run_id: str, wanted: Reference, most: int | None) -> tuple[Place, bytes]:
+        """What the place has under a reference's name, or the beginning of it."""
         if self.place is None:
             raise BlobMissing(
                 f"a payload of {wanted.size} bytes is kept apart from the store, and payload.blobs is not"
                 " set here: set it to where the run's other workers and clients have it"
             )
-        data = self.place.get(run_id, wanted.name)
+        data = self.place.get(run_id, wanted.name, most)
         if data is None:
             raise BlobMissing(
                 f"a payload of {wanted.size} bytes is not in {self.place.name}"
                 f" (run {run_id}, {wanted.name[:12]}): was it removed, or is payload.blobs here"
                 " another place than where it was made?"
             )
-        content = content_of(wanted.name)
-        if len(data) != wanted.size or _digest(data) != content:
-            raise BlobMissing(
-                f"a payload in {self.place.name} (run {run_id}, {wanted.name[:12]}) is not what was"
-                f" stored: it has {len(data)} bytes, expected {wanted.size}"
-            )
-        if self._known is not None:
-            self._known[content] = wanted.name
-        return Payload(data, wanted.media_type)
+        return self.place, data
 
     def fetched(self, run_id: str, payload: Payload | None) -> Payload | None:
         """The same for what may carry nothing."""

@@ -56,11 +56,12 @@ class FolderPlace:
                     raise
             raise FileNotFoundError(2, "its folder vanishes", str(folder))
 
-    def get(self, run_id: str, name: str) -> bytes | None:
-        """The bytes; None where there are none."""
+    def get(self, run_id: str, name: str, most: int | None = None) -> bytes | None:
+        """The bytes, or the first of them; None where there are none."""
         with self._told("cannot be read"):
             try:
-                return (self._root / run_id / name).read_bytes()
+                with (self._root / run_id / name).open("rb") as file:
+                    return file.read(-1 if most is None else most)
             except FileNotFoundError:
                 return None
 

@@ -31,8 +31,8 @@ class Place(Protocol):
         """Keep these bytes: all of them or none, whatever happens meanwhile. Again is harmless."""
         ...
 
-    def get(self, run_id: str, name: str) -> bytes | None:
-        """The bytes; None where there are none."""
+    def get(self, run_id: str, name: str, most: int | None = None) -> bytes | None:
+        """The bytes, or the first of them, at most so many; None where there are none."""
         ...
 
     def of_run(self, run_id: str) -> list[Blob]:

@@ -62,15 +62,16 @@ class BucketPlace:
         with self._told():
             self._client.upload_fileobj(BytesIO(data), self._bucket, key, Config=_in_this_thread())
 
-    def get(self, run_id: str, name: str) -> bytes | None:
-        """The bytes; None where there are none."""
+    def get(self, run_id: str, name: str, most: int | None = None) -> bytes | None:
+        """The bytes, or the first of them; None where there are none."""
         key = f"{self._root}/{run_id}/{name}"
+        part = {} if most is None else {"Range": f"bytes=0-{most - 1}"}
         with self._told():
             try:
-                answer = self._client.get_object(Bucket=self._bucket, Key=key)
+                answer = self._client.get_object(Bucket=self._bucket, Key=key, **part)
             except self._client.exceptions.NoSuchKey:
                 return None
-            data: bytes = answer["Body"].read()
+            data: bytes = answer["Body"].read(most)  # a store may not know of ranges
             return data
 
     def of_run(self, run_id: str) -> list[Blob]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from goflow.backend import Backend, Run
+from goflow.glimpse import Glimpse, attempts_at, of_arrivals, of_output, of_request
 from goflow.payload import Payload
 from goflow.plan import Plan
 from goflow.rewind import find
@@ -20,26 +21,27 @@ MOST_INPUTS: Final = 100
 
 def detail(backend: Backend, plan: Plan, run: Run, name: str) -> dict[str, Any]:
     """A node instance as JSON. Raises UnknownNode, Conflict for a name that several share."""
-    nodes = {each.path: each for each in backend.nodes(run.id)}
-    path = find(plan, list(nodes.values()), name)
-    node = nodes[path]
-    arrived = backend.arrivals(run.id, path)
+    named = backend.nodes(run.id, [name])
+    if not named or name.endswith("]"):  # not a path, or none that has a name
+        nodes = backend.nodes(run.id)
+        path = find(plan, nodes, name)
+        named = [each for each in nodes if each.path == path]
+    (node,) = named
+    path = node.path
+    arrived, total = of_arrivals(backend, run.id, path, SHOWN, MOST_INPUTS)
     if not arrived and path in plan.graph.starts:
-        arrived = [("", backend.request(run.id).payload)]
-    output = backend.output(run.id, path)
+        request, size = of_request(backend, run.id, SHOWN)
+        arrived, total = [("", Glimpse(request.payload, size))], 1
+    output = of_output(backend, run.id, path, SHOWN)
     return {
         **msgspec.to_builtins(
             {field: getattr(node, field) for field in _FIELDS},
         ),
         "detail": node.failure.detail if node.failure else "",
-        "inputs": [excerpt(each) | {"source": source} for source, each in arrived[:MOST_INPUTS]],
-        "inputs_total": len(arrived),
+        "inputs": [excerpt(each) | {"source": source} for source, each in arrived],
+        "inputs_total": total,
         "output": None if output is None else excerpt(output),
-        "attempts": [
-            msgspec.to_builtins(each)
-            for each in counted(backend.attempts(run.id))
-            if each.path == path
-        ],
+        "attempts": msgspec.to_builtins(counted(attempts_at(backend, run.id, path))),
     }
 
 
@@ -52,25 +54,24 @@ def fetch(backend: Backend, run: Run, path: str | None, source: str | None) -> P
     return dict(backend.arrivals(run.id, path)).get(source)
 
 
-def excerpt(payload: Payload | None) -> dict[str, Any]:
+def excerpt(seen: Glimpse | None) -> dict[str, Any]:
     """The beginning of a payload as text, and how long it is."""
-    if payload is None:
+    if seen is None:
         return {"media_type": None, "size": 0, "text": "", "whole": True, "binary": False}
+    data = seen.payload.data
     try:
         # a cut may fall into a character
-        text = payload.data[:SHOWN].decode(
-            "utf-8", "strict" if len(payload.data) <= SHOWN else "ignore"
-        )
+        text = data.decode("utf-8", "strict" if seen.whole else "ignore")
         binary = "\0" in text
     except UnicodeDecodeError:
         binary = True
     if binary:
-        text = payload.data[:256].hex(" ")
+        text = data[:256].hex(" ")
     return {
-        "media_type": payload.media_type,
-        "size": len(payload.data),
+        "media_type": seen.payload.media_type,
+        "size": seen.size,
         "text": text,
-        "whole": len(payload.data) <= (256 if binary else SHOWN),
+        "whole": seen.size <= 256 if binary else seen.whole,
         "binary": binary,
     }
 

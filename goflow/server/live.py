@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Final
 
-from goflow.backend import Backend
+from goflow.backend import AllNodes, Backend
 from goflow.overview import Overview, overview
 from goflow.server.hub import Watch
 from goflow.server.service import Service
@@ -50,7 +50,7 @@ class Live:
         def read(backend: Backend) -> Overview:
             run = backend.run(name)
             plan = self._serving.plan(backend, run.flow, run.fingerprint)
-            return overview(plan, run, backend.nodes(name))
+            return overview(plan, run, AllNodes(backend, name))
 
         self.seen = await self._serving.lanes.slowly(read)
         now = time.monotonic()

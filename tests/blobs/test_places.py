@@ -17,6 +17,7 @@ from goflow.blobs.place import Place, open_place
 from goflow.blobs.words import is_reference
 from goflow.config import Config, PayloadLimits
 from goflow.errors import BlobMissing, BlobsAway, ConfigError, PayloadError
+from goflow.glimpse import Glimpse, cut
 from goflow.message import Input
 from goflow.payload import JSON, Payload
 from tests.redis.server import free_port
@@ -36,6 +37,9 @@ def test_what_is_put_comes_back_and_goes_when_it_is_removed(place: Place, locati
     place.put("r", "b", b"two" * 3_000_000)
     place.put("r2", "a", b"three")
     assert place.get("r", "a") == b"one"
+    assert place.get("r", "b", 8) == b"twotwotw"
+    assert place.get("r", "a", 8) == b"one"
+    assert place.get("r", "c", 8) is None
     assert place.get("r", "b") == b"two" * 3_000_000
     found = {blob.name: blob for blob in place.of_run("r")}
     assert {name: blob.size for name, blob in found.items()} == {"a": 3, "b": 9_000_000}
@@ -48,6 +52,18 @@ def test_what_is_put_comes_back_and_goes_when_it_is_removed(place: Place, locati
     assert [[blob.run_id for blob in blobs] for blobs in place.all()] == [["r2"]]
     again: Place = pickle.loads(pickle.dumps(place))
     assert again.get("r2", "a") == b"three", "a child that was spawned has it too"
+
+
+def test_of_a_large_payload_as_much_is_fetched_as_is_shown(place: Place) -> None:
+    carrier = Carrier(place, inline_limit=10, max_size=1000)
+    large = Payload(b"0123456789abc", JSON)
+    reference = carrier.put_out("r", large)
+    seen = carrier.glimpse("r", cut(reference, 8192), 4)
+    assert seen == Glimpse(Payload(b"0123", JSON), 13)
+    assert carrier.glimpse("r", cut(reference, 8192), 8192) == cut(large, 8192)
+    assert carrier.glimpse("r", cut(Payload(b"small"), 3), 3) == Glimpse(Payload(b"sma"), 5)
+    with pytest.raises(BlobMissing):
+        carrier.glimpse("r2", cut(reference, 8192), 4)
 
 
 def test_a_large_payload_is_put_out_once_and_fetched_whole(place: Place) -> None:

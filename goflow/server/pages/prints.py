@@ -12,6 +12,8 @@ from goflow.server.pages.parts import link
 
 #: characters of log that a page shows
 MOST_LOG: Final = 20_000
+#: bytes that are read for it: a character has four at most
+READ: Final = 4 * MOST_LOG
 
 
 def prints(run: Run, lines: Sequence[LogLine], *, of: str | None = None) -> Markup:

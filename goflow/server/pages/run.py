@@ -11,10 +11,12 @@ from starlette.responses import Response
 
 from goflow.backend import Backend, LogLine, NodeRun, Run
 from goflow.errors import GoflowError
+from goflow.glimpse import Glimpse, cut, last_logs, of_output, of_request
 from goflow.overview import Overview, overview
+from goflow.payload import EMPTY
 from goflow.plan import Plan
 from goflow.server.answers import link as run_path
-from goflow.server.detail import detail, excerpt
+from goflow.server.detail import SHOWN, detail, excerpt
 from goflow.server.errors import HttpError, bad
 from goflow.server.pages.frame import page
 from goflow.server.pages.graph import graph
@@ -31,11 +33,12 @@ from goflow.server.pages.parts import (
     told_wrong,
     took_run,
 )
-from goflow.server.pages.prints import prints
+from goflow.server.pages.prints import READ, prints
 from goflow.server.pages.spans import Tries, tries_of
 from goflow.server.parameters import only, whole
 from goflow.server.service import Service, run_id, service
 from goflow.state import NodeState
+from goflow.wholesale import nodes_and_tries
 
 
 class _Seen(NamedTuple):
@@ -52,6 +55,7 @@ class _Seen(NamedTuple):
     node: dict[str, Any] | None
     trouble: str
     logs: Sequence[LogLine]
+    own: Sequence[LogLine]
 
 
 async def page_of_run(request: Request) -> Response:
@@ -89,8 +93,8 @@ def _asked(given: dict[str, str]) -> Asked:
 def _read(serving: Service, backend: Backend, name: str, asked: Asked) -> _Seen:
     run = backend.run(name)
     plan = serving.plan(backend, run.flow, run.fingerprint)
-    recorded = backend.nodes(name)
-    request = backend.request(name)
+    recorded, attempts = nodes_and_tries(backend, name)
+    request, size = of_request(backend, name, SHOWN)
     node, trouble = None, ""
     if asked.node:
         try:
@@ -102,21 +106,22 @@ def _read(serving: Service, backend: Backend, name: str, asked: Asked) -> _Seen:
         run=run,
         view=overview(plan, run, recorded),
         recorded=recorded,
-        tries=tries_of(backend.attempts(name)),
+        tries=tries_of(attempts),
         query=request.query,
-        input=excerpt(request.payload),
-        result=excerpt(backend.result(name)) if run.state == "succeeded" else None,
+        input=excerpt(Glimpse(request.payload, size)),
+        result=excerpt(of_output(backend, name, None, SHOWN) or cut(EMPTY, SHOWN))
+        if run.state == "succeeded"
+        else None,
         node=node,
         trouble=trouble,
-        logs=backend.logs(name),
+        logs=last_logs(backend, name, None, READ),
+        own=last_logs(backend, name, node["path"], READ) if node else (),
     )
 
 
 def _body(seen: _Seen, asked: Asked) -> list[Child]:
     run = seen.run
     listed = nodes_section(seen.plan, run, seen.view, seen.recorded, seen.tries, asked)
-    path = seen.node["path"] if seen.node else None
-    own = [line for line in seen.logs if line.path == path] if path else []
     drawing = graph(seen.plan, seen.view, lambda **at: asked.link(run, **at))
     return [
         tag(
@@ -129,7 +134,7 @@ def _body(seen: _Seen, asked: Asked) -> list[Child]:
         tag(
             "div",
             tag("section", tag("h2", "Graph"), drawing, id="graph", data_live=True),
-            opened(run, seen.node, seen.trouble, own, asked),
+            opened(run, seen.node, seen.trouble, seen.own, asked),
             listed,
             class_="split",
         ),
