@@ -97,7 +97,10 @@ def _looks(client: Client, plan: Plan, server: RedisServer) -> Row:
         "a look of `top`, ms": median(watcher.look, 10),
         "runs(100), ms": median(lambda: backend.runs(limit=100), 10),
         "runs(100) of a state nobody has, ms": median(
-            lambda: backend.runs(state=RunState.PAUSED, limit=100), 1
+            lambda: backend.runs(state=RunState.PAUSED, limit=100), 10
+        ),
+        "runs(100) queued of a flow, ms": median(
+            lambda: backend.runs(plan.flow, RunState.QUEUED, 100), 10
         ),
     }
     backend.leave(ask.worker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import statistics
 import subprocess
 import tempfile
 import time
@@ -29,8 +30,6 @@ from tests.redis.server import RedisServer
 BATCH = 64
 #: runs of a page of the dashboard, and of an answer of GET /runs
 PAGE = 100
-#: the last page the dashboard has
-LAST = 100
 
 
 def listed(count: int) -> Iterator[tuple[str, Row]]:
@@ -62,22 +61,48 @@ def _listed(url: str, config: Config, environment: dict[str, str], count: int) -
             "made, runs/s": count / (time.perf_counter() - began),
             "runs(100), ms": median(lambda: backend.runs(limit=100), 10),
             "runs(100) failed, of none, ms": median(
-                lambda: backend.runs(state=RunState.FAILED, limit=100), 1
+                lambda: backend.runs(state=RunState.FAILED, limit=100), 10
             ),
+        }
+        ends, took = _pages(client, count)
+        tenth = max(1, len(took) // 10)
+        row |= {
+            "all pages, s": sum(took),
+            "a page of the first tenth, ms": statistics.median(took[:tenth]) * 1e3,
+            "of the last tenth, ms": statistics.median(took[-tenth:]) * 1e3,
+            "the longest, ms": max(took) * 1e3,
         }
     command = [*GOFLOW, "runs"]
     row["`goflow runs`, ms"] = 1e3 * min(wall(command, **environment) for _ in range(3))
     with _served(environment) as at:
-        last = min((count - 1) // PAGE + 1, LAST)
+        last = f"before={ends[-1]}"
         pages = {
             "GET /runs, ms": "/runs",
             "GET /runs of a flow, ms": "/runs?flow=single",
+            "the last page of GET /runs, ms": f"/runs?{last}",
             "first page of /ui/runs, ms": "/ui/runs",
-            f"page {last:,} of /ui/runs, ms": f"/ui/runs?page={last}",
+            "the last page of /ui/runs, ms": f"/ui/runs?{last}&page={len(took)}",
         }
         for name, path in pages.items():
             row[name] = median(lambda path=path: _get(at + path), 5)  # type: ignore[misc]
     return row
+
+
+def _pages(client: Client, count: int) -> tuple[list[str], list[float]]:
+    """Every run there is, listed page by page: the last run of each page but the last, and the seconds each took."""
+    ends: list[str] = []
+    took: list[float] = []
+    seen = 0
+    while True:
+        began = time.perf_counter()
+        page = client.runs(state=RunState.SUCCEEDED, limit=PAGE, before=ends[-1] if ends else None)
+        if not page:
+            break
+        took.append(time.perf_counter() - began)
+        seen += len(page)
+        ends.append(page[-1].id)
+    assert seen == count, f"{seen} of {count} were listed"
+    return ends[:-1], took
 
 
 def _finish(client: Client, key: tuple[str, str]) -> None:
