@@ -45,7 +45,7 @@ def then(recorded: Recorded, each: Again, number: int | None = None) -> Then:
     if not last:
         if number is not None:
             known = ", ".join(dict.fromkeys(str(each.attempt) for each in attempts)) or "none"
-            raise Conflict(f"{path} has no attempt {number} that is recorded (there is {known})")
+            raise Conflict(f"{path} has no attempt {number} (recorded: {known})")
         return Then(None, None, None)
     if number is None and node is not None and node.state in _UNFINISHED:
         return Then(None, None, None)  # what is recorded is earlier than the one that counts

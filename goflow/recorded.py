@@ -7,6 +7,7 @@ From it a node's tasks are made again (`again`): the same inputs, query, headers
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Literal, NamedTuple, Protocol, cast
 
 from goflow import wholesale
@@ -99,7 +100,7 @@ class InStore:
             self._nodes = {node.path: node for node in self._store.nodes(self.run.id)}
         return self._nodes
 
-    @property
+    @cached_property
     def attempts(self) -> Sequence[Attempt]:
         return self._store.attempts(self.run.id)
 
@@ -111,7 +112,7 @@ class InStore:
     def context_keys(self) -> Sequence[str]:
         return self._store.context_keys(self.run.id)
 
-    @property
+    @cached_property
     def accesses(self) -> Sequence[Access]:
         return [] if self._versions is None else self._versions.accesses(self.run.id)
 

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
 
 from goflow import wholesale
-from goflow.backend import Backend, Run, load_backend
+from goflow.backend import Backend, Run, Versioned, load_backend
 from goflow.blobs.backend import WithBlobs
 from goflow.blobs.sweep import orphans
 from goflow.blobs.words import is_reference
@@ -155,6 +155,8 @@ def test_large_payloads_pass_through_every_kind_of_node_and_go_with_their_run(
     kept = backend.context(run_id, "kept")
     assert kept is not None
     assert kept.data == joined.encode()
+    assert cast(Versioned, backend).present(run_id, "kept") == (1, kept)
+    assert cast(Versioned, backend).version(run_id, "kept", 1) == kept
     below = bare(backend).bare
     for payload in (
         below.output(run_id, "double"),

@@ -170,7 +170,7 @@ def test_each_attempt_gets_again_what_it_read(ran: str) -> None:
 
 def test_what_is_no_recorded_attempt_is_refused(ran: str) -> None:
     told = ask("debug", "r", "flaky", "--attempt", "4", code=2).err
-    assert "flaky has no attempt 4 that is recorded (there is 1, 2, 3)" in told
+    assert "flaky has no attempt 4 (recorded: 1, 2, 3)" in told
     assert "each is a branch" in ask("debug", "r", "each", "--attempt", "1", code=2).err
 
 

@@ -19,7 +19,8 @@ import pytest
 
 from goflow.backend import Backend, FlowKey, Retry, Waker
 from goflow.errors import GoflowError
-from goflow.message import Claim
+from goflow.message import Claim, Rewind
+from goflow.payload import Payload
 from goflow.state import RunState
 from goflow.testing.conformance import BackendConformance
 from goflow.testing.store import (
@@ -422,6 +423,18 @@ def once_in_a_while_all_are_looked_into(store: Store) -> None:
     ear.close()
 
 
+def what_attempts_read_goes_with_its_run(store: Store) -> None:
+    """It has an expiry once the run has ended, and none in a round that follows."""
+    w = store.worker()
+    store.submit("r")
+    made = success(w.one("a"), b"", ends=True, writes={"k": Payload(b"v")})
+    assert w.commit(made)
+    key = f"{redis_of(store).keys.run('r')}:c"
+    assert redis_of(store).link.ask(key, "PTTL", key) > 0
+    store.backend.retry("r", Retry(rewind=Rewind(removed=("a",), ready=("a",))))
+    assert redis_of(store).link.ask(key, "PTTL", key) == -1
+
+
 def redis_of_worker(w: Worker) -> RedisBackend:
     """A worker's connection."""
     assert isinstance(w.backend, RedisBackend)
@@ -465,6 +478,34 @@ MUTANTS = [
         "call('ZREM', list_key(run.flow), id)",
         "",
         (a_forgotten_run_is_listed_no_more,),
+    ),
+    Mutant(
+        "a context value that is written over is forgotten",
+        "commit",
+        "    if last > 0 or old ~= '' then set_data(run, 'w:' .. last .. ':' .. key, old) end\n",
+        "",
+        ("test_each_value_stays_a_version_in_the_order_of_commits",),
+    ),
+    Mutant(
+        "earlier context values are kept without a limit",
+        "commit",
+        "    while kept > HISTORY do\n",
+        "    while false do\n",
+        ("test_of_each_key_the_oldest_versions_go_first",),
+    ),
+    Mutant(
+        "what an attempt wrote has the number of the value before it",
+        "commit",
+        "made[index] = last + 1",
+        "made[index] = last",
+        ("test_an_attempt_is_told_with_what_it_read_and_wrote",),
+    ),
+    Mutant(
+        "what attempts read stays for ever",
+        "_records",
+        "'[alcx]'",
+        "'[alx]'",
+        (what_attempts_read_goes_with_its_run,),
     ),
     Mutant(
         "a commit is not fenced",
