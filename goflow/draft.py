@@ -155,6 +155,17 @@ def _at_least(value: object, least: float) -> bool:
     )
 
 
+#: how many nodes of a cycle are named, at its beginning and at its end
+_SHOWN: Final = 10
+
+
+def _shown(cycle: list[str]) -> str:
+    left_out = len(cycle) - 2 * _SHOWN
+    if left_out > 1:
+        cycle = [*cycle[:_SHOWN], f"... ({left_out} more) ...", *cycle[-_SHOWN:]]
+    return " -> ".join(cycle)
+
+
 def cycles(edges: Iterable[tuple[str, str]], names: Iterable[str]) -> list[str]:
     """One sentence for each cycle met by a depth-first walk (iterative: DAGs may be deep)."""
     after: dict[str, list[str]] = {name: [] for name in names}
@@ -172,7 +183,7 @@ def cycles(edges: Iterable[tuple[str, str]], names: Iterable[str]) -> list[str]:
                 done.add(name)
             elif name in on_path:
                 cycle = [*path[path.index(name) :], name]
-                found.append(f"cycle: {' -> '.join(cycle)}; remove one of these edges")
+                found.append(f"cycle: {_shown(cycle)}; remove one of these edges")
             elif name not in done:
                 path.append(name)
                 on_path.add(name)

@@ -7,6 +7,7 @@ prints its text and nothing else. `exit_code` is what `goflow` ends with (docs/s
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 
 class GoflowError(Exception):
@@ -33,8 +34,7 @@ class DefinitionError(GoflowError):
         if len(self.problems) == 1:
             text = f"{where}: {self.problems[0]}"
         else:
-            lines = "".join(f"\n  - {problem}" for problem in self.problems)
-            text = f"{where} has {len(self.problems)} problems:{lines}"
+            text = f"{where} has {len(self.problems)} problems:{listed(self.problems)}"
         super().__init__(text)
 
 
@@ -163,6 +163,18 @@ class NodeFailed(GoflowError):
         self.message = message
         self.attempt = attempt
         super().__init__(f"{type}: {message}" if message else type)
+
+
+#: how many problems a message lists: a loop that draws ten thousand wrong edges has one mistake in it
+MOST_LISTED: Final = 100
+
+
+def listed(problems: Sequence[str]) -> str:
+    """Problems as lines below a heading, the first `MOST_LISTED` of them."""
+    lines = ["\n  - " + problem.replace("\n", "\n    ") for problem in problems[:MOST_LISTED]]
+    if len(problems) > MOST_LISTED:
+        lines.append(f"\n  - ... and {len(problems) - MOST_LISTED} more")
+    return "".join(lines)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from goflow.config import NAME as CONFIG_NAME
 from goflow.config import StrPath
 from goflow.definitions import Found, NoFlow, find, unfit
-from goflow.errors import DefinitionError, LoadError, UnknownFlow
+from goflow.errors import DefinitionError, LoadError, UnknownFlow, listed
 from goflow.flow_file import import_file, innermost, no_file, telling
 from goflow.layers import display
 from goflow.workflow import Flow, build, marked
@@ -173,8 +173,9 @@ def _build(found: list[Found], file: str) -> dict[str, Flow]:
     if len(problems) == 1:
         raise LoadError(problems[0]) from cause
     if problems:
-        told = "".join("\n  - " + problem.replace("\n", "\n    ") for problem in problems)
-        raise LoadError(f"{display(file)} has {len(problems)} problems:{told}") from cause
+        raise LoadError(
+            f"{display(file)} has {len(problems)} problems:{listed(problems)}"
+        ) from cause
     return flows
 
 

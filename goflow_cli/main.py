@@ -6,8 +6,10 @@ Every error ends here: one message on stderr and the exit code of SPEC 4, never 
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -99,6 +101,10 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     """The console script's entry."""
     arguments = sys.argv[1:] if arguments is None else arguments
     prepare()
+    if (
+        signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+    ):  # inherited: no child could be waited for
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if arguments and arguments[0] in QUICK:
         gc.disable()
     code = main(arguments)
@@ -141,9 +147,36 @@ def answer(work: Callable[[], object], debug: bool) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
+    except OSError as error:
+        return _fail(_system(error), FAILED, debug)
     except Exception as error:  # noqa: BLE001 - a mistake of ours, still one message
-        hint = "this is a mistake in goflow; `--debug` shows where"
-        return _fail(f"{type(error).__name__}: {error} ({hint})", FAILED, debug)
+        return _fail(_ours(error), FAILED, debug)
+
+
+def _ours(error: Exception) -> str:
+    return f"{type(error).__name__}: {error} (this is a mistake in goflow; `--debug` shows where)"
+
+
+#: what the system has no more of, by errno, and the way out
+_LACKING: Final = {
+    errno.ENOSPC: "write to what has room",
+    errno.EDQUOT: "write to what has room",
+    errno.EFBIG: "write to what has room, or raise the limit (`ulimit -f`)",
+    errno.EIO: "is what is written to still there?",
+    errno.EMFILE: "raise the limit (`ulimit -n`), or use a lower --concurrency",
+    errno.ENFILE: "the whole system has no more; end what holds many",
+    errno.ENOMEM: "free some memory, or use a lower --concurrency",
+    errno.EAGAIN: "raise the limit of processes (`ulimit -u`), or use a lower --concurrency",
+}
+
+
+def _system(error: OSError) -> str:
+    """What the system refused; where that is no lack of something, the mistake is ours."""
+    way_out = _LACKING.get(error.errno or 0)
+    if way_out is None:
+        return _ours(error)
+    doing = "" if error.filename is None else f"{error.filename}: "
+    return f"{doing}{error.strerror}: {way_out}"
 
 
 def _usage(error: click.UsageError) -> int:

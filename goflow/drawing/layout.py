@@ -84,7 +84,8 @@ class _Layout:
             names = tuple(name for chain in chains for name in chain)
             block = bundle(graph, prefix, chains, self.labels, room)
             if block.w <= room:
-                pieces = {name: piece for name, piece in pieces.items() if name not in names[1:]}
+                for name in names[1:]:
+                    pieces.pop(name, None)
                 pieces[names[0]] = _Piece(names, block)
                 yield list(pieces.values())
 

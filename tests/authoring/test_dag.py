@@ -347,6 +347,28 @@ def test_a_cycle_is_printed_as_a_path() -> None:
     assert problem(dag) == "cycle: b -> c -> d -> b; remove one of these edges"
 
 
+def test_a_long_cycle_is_shown_by_its_ends() -> None:
+    names = [f"n{number}" for number in range(5_000)]
+    dag = chain(*names)
+    dag.edge(names[-1], "n0")
+    text = problem(dag)
+    assert text.startswith("cycle: n0 -> n1 -> ")
+    assert text.endswith("-> n4999 -> n0; remove one of these edges")
+    assert "n9 -> ... (4981 more) ... -> n4991" in text
+
+
+def test_of_very_many_problems_a_message_lists_the_first_and_counts_the_rest() -> None:
+    dag = Dag()
+    for number in range(20_000):
+        dag.edge(f"x{number}", "y")
+    with pytest.raises(DefinitionError) as raised:
+        dag.validate()
+    assert len(raised.value.problems) > 20_000
+    text = str(raised.value)
+    assert text.count("\n") == 101
+    assert text.endswith(f"\n  - ... and {len(raised.value.problems) - 100} more")
+
+
 def test_every_cycle_is_told() -> None:
     dag = chain("a", "b")
     dag.append(chain("c", "d"))

@@ -303,3 +303,33 @@ def test_check_lists_flows_and_is_clean() -> None:
 def test_a_command_leaves_no_compiled_files_beside_the_flows() -> None:
     goflow("run", "flows.py", "--flow", "echo", "--ephemeral")
     assert {path.name for path in Path.cwd().iterdir()} == {"flows.py", "goflow.toml"}
+
+
+@pytest.mark.parametrize("command", ["runs --json", "--help", "run echo --data hallo", "check"])
+def test_output_that_has_no_room_is_told_in_a_sentence(command: str) -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [*GOFLOW, *command.split()], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.endswith(b"goflow: No space left on device: write to what has room\n")
+
+
+def test_a_lack_of_descriptors_is_told_with_the_way_out() -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -n 12; exec "$@"', "sh", *GOFLOW, "run", "echo"],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert b"Too many open files: raise the limit (`ulimit -n`)" in done.stderr
+    assert b"mistake" not in done.stderr
+
+
+def test_children_are_waited_for_though_whoever_started_us_ignores_theirs() -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", "trap '' CHLD; exec \"$@\"", "sh", *GOFLOW, "run", "echo", "--data", "x"],
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, b"x")
