@@ -190,6 +190,18 @@ def no_queued_task_starts_in_a_failed_run(store: Store) -> None:
     assert w.claim() == []
 
 
+def no_scope_starts_in_a_failed_run(store: Store) -> None:
+    """A scope that closes in the call that fails its run lets no other begin."""
+    w = store.worker()
+    store.submit("r", "each")
+    assert w.open(w.one("each"), scopes("each", "abc"), expects=3, window=2)
+    a, b = w.each("each[a]/x", "each[b]/x")
+    closed = success(a, b"A", closes("each", "a"))
+    failed = outcome(b, failure=failure(b, "boom"))
+    assert w.backend.commit([closed, failed])[0] == [True, True]
+    assert sorted(store.nodes()) == ["each", "each[a]/x", "each[b]/x"]
+
+
 def a_handler_handed_back_comes_before_the_next(store: Store) -> None:
     """`~finally` waits for an `~on_failure` that was handed back."""
     w = store.worker()
@@ -852,6 +864,20 @@ MUTANTS = [
         "if unpark(run, 64) then call('ZADD', pump_key(run.class), NOW, id .. ':') end",
         "unpark(run, 64)",
         (many_unfinished_nodes_go_on,),
+    ),
+    Mutant(
+        "a scope that is over lets no other start",
+        "_ready",
+        "  for _, each in pairs(demand) do release(each[1], each[2], each[3]) end\n",
+        "",
+        ("test_no_more_scopes_than_the_window_are_on_their_way",),
+    ),
+    Mutant(
+        "scopes start in a run that has an ending",
+        "_ready",
+        "  if count <= 0 or run.ending ~= '-' then return 0 end\n",
+        "  if count <= 0 then return 0 end\n",
+        (no_scope_starts_in_a_failed_run,),
     ),
     Mutant(
         "a parked node does not begin again",

@@ -7,10 +7,17 @@
 -- date. Its record tells what it was, its state is among the flags, until it is ready.
 -- Flags: c closing, h runs the node's own handler next, k has keys, e has a recorded failure.
 local INLINE = 32   -- arrivals kept in the node record, and in one chunk of a wide inbox
-local ready, acks = {}, {}
+local ready, acks, demand = {}, {}, {}
 
 local function queue_key(class) return P .. ':q:' .. class end
 local function pump_key(class) return P .. ':p:' .. class end
+
+-- Scopes of these branches start as workers ask for tasks.
+local function demand_all(run, paths)
+  local members = {}
+  for index, path in ipairs(paths) do members[2 * index - 1], members[2 * index] = NOW, run.id .. ':' .. path end
+  call_many('ZADD', pump_key(run.class), members, 1000)
+end
 
 local function make_ready(run, node)
   if node[SEQ] == 0 then
@@ -91,8 +98,12 @@ local function drop(queue, entries)
   if rest[1] then call('XDEL', queue, unpack(rest)) end
 end
 
+local release
+
 -- Let go of acknowledged entries and mint new ones: the entry id is the fence.
 local function save_queue()
+  for _, each in pairs(demand) do release(each[1], each[2], each[3]) end
+  demand = {}
   for class, entries in pairs(acks) do
     for first = 1, #entries, 1000 do
       drop(queue_key(class), #entries <= 1000 and entries or {unpack(entries, first, math.min(first + 999, #entries))})
@@ -128,7 +139,11 @@ local function add(run, node, closing, hash, source, ref)
   return true
 end
 
-local release
+-- For a scope that is over another one may start: when all is delivered, with the others of its branch.
+local function ask_for_scope(run, node)
+  local asked = demand[node]
+  if asked then asked[3] = asked[3] + 1 else demand[node] = {run, node, 1} end
+end
 
 -- One arrival. `ref` names the field of the data hash it brings, '' where it brings nothing; `payload` is
 -- stored there, nil where it is there already. A repeated one changes nothing.
@@ -149,8 +164,8 @@ local function deliver(run, path, closing, expects, hash, source, ref, payload)
     set_flag(node, 'c')
     node[ATTEMPT], node[LOST] = 1, 0
     make_ready(run, node)
-  elseif node[RELEASED] < node[WIDTH] and run.ending == '-' then
-    release(run, node, 1)
+  elseif node[RELEASED] < node[WIDTH] then
+    ask_for_scope(run, node)
   end
 end
 
@@ -179,12 +194,20 @@ local function room(node)
   return math.min(left, node[WINDOW] - (node[RELEASED] - node[CLOSED]))
 end
 
--- Starts up to `most` waiting scopes of an open branch, as far as its window has room.
+-- Starts up to `most` waiting scopes of an open branch, as far as its window has room and its run goes on.
 release = function(run, node, most)
   local count = math.min(most, room(node))
-  if count <= 0 then return 0 end
+  if count <= 0 or run.ending ~= '-' then return 0 end
   local items = call('LPOP', scope_key(run, node), count)
   if not items then return 0 end
+  if items[2] then
+    local paths = {}
+    for index, item in ipairs(items) do
+      local prefix, start = string.match(item, '^(%Z+)%z([^%z\1]+)')
+      paths[index] = prefix .. start
+    end
+    read_nodes(run, paths)
+  end
   node[RELEASED] = node[RELEASED] + #items
   change(run, node)
   for _, item in ipairs(items) do enter_scope(run, item) end

@@ -109,6 +109,17 @@ local function get_node(run, path)
   return node
 end
 
+-- Reads at once nodes of a run that are to be looked at: a call for each would cost three times as much.
+local function read_nodes(run, paths)
+  local missing, nodes = {}, run.nodes
+  for _, path in ipairs(paths) do
+    if nodes[path] == nil then missing[#missing + 1] = path end
+  end
+  if not missing[2] then return end
+  local records = call('HMGET', run.key, unpack(missing))
+  for index, path in ipairs(missing) do nodes[path] = records[index] and read_node(path, records[index]) end
+end
+
 local function new_node(run, path, expects)
   local node = {path, 'W', '-', 1, 0, run.round, 0, 0, 0, 0, false, false, false, 0, 0, expects, '', '', ''}
   run.nodes[path] = node

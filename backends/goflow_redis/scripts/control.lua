@@ -25,7 +25,7 @@ local function resume()
   if run.ending ~= '-' then return free_handlers() end
   local waiting = unpark(run, 256) and {''} or {}
   for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do waiting[#waiting + 1] = path end
-  for _, path in ipairs(waiting) do call('ZADD', pump_key(run.class), NOW, run.id .. ':' .. path) end
+  demand_all(run, waiting)
 end
 
 local function stop()

@@ -54,10 +54,9 @@ if call('EXISTS', queue_key(run.class)) == 0 then
   call('XGROUP', 'CREATE', queue_key(run.class), 'g', '0', 'MKSTREAM')
 end
 for _, suffix in ipairs({'', ':d', ':a', ':l', ':c', ':k', ':x'}) do call('PERSIST', run.key .. suffix) end
-for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do
-  call('PERSIST', run.key .. ':s:' .. path)
-  call('ZADD', pump_key(run.class), NOW, id .. ':' .. path)
-end
+local open = call('SMEMBERS', run.key .. ':x')
+for _, path in ipairs(open) do call('PERSIST', run.key .. ':s:' .. path) end
+demand_all(run, open)
 
 for _, path in ipairs(further) do
   local node = get_node(run, path)
