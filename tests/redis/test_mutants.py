@@ -27,6 +27,7 @@ from goflow.testing.store import (
     FLOW,
     Store,
     Worker,
+    closes,
     edge,
     failure,
     outcome,
