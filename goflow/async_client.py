@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from goflow.backend import Backend, Run, Waker
-from goflow.client import SERVERS, Client, Query, left_until, none_of, not_ended
+from goflow.client import AGAIN, SERVERS, Client, Query, left_until, none_of, not_ended
 from goflow.errors import BackendError
 from goflow.payload import Payload
 from goflow.state import RunState
@@ -101,9 +101,16 @@ class AsyncClient:
         """See Client.wait_all."""
         wanted = list(run_ids)
         deadline = None if timeout is None else time.monotonic() + timeout
-        if self._far or not isinstance(self._client.backend, Wholesale):
+        if self._far:
             return [await self.wait(run_id, left_until(deadline)) for run_id in wanted]
         backend = self._client.backend
+        if not isinstance(backend, Wholesale):
+            made: dict[str, Payload] = {}
+            while pending := await self._call(lambda: self._client._collect(wanted, made)):
+                if left_until(deadline) == 0:
+                    raise TimeoutError(none_of(pending, wanted, timeout))
+                await asyncio.sleep(AGAIN)
+            return [made[run_id] for run_id in wanted]
         from goflow.awaited import DOUBT, Awaited, readable
 
         awaited = await self._call(lambda: Awaited(backend, wanted))

@@ -35,6 +35,8 @@ Query = Mapping[str, Sequence[str]]
 SERVERS: Final = ("http://", "https://")
 #: seconds for which a definition that was just read is taken for the present one
 _FRESH: Final = 1.0
+#: seconds between two looks at many runs, over a backend that tells no ends of many
+AGAIN: Final = 0.05
 
 
 class Client:
@@ -182,7 +184,7 @@ class Client:
         wanted = list(run_ids)
         deadline = None if timeout is None else time.monotonic() + timeout
         if not isinstance(self.backend, Wholesale):
-            return [self.wait(run_id, left_until(deadline)) for run_id in wanted]
+            return self._wait_each(wanted, timeout)
         from goflow.awaited import DOUBT, Awaited
 
         awaited = Awaited(self.backend, wanted)
@@ -199,6 +201,23 @@ class Client:
         finally:
             awaited.close()
         return awaited.results
+
+    def _wait_each(self, run_ids: list[str], timeout: float | None) -> list[Payload]:
+        """The same over a backend that tells no ends of many: all are looked at, again and again."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        made: dict[str, Payload] = {}
+        while pending := self._collect(run_ids, made):
+            if left_until(deadline) == 0:
+                raise TimeoutError(none_of(pending, run_ids, timeout))
+            time.sleep(AGAIN)
+        return [made[run_id] for run_id in run_ids]
+
+    def _collect(self, run_ids: Sequence[str], made: dict[str, Payload]) -> list[str]:
+        """Put into `made` what has been made since; answers which have not ended."""
+        for run_id in run_ids:
+            if run_id not in made and (found := self._made(run_id)) is not None:
+                made[run_id] = found
+        return [run_id for run_id in run_ids if run_id not in made]
 
     def pause(self, run_id: str) -> Run:
         """Let running nodes finish and start nothing more; harmless when repeated."""

@@ -111,10 +111,9 @@ def _store(fix: bool, backend: str | None) -> Iterator[Finding]:
         yield _problem("backend", str(error))
         return
     yield Finding(name="backend", ok=True, text=f"{store.name} can be reached")
-    if not isinstance(store, Diagnosable):
-        return
     try:
-        yield from store.diagnose(fix)
+        if isinstance(store, Diagnosable):
+            yield from store.diagnose(fix)
         yield from _unserved(store)
     except GoflowError as error:
         yield _problem("backend", str(error))
