@@ -13,6 +13,9 @@ from goflow_redis.words import Word
 REAP: Final = 50
 PROMOTE: Final = 100
 SWEEP: Final = 100
+#: queues that are looked through by one script call: a worker that asks for each by itself comes to nothing else
+#: where there are many and the machine is loaded
+REAP_QUEUES: Final = 100
 #: such calls at most by one tick, where many runs have gone
 SWEEPS: Final = 20
 #: seconds between two sweeps by one worker, and that a vanished worker is told of
@@ -65,8 +68,10 @@ class Ticks(Store):
         return int(steady * MS)
 
     def _reap(self, partition: str, trusted: int) -> None:
-        for name in self.classes(partition):
-            if self.link.run("reap", partition, [self.lives, name, trusted, REAP]) == REAP:
+        names = self.classes(partition)
+        for first in range(0, len(names), REAP_QUEUES):
+            some = names[first : first + REAP_QUEUES]
+            if self.link.run("reap", partition, [self.lives, trusted, REAP, *some]) == REAP:
                 self._reap_at = 0.0  # there may be more: go on with the next tick
 
     def _sweep(self, partition: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from tests.chaos.world import LEASE, World
 
 #: workers of an episode
 WORKERS: Final = 3
+#: seconds between two beats of the pulse
+BEAT: Final = 0.05
 #: seconds after the last fault in which everything must have ended
 PEACE: Final = 60.0
 
@@ -35,12 +38,16 @@ class Account(NamedTuple):
     explained: int
     refusals: int
     problems: list[str]
+    #: seconds it took, and the longest that this process was not let on a processor: others wait as long then, and
+    #: what stands still for a lease is as good as frozen
+    took: float = 0.0
+    stalled: float = 0.0
 
     def __str__(self) -> str:
         return (
             f"{self.store} seed {self.seed}: {self.runs} runs, {self.executions} executions,"
             f" {self.repeats} repeated ({self.explained} explained), {self.refusals} refusals;"
-            f" {', '.join(self.faults)}"
+            f" {', '.join(self.faults)}; {self.took:.0f} s, stood still for {self.stalled:.1f} s at most"
         )
 
 
@@ -53,6 +60,8 @@ def episode(
     world = World(folder, stage)
     load = Load(world, dice.randrange(2**32))
     struck: list[Fault] = []
+    began = time.monotonic()
+    pulse = Pulse()
     try:
         world.hire(WORKERS)
         load.start()
@@ -87,10 +96,33 @@ def episode(
             explained,
             load.refusals,
             problems,
+            time.monotonic() - began,
+            pulse.worst,
         )
     finally:
         load.stop()
         world.close()
+        pulse.stop()
+
+
+class Pulse:
+    """Beats, and knows by how much a beat was late at most, in seconds."""
+
+    def __init__(self) -> None:
+        self.worst = 0.0
+        self._over = threading.Event()
+        threading.Thread(target=self._beat, name="nemesis-pulse", daemon=True).start()
+
+    def stop(self) -> None:
+        """Beat no more."""
+        self._over.set()
+
+    def _beat(self) -> None:
+        due = time.monotonic() + BEAT
+        while not self._over.wait(max(0.0, due - time.monotonic())):
+            now = time.monotonic()
+            self.worst = max(self.worst, now - due)
+            due = now + BEAT
 
 
 def _together(faults: Sequence[Fault], dice: random.Random) -> None:

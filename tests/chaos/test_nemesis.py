@@ -108,13 +108,11 @@ def one(store: str, seed: int, folder: Path) -> Account:
     """An episode with its own load and its own moments. Whatever it raises is its problem."""
     plan = drawn(store, seed)
     print(f"GOFLOW_CHAOS_STORES={store} GOFLOW_CHAOS_SEED={seed} begins", flush=True)
-    began = time.monotonic()
     try:
         account = episode(folder, STAGES[store](), seed, plan)
     except Exception:
         account = Account(store, seed, [], 0, 0, 0, 0, 0, [format_exc()])
-    took = f"{time.monotonic() - began:.0f} s"
-    print(f"{account}; {took}", *account.problems[:40], sep="\n", flush=True)
+    print(account, *account.problems[:40], sep="\n", flush=True)
     return account
 
 

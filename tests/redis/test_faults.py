@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,7 @@ from goflow.testing.store import (
 )
 from goflow_redis import RedisBackend
 from goflow_redis.keys import SCHEMA
+from goflow_redis.words import Word
 from tests.redis.hooks import expire_leases, open_store, teach
 from tests.redis.proxy import Proxy
 from tests.redis.server import RedisServer
@@ -341,6 +343,32 @@ def test_what_one_partition_gave_is_not_lost_when_another_does_not_answer(
         claims = w.claim(100)
         assert {claim.task.run_id for claim in claims} == {f"r{number}" for number in range(12)}
         assert w.lost(*claims) == []
+
+
+def test_what_a_vanished_worker_held_of_many_flows_comes_back_by_one_call(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Housekeeping takes no longer for every flow there is: on a loaded machine leases would run out meanwhile."""
+    flows = [(f"flow{number}", "f1") for number in range(30)]
+    with open_store(server.url, "flows") as backend:
+        teach(backend, server)
+        w, keeper = Worker(backend, flows), Worker(backend, flows)
+        for key in flows:
+            backend.submit(request(key[0], flow=key))
+        assert len(w.claim()) == len(flows)
+        expire_leases(backend, w.id)
+        asked: list[str] = []
+        run = backend.link.run
+
+        def noting(script: str, partition: str, args: Sequence[Word]) -> Any:
+            asked.append(script)
+            return run(script, partition, args)
+
+        monkeypatch.setattr(backend.link, "run", noting)
+        backend._reap_at = 0.0
+        backend.tick(keeper.id)
+        assert asked.count("reap") == len(backend.keys.partitions)
+        assert [claim.task.lost for claim in keeper.claim()] == [1] * len(flows)
 
 
 def test_every_hold_lasts_for_the_lease_of_its_holder(server: RedisServer) -> None:

@@ -3,15 +3,14 @@
 -- uses: records ready ending
 --
 -- KEYS     the partition's prefix
--- ARGV     retention; class, how long (ms) idle times can be trusted, how many entries to take at most
+-- ARGV     retention; how long (ms) idle times can be trusted, how many entries to take at most; classes
 -- returns  how many were taken
 -- repeat   nothing is left
-local class, trusted, most = arg(), number(), number()
-local queue = queue_key(class)
+local trusted, most = number(), number()
 local settled, taken = {}, 0
 
 -- What was held for longer than its holder's lease, which its consumer is called by (see `read_group`).
-local function silent(consumer, count)
+local function silent(queue, consumer, count)
   local lease = tonumber(consumer) or tonumber(LEASE)
   if lease > trusted or count <= 0 then return {} end
   return call('XPENDING', queue, 'g', 'IDLE', lease, '-', '+', count, consumer)
@@ -25,8 +24,8 @@ local function record_lost(run, node)
     NOW / 1000, 'its worker vanished', tostring(node[WORKER]), '', node[ENTRY]}))
 end
 
-local function take_back(entry)
-  local found = call('XRANGE', queue, entry, entry)[1]
+local function take_back(class, entry)
+  local found = call('XRANGE', queue_key(class), entry, entry)[1]
   local run = found and get_run(found[2][2])
   local node = run and get_node(run, found[2][4])
   acknowledge(class, entry)
@@ -42,18 +41,23 @@ local function take_back(entry)
   end
 end
 
-local consumers = redis.pcall('XINFO', 'CONSUMERS', queue, 'g')
-if consumers.err then return 0 end   -- no such queue, or nobody has read from it
-for _, consumer in ipairs(consumers) do
-  local name
-  for place = 1, #consumer, 2 do
-    if consumer[place] == 'name' then name = consumer[place + 1] end
-  end
-  for _, pending in ipairs(silent(name, most - taken)) do
-    take_back(pending[1])
-    taken = taken + 1
+local function reap(class)
+  local queue = queue_key(class)
+  local consumers = redis.pcall('XINFO', 'CONSUMERS', queue, 'g')
+  if consumers.err then return end   -- no such queue, or nobody has read from it
+  for _, consumer in ipairs(consumers) do
+    local name
+    for place = 1, #consumer, 2 do
+      if consumer[place] == 'name' then name = consumer[place + 1] end
+    end
+    for _, pending in ipairs(silent(queue, name, most - taken)) do
+      take_back(class, pending[1])
+      taken = taken + 1
+    end
   end
 end
+
+while cursor < #ARGV do reap(arg()) end
 for run in pairs(settled) do settle(run) end
 save_queue()
 save()
