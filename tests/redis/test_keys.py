@@ -90,6 +90,21 @@ def a_life(backend: RedisBackend, run_id: str, ending: str) -> None:
     backend.leave(w.id)
 
 
+def test_what_a_branch_has_staged_lasts_as_long_as_it_is_held(
+    backend: RedisBackend, server: RedisServer
+) -> None:
+    """Its next item may take longer to find than what is staged lives by itself: it would open afresh for ever."""
+    w = Worker(backend)
+    backend.submit(request("r", "each"))
+    each = w.one("each")
+    backend.stage(each.task, scopes("each", "12"))
+    (staged,) = server.client.keys("*:r:r:t:*")
+    server.client.pexpire(staged, 5000)
+    assert w.lost(each) == []
+    assert server.client.pttl(staged) > 5000
+    assert w.open(each, scopes("each", "3"), expects=3)
+
+
 @pytest.mark.parametrize("ending", ["succeeded", "failed", "stopped"])
 def test_a_finished_run_leaves_only_what_expires(
     server: RedisServer, backend: RedisBackend, ending: str

@@ -1,4 +1,4 @@
--- RENEW: keep the leases of held tasks.
+-- RENEW: keep the leases of held tasks, and the scopes that they have staged: a branch may take hours to open.
 -- uses: records ready
 --
 -- KEYS     the partition's prefix
@@ -14,6 +14,7 @@ for index = 1, number() do
     answers[index] = run.kill == 1 and path ~= '~finally' and path ~= '~on_failure' and 2 or 0
     kept[run.class] = kept[run.class] or {}
     table.insert(kept[run.class], entry_of(held))
+    call('PEXPIRE', run.key .. ':t:' .. held, HOUR)
   end
 end
 for class, entries in pairs(kept) do
