@@ -14,12 +14,12 @@ from typing import Any
 import redis
 
 from tests.redis.proxy import Proxy
-from tests.redis.server import binary
+from tests.redis.server import Private, binary, end
 
 SLOTS = 16384
 
 
-class RedisCluster:
+class RedisCluster(Private):
     """Three masters, each with a third of the slots. `url` names one of them.
 
     With `durable` each keeps an append-only file, and may be killed and started again. With `proxied` clients
@@ -73,8 +73,7 @@ class RedisCluster:
 
     def kill(self, number: int) -> None:
         """`kill -9` one master."""
-        self._processes[number].kill()
-        self._processes[number].wait()
+        end(self._processes[number])
 
     def start(self, number: int) -> None:
         """Start it again, and wait until all see the whole cluster."""
@@ -107,10 +106,7 @@ class RedisCluster:
         """End all three and remove their folders."""
         for client in self.clients:
             client.close()
-        for process in self._processes:
-            process.kill()  # a test may have frozen it
-        for process in self._processes:
-            process.wait()
+        end(*self._processes)
         for proxy in self.proxies:
             proxy.close()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -7,15 +7,14 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import redis
 
-from tests.redis.server import RedisServer, binary, free_port
+from tests.redis.server import Private, RedisServer, binary, end, free_port
 
 
-class Watched:
+class Watched(Private):
     """`url` is the sentinel's; `master` is whoever was it at the start."""
 
     def __init__(self) -> None:
@@ -68,19 +67,7 @@ class Watched:
     def close(self) -> None:
         """End all three."""
         self._client.close()
-        self._sentinel.terminate()
-        self._sentinel.wait()
+        end(self._sentinel)
         self.master.close()
         self.replica.close()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Watched:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 
@@ -33,7 +33,36 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class RedisServer:
+S = TypeVar("S", bound="Private")
+
+
+class Private:
+    """What a test starts for itself and that ends with its block: `close` ends it and removes its folder."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self: S) -> S:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def end(*processes: subprocess.Popen[bytes]) -> None:
+    """Kill processes, which a test may have frozen, and wait until they are gone."""
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.wait()
+
+
+class RedisServer(Private):
     """A server of its own. `url` is for goflow, `client` for looking behind the scenes."""
 
     def __init__(
@@ -89,24 +118,11 @@ class RedisServer:
     def kill(self) -> None:
         """`kill -9`, as a machine that stops would."""
         assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        end(self._process)
 
     def close(self) -> None:
         """End it and remove its folder."""
         self.client.close()
         if self._process is not None:
-            self._process.kill()  # a test may have frozen it
-            self._process.wait()
+            end(self._process)
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> RedisServer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
