@@ -69,6 +69,8 @@ class Client:
         self.backend: Backend = backend
         #: definitions as last seen, and until when (monotonic) they are believed
         self._plans: dict[str, tuple[Plan, float]] = {}
+        #: the run it has submitted last: it has hardly ended by now
+        self._newest = ""
         self._limit = config.payload.max_size if config is not None else None
 
     def submit(
@@ -97,7 +99,9 @@ class Client:
         if self._limit is not None:
             within(payload, self._limit, "the payload")
         asked = request(plan, name, payload, query, headers=caller(), made=made)
-        return self.backend.submit(asked)
+        run = self.backend.submit(asked)
+        self._newest = run.id
+        return run
 
     def plan(self, flow: str, fingerprint: str | None = None) -> Plan:
         """The flow's definition as registered last (or the one with that fingerprint)."""
@@ -148,9 +152,10 @@ class Client:
 
         Wakes at once, without polling. Raises RunFailed, RunStopped, TimeoutError, UnknownRun.
         """
-        found = self._made(run_id)
-        if found is not None:  # what has ended need not be listened to
-            return found
+        if run_id != self._newest or not isinstance(self.backend, EndWatcher):
+            found = self._made(run_id)
+            if found is not None:  # what has ended need not be listened to
+                return found
         deadline = None if timeout is None else time.monotonic() + timeout
         waker, look = self._awaiting(run_id)
         try:

@@ -19,6 +19,8 @@ from goflow.workflow import Flow
 #: how much work a batch holds, in seconds, and at most how many tasks
 BATCH_SECONDS: Final = 0.001
 BATCH_TASKS: Final = 32
+#: work that is not worth the waking of a second child, in seconds
+UNSHARED: Final = 0.0002
 #: a new measurement's weight in what is expected
 _WEIGHT: Final = 0.3
 
@@ -65,15 +67,14 @@ class Pace:
         return self.size if self._flowing and not self._careful else 0
 
     def batch(self, backlog: deque[Claim], children: int) -> list[Claim]:
-        """Take the next batch off the backlog, which `children` free children share."""
-        share = min(-(-len(backlog) // children), BATCH_TASKS)
+        """Take the next batch off the backlog, which `children` free children share where it is worth that."""
+        share = -(-len(backlog) // children)
         batch = [backlog.popleft()]
-        if share == 1:
-            return batch
         total = self._small(batch[0])
-        while total is not None and len(batch) < share and backlog:
+        while total is not None and backlog and len(batch) < BATCH_TASKS:
             seconds = self._small(backlog[0])
-            if seconds is None or total + seconds > BATCH_SECONDS:
+            most = UNSHARED if len(batch) >= share else BATCH_SECONDS
+            if seconds is None or total + seconds > most:
                 break
             total += seconds
             batch.append(backlog.popleft())

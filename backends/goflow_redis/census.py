@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from goflow.backend import Finding
 from goflow_redis.keys import OF_DIRECTORY, OF_PARTITION, OF_RUN, SCHEMA
-from goflow_redis.link import Command, Word
+from goflow_redis.line import Command, Word
 
 if TYPE_CHECKING:
     from goflow_redis.backend import RedisBackend

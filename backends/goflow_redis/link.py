@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, TypeVar
 
 from goflow.errors import BackendError, StoreAway, StoreFull
 from goflow_redis import scripts
 from goflow_redis.address import Address
+from goflow_redis.line import Command, Lines, Word, exchange
 
-Word = bytes | str | int | float
-Command = Sequence[Word]
 T = TypeVar("T")
 
 #: seconds before each further attempt at a call whose connection was cut; then BackendError
@@ -49,15 +48,18 @@ class Link:
             self._hint = (
                 " Does it want a certificate of ours (?ssl_certfile=FILE&ssl_keyfile=FILE)?"
             )
+        self._mapped = _mapped(self.name, self._hint)
         #: redis-py's client of a cluster, and its pool of any other service; both are badly typed
         self.cluster: Any = None
         self._pool: Any = None
+        #: of a single server
+        self._lines: Lines | None = None
         self._scripts: Mapping[str, scripts.Script] = {}
         #: connections that were waited on, of one server
         self.spare: list[Any] = []
         #: monotonic time since which the connection has not been cut
         self.steady_since = 0.0
-        with _mapped(self.name, self._hint):
+        with self._mapped:
             self._connect()
         self.steady_since = time.monotonic()
 
@@ -89,7 +91,7 @@ class Link:
     def greet(self) -> dict[str, str]:
         """What the server says of itself, asked once; from then on its version is known. Raises
         BackendError."""
-        with _mapped(self.name, self._hint):
+        with self._mapped:
             lines = self._ask("gf", [("INFO", section) for section in _SECTIONS])
         told = _fields(b"\n".join(lines))
         version = tuple(map(int, told["redis_version"].split(".")[:2]))
@@ -112,21 +114,12 @@ class Link:
 
     def patiently(self, ask: Callable[[int], T]) -> T:
         """What `ask(attempt)` answers, asked again while the connection is cut; errors as ours."""
-        from redis import exceptions as known
-
-        cut = (
-            known.ConnectionError,
-            known.TimeoutError,
-            known.ReadOnlyError,
-            known.ClusterDownError,
-            known.RedisClusterException,
-        )
         began = time.monotonic()
-        with _mapped(self.name, self._hint):
+        with self._mapped:
             for attempt, pause in enumerate(PAUSES):
                 try:
                     answer = ask(attempt)
-                except cut as error:
+                except _cuts() as error:
                     late = attempt > 0 and time.monotonic() - began > self.patience
                     if attempt == len(PAUSES) - 1 or late or _hopeless(error):
                         self._cut()
@@ -148,7 +141,7 @@ class Link:
 
     def connection(self, key: str) -> Any:
         """A new connection of its own to the server that has `key`, for waiting on."""
-        with _mapped(self.name, self._hint):
+        with self._mapped:
             connection = self._pool_of(key).make_connection()
             connection.connect()
         return connection
@@ -157,6 +150,8 @@ class Link:
         """Close every connection."""
         while self.spare:
             self.spare.pop().disconnect()
+        if self._lines is not None:
+            self._lines.close()
         if self._pool is not None:
             self._pool.disconnect()
         if self.cluster is not None:
@@ -165,6 +160,8 @@ class Link:
     # -- the wire ---------------------------------------------------------------------------------
 
     def _ask(self, key: str, commands: Sequence[Command]) -> list[Any]:
+        if self._lines is not None:
+            return self._lines.exchange(commands)
         from redis.exceptions import AskError, MovedError, TryAgainError
 
         asking = False
@@ -173,8 +170,8 @@ class Link:
             try:
                 if asking:  # it holds for one command
                     pairs = [word for each in commands for word in (("ASKING",), each)]
-                    return _exchange(pool, pairs)[1::2]
-                return _exchange(pool, commands)
+                    return exchange(pool, pairs)[1::2]
+                return exchange(pool, commands)
             except AskError as error:
                 pool, asking = self._pool_at(error.host, error.port), True
             except MovedError:
@@ -182,7 +179,7 @@ class Link:
                 pool, asking = self._pool_of(key), False
             except TryAgainError:
                 time.sleep(0.05)
-        return _exchange(pool, commands)
+        return exchange(pool, commands)
 
     def _pool_of(self, key: str) -> Any:
         if self.cluster is None:
@@ -237,6 +234,7 @@ class Link:
                 del options["socket_keepalive"]
             url, _, _ = address.url.partition("?")
             self._pool = ConnectionPool.from_url(url, **options)
+            self._lines = Lines(self._pool)
             return
         options |= {"username": address.username, "password": address.password}
         if address.kind == "cluster":
@@ -255,33 +253,22 @@ class Link:
             self._pool = pool(address.master, watchers, db=address.db, **ssl, **options)
 
 
-def _exchange(pool: Any, commands: Sequence[Command]) -> list[Any]:
-    """Send commands over one pooled connection and read their answers; the first error is raised, after
-    all were read, so that the connection stays in step."""
-    from redis.exceptions import ResponseError
+@cache
+def _cuts() -> tuple[type[Exception], ...]:
+    """What redis-py raises where asking again may help."""
+    from redis import exceptions as known
 
-    connection = pool.get_connection()
-    try:
-        connection.send_packed_command(connection.pack_commands(commands))
-        answers, failed = [], None
-        for _ in commands:
-            try:
-                answers.append(connection.read_response())
-            except ResponseError as error:
-                failed = failed or error
-                answers.append(None)
-    except BaseException:
-        connection.disconnect()  # an answer may still be on its way
-        raise
-    finally:
-        pool.release(connection)
-    if failed is not None:
-        raise failed
-    return answers
+    return (
+        known.ConnectionError,
+        known.TimeoutError,
+        known.ReadOnlyError,
+        known.ClusterDownError,
+        known.RedisClusterException,
+    )
 
 
 def _info(pool: Any, attempt: int) -> bytes:
-    answer: bytes = _exchange(pool, [("INFO", "server")])[0]
+    answer: bytes = exchange(pool, [("INFO", "server")])[0]
     return answer
 
 

@@ -37,7 +37,7 @@ class Queue(Store):
 
     def submit(self, request: Request) -> Run:
         """Accept a run durably. Raises Conflict, StoreFull."""
-        (answer,) = self.submit_all([request])
+        (answer,) = self._submit(self.keys.partition(request.run_id), [request])
         if isinstance(answer, GoflowError):
             raise answer
         return answer
