@@ -33,7 +33,7 @@ def test_calls_one_after_the_other_share_a_connection(link: Link) -> None:
 
 def test_a_refusal_is_raised_and_leaves_the_connection_in_step(link: Link) -> None:
     before = identity(link)
-    with pytest.raises(BackendError, match=r'not an integer'):
+    with pytest.raises(BackendError, match=r"not an integer"):
         link.ask_all("gf", [("SET", "k", "text"), ("INCR", "k"), ("GET", "k")])
     assert link.ask("gf", "GET", "k") == b"text"
     assert identity(link) == before
