@@ -25,8 +25,8 @@ def batches(count: int, seconds: float, children: int) -> list[int]:
     """How many tasks each of some free children gets, where tasks have taken so long before."""
     pace = Pace({FLOW.key: FLOW})
     pace.learn(claim(0).task, seconds)
-    backlog = deque(claim(number) for number in range(count))
-    sizes = []
+    backlog: deque[Claim] = deque(claim(number) for number in range(count))
+    sizes: list[int] = []
     while backlog and len(sizes) < children:
         sizes.append(len(pace.batch(backlog, children - len(sizes))))
     return sizes
