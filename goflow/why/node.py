@@ -41,6 +41,8 @@ def _reasons(
             return [Reason("succeeded", text)]
         case NodeState.FAILED:
             return [_failed(run, row), *([] if run.state.terminal else why_run(store, plan, run))]
+        case NodeState.RUNNING if run.abandoned:
+            return why_run(store, plan, run)
         case NodeState.RUNNING if node is not None and node.width is not None:
             return [_open(plan, node)]
         case NodeState.RUNNING if node is not None:

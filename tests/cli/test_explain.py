@@ -164,6 +164,7 @@ def test_a_run_whose_owner_is_gone_says_so() -> None:
     ((kind, text, todo),) = why()
     assert (kind, text) == ("abandoned", "it is abandoned: the process that executed it is gone")
     assert "goflow retry r" in todo
+    assert why("first") == [(kind, text, todo)], "the node that was running says no other"
     (run,) = ask("runs", "--json").json
     assert (run["state"], run["abandoned"]) == ("running", True)
 
