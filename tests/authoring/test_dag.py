@@ -358,15 +358,15 @@ def test_a_long_cycle_is_shown_by_its_ends() -> None:
 
 
 def test_of_very_many_problems_a_message_lists_the_first_and_counts_the_rest() -> None:
-    dag = Dag()
+    dag = chain("a")
     for number in range(20_000):
-        dag.edge(f"x{number}", "y")
+        dag.edge(f"x{number}", "a")
     with pytest.raises(DefinitionError) as raised:
         dag.validate()
-    assert len(raised.value.problems) > 20_000
+    assert len(raised.value.problems) == 20_000
     text = str(raised.value)
     assert text.count("\n") == 101
-    assert text.endswith(f"\n  - ... and {len(raised.value.problems) - 100} more")
+    assert text.endswith("\n  - ... and 19900 more")
 
 
 def test_every_cycle_is_told() -> None:

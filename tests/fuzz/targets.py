@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict
 
 import msgspec
 
@@ -43,23 +44,39 @@ class Target(NamedTuple):
     seeds: Sequence[bytes]
 
 
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: float = 0.0
+
+
+class Person(TypedDict, total=False):
+    name: str
+    age: int
+
+
 TYPES: Final[list[Any]] = [
-    bytes, str, int, float, bool, list, dict, list[int], dict[str, float], int | None,
+    bytes, str, int, float, bool, list, dict, list[int], dict[str, float], int | None, Point, Person,
 ]  # fmt: skip
 MEDIA: Final = [OCTETS, TEXT, JSON]
 
 
-def payload(data: bytes) -> None:
-    """The first two bytes choose annotation and media type."""
-    kind, media = (data + b"\0\0")[:2]
+def decoded_or_refused(data: bytes, kind: Any, media: str) -> None:
+    """A payload is what the annotation says, and can be encoded again, or is refused in few words."""
     try:
-        value = decode(Payload(data[2:], MEDIA[media % 3]), TYPES[kind % len(TYPES)])
+        value = decode(Payload(data, media), kind)
     except PayloadError as error:
         told = str(error)
     else:
         told = ""
         encode(value)
     assert len(told) < 1000
+
+
+def payload(data: bytes) -> None:
+    """The first two bytes choose annotation and media type."""
+    kind, media = (data + b"\0\0")[:2]
+    decoded_or_refused(data[2:], TYPES[kind % len(TYPES)], MEDIA[media % 3])
 
 
 def config(data: bytes) -> None:
