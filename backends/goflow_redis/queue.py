@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from string import ascii_letters
@@ -26,8 +25,6 @@ BYTES: Final = 1_000_000
 STAGED: Final = 500
 #: so many arrivals, or scopes that open, are as much work as another outcome
 _BESIDE: Final = 4
-#: letters that tell the claims of one connection apart; with its own they are one of 7 million
-_LETTERS: Final = 2
 #: arrivals handed out at a time where they are too many for one message
 INPUTS: Final = 512
 
@@ -161,7 +158,7 @@ class Queue(Store):
         flows = self._rotated(ask) if ask is not None and limit > 0 else []
         # a call that was given up is repeated by the next one, which gets the tasks it may have got
         unanswered = self._unanswered.pop((partition, worker), None) if limit > 0 else None
-        call = unanswered or self.mark + "".join(random.choices(ascii_letters, k=_LETTERS))
+        call = unanswered or self._name()
         wanted = [f"{flow}:{fingerprint}" for flow, fingerprint in flows]
         classes = wanted if unanswered else self._worthwhile(partition, wanted, outcomes)
         rest: list[Word] = [limit, len(classes), *classes, len(outcomes)]
@@ -194,6 +191,13 @@ class Queue(Store):
             for waker in tuple(self.wakers):
                 waker.full(partition)
         return list(answers), bool(lasts) or not classes  # who asks for no flow, gets none
+
+    def _name(self) -> str:
+        """A call's: four letters that tell what it takes from what others take, one of 7 million, and a number
+        that no other call of this connection has."""
+        number = next(self._calls)
+        high, low = divmod(number, len(ascii_letters))
+        return f"{self.mark}{ascii_letters[high % len(ascii_letters)]}{ascii_letters[low]}{number}"
 
     def _worthwhile(
         self, partition: str, classes: list[str], outcomes: Sequence[Outcome]

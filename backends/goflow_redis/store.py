@@ -71,7 +71,7 @@ class Store:
         #: calls of COUNT that were answered, by worker
         self._counted: dict[int, int] = {}
         self._nonce = uuid4().hex[:12]
-        self._calls = itertools.count(1)
+        self._calls = itertools.count(random.randrange(1 << 20))
         self._turns = itertools.count()
         #: how far housekeeping has come
         self._swept: dict[str, tuple[str, str]] = {}

@@ -157,6 +157,18 @@ def test_every_cut_outcome_is_recorded_once(
     assert len(backend.attempts("r")) == (0 if kind == "release" else 1)
 
 
+def test_a_call_that_is_repeated_is_never_taken_for_an_earlier_one(
+    proxy: Proxy, backend: RedisBackend, w: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be given once more what that one got, which is being executed."""
+    monkeypatch.setattr("random.choices", lambda letters, k: ["a"] * k)
+    backend.submit(request("r", "a", "b"))
+    assert [claim.task.path for claim in w.claim(1)] == ["a"]
+    proxy.arm("before")
+    assert [claim.task.path for claim in w.claim(1)] == ["b"]
+    assert proxy.cuts == 1
+
+
 @CUTS
 def test_a_cut_fan_out_opens_every_scope_once(
     proxy: Proxy, backend: RedisBackend, w: Worker, cut: str

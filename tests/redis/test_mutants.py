@@ -544,8 +544,8 @@ MUTANTS = [
     Mutant(
         "a claim is not remembered",
         "commit",
-        "    call('SET', memory, letters",
-        "    call('SET', memory .. ':', letters",
+        "    call('SET', memory, name",
+        "    call('SET', memory .. ':', name",
         (cut(test_faults.test_a_cut_claim_loses_no_task),),
     ),
     Mutant(

@@ -2,7 +2,7 @@
 -- uses: vain records ready ending take
 --
 -- KEYS     the partition's prefix
--- ARGV     retention; worker, letters of this call, whether it is a repeat (1), limit, number of classes,
+-- ARGV     retention; worker, name of this call (four letters and a number), whether it is a repeat (1), limit, number of classes,
 --          classes; number of outcomes, and for each:
 --          a packed head: run, path, hold, kind, number of words after it, started, finished (ms), digest,
 --            has log, has attempt, has access, then
@@ -16,7 +16,8 @@
 -- returns  {accepted (0|1) ...}, {task ...}, {the last id of each class, where nothing is left to claim in them}
 -- repeat   an outcome already recorded under its hold is accepted and changes nothing; a repeated call gets
 --          the tasks it was given the first time
-local worker, letters, again, limit = number(), arg(), number(), number()
+local worker, name, again, limit = number(), arg(), number(), number()
+local letters = string.sub(name, 1, 4)   -- what it takes is held under these; the name is no other call's
 local classes = {}
 for index = 1, number() do classes[index] = arg() end
 
@@ -204,7 +205,7 @@ local tasks, held
 if again == 1 and limit > 0 then
   local words = {}
   for word in string.gmatch((call('GET', memory) or '') .. '\0', '(%Z*)%z') do words[#words + 1] = word end
-  if words[1] == letters then
+  if words[1] == name then
     tasks = {}
     for index = 2, #words - 2, 3 do
       local run = get_run(words[index], words[index + 1])
@@ -219,7 +220,7 @@ local hungry = false
 if not tasks then
   tasks, held, hungry = take(worker, letters, limit, classes)
   if #held > 0 then
-    call('SET', memory, letters .. '\0' .. table.concat(held, '\0'), 'PX', HOUR)
+    call('SET', memory, name .. '\0' .. table.concat(held, '\0'), 'PX', HOUR)
   end
 end
 save()
