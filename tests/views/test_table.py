@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from goflow.drawing.text import width
@@ -43,6 +43,7 @@ def test_where_there_is_no_room_a_column_goes_and_never_the_state() -> None:
 
 
 @given(st.lists(st.lists(st.text(max_size=60), min_size=6, max_size=6)), st.integers(40, 200))
+@example([["n" * 40, "", "", "", "t" * 41, ""]], 40)
 def test_no_line_is_wider_than_the_terminal(rows: list[list[str]], room: int) -> None:
     for line in table(HEAD, rows, room):
         assert sum(width(text) for text, _ in line[:-1]) <= room
