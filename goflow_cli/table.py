@@ -77,7 +77,9 @@ def _fitted(widths: list[int], room: int, state: int) -> tuple[list[int], list[i
             break
         enough = [n for n in free if widths[n] + len(_GAP[0]) >= over()]
         fits.remove(enough[0] if enough else max(free, key=widths.__getitem__))
-    if over() > 0 and widest not in fits:  # the one that gave way went all the same: now the first does
+    if (
+        over() > 0 and widest not in fits
+    ):  # the one that gave way went all the same: now the first does
         widest = fits[0]
         widths[widest] = max(widths[widest] - over(), 1)
     return fits, widths, widest
