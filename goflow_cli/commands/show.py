@@ -136,9 +136,10 @@ def _summary(run: Run, gaps: Sequence[Gap]) -> None:
 def _row(row: Row, now: float, tries: list[Attempt]) -> list[str]:
     ended = row.finished or (now if row.state in ("running", "retrying") else None)
     took = "" if row.started is None or ended is None else duration(ended - row.started)
-    count = max(len(tries), row.attempt)
-    tried = str(count) if count > 1 or row.attempt else ""
-    return [row.path, row.state.value, tried, moment(row.started), took, row.error or ""]
+    # where a retry waits, or was to come when the run ended, `attempt` is one that has not begun
+    begun = row.state == "running" or not tries
+    count = max(len(tries), row.attempt) if begun else len(tries)
+    return [row.path, row.state.value, str(count or ""), moment(row.started), took, row.error or ""]
 
 
 def _traceback(detail: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,9 @@ def test_a_retry_says_when_and_a_failure_how_to_look() -> None:
         (reason,) = why()
         assert reason == why("hopeful")[0]
         assert "failed (OSError: not yet) and is tried again " in reason[1]
+        assert re.search(
+            r"hopeful +retrying +1 ", ask("show", "r").text
+        )  # the second has not begun
         goflow("stop", "r")
         until(lambda: why()[0][0] == "stopped")
     assert "goflow retry r" in why("hopeful")[0][2]
