@@ -29,7 +29,7 @@ class Line:
         from redis.exceptions import InvalidResponse
 
         self.connection = connection
-        self._socket = connection._get_socket()
+        self._socket = connection._sock  # what every redis-py from 6.0 on calls it
         self._pack: Any = pack_command  # its stub knows tuples of one word only
         self._reader = Reader(
             protocolError=InvalidResponse,

@@ -68,12 +68,12 @@ class _Ear:
         except Exception as error:
             self.close()
             raise BackendError(f"{self._store.link.name}: the connection was cut") from error
-        return int(self._connection._get_socket().fileno())
+        return int(self._connection._sock.fileno())
 
     def answered(self) -> bool:
         """Whether there is an answer to hear."""
         waiting = select.poll()
-        waiting.register(self._connection._get_socket(), select.POLLIN)
+        waiting.register(self._connection._sock, select.POLLIN)
         return bool(waiting.poll(0))
 
     def hear(self) -> Any:
