@@ -13,7 +13,7 @@ from benchmarks.flows import burn, nothing
 from benchmarks.measure import FLOWS, GOFLOW, ONE_NODE, Figure, pairs, private_store, wall
 
 FAN_OUT = 5000
-BURNS = 400
+BURNS = 5000
 CHAIN = 1000
 
 
