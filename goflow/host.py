@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from goflow.backend import Backend, Definition, FlowKey, Run, WorkerInfo
 from goflow.blobs.carrier import Carrier
-from goflow.errors import BackendError, StoreAway
+from goflow.errors import BackendError, StoreAway, StoreFull
 from goflow.observer import Observer, Quiet
 from goflow.patience import patiently
 from goflow.telemetry import traced
@@ -129,7 +129,7 @@ def _entered(backend: Backend, me: int) -> Iterator[int]:
     try:
         yield me
     finally:
-        with suppress(StoreAway):  # its lease runs out
+        with suppress(StoreAway, StoreFull):  # its lease runs out
             backend.leave(me)
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from goflow import host
 from goflow.backend import Ask
 from goflow.blobs.carrier import Carrier
-from goflow.errors import NodeFailed
+from goflow.errors import BackendError, NodeFailed, StoreAway, StoreFull
 from goflow.message import DIED, TIMED_OUT, WORKER_LOST, Task
 from goflow.workflow import build
 from tests.worker.bench import Acting, Bench, note, trace
@@ -469,3 +470,15 @@ def test_leases_are_renewed_though_the_wall_clock_is_set_back(
 def _nap(data: bytes) -> bytes:
     time.sleep(0.8)
     return data
+
+
+@pytest.mark.parametrize("refusal", [StoreAway("away"), StoreFull("its disk is full")])
+def test_a_worker_whose_store_takes_no_leave_ends_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, refusal: BackendError
+) -> None:
+    def refuse(worker: int) -> None:
+        raise refusal
+
+    monkeypatch.setattr(bench.store, "leave", refuse)
+    with host._entered(bench.store, 1):
+        pass
