@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -38,6 +39,8 @@ def export(run_id: str, output: str | None, backend: str | None) -> int:
             file.writelines(lines(recorded))
         Path(part).replace(output)
     except OSError as error:
-        raise GoflowError(f"cannot write {output}: {error.strerror}") from None
+        with suppress(OSError):  # nobody asked for a part
+            Path(part).unlink(missing_ok=True)
+        raise GoflowError(f"cannot write {output!r}: {error.strerror}") from None
     note(f"goflow: run {run_id} is in {output}")
     return 0

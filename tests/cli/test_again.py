@@ -285,3 +285,14 @@ def test_a_file_that_is_no_run_is_refused(home: Path, text: str, words: str) -> 
     (home / "bad.jsonl").write_text(text)
     ended = ask("replay", "bad.jsonl", code=2)
     assert words in ended.err
+
+
+@pytest.mark.parametrize("output", ["", "."])
+def test_an_export_that_cannot_be_written_leaves_no_part_of_it(home: Path, output: str) -> None:
+    (home / "whole.py").write_text(
+        "import goflow\n@goflow.flow('whole')\ndef whole(workflow, context):\n"
+        "    workflow.dag.node('a', lambda data: data)\n"
+    )
+    goflow("run", "whole.py", "--request-id", "w")
+    assert f"cannot write {output!r}" in goflow("export", "w", "-o", output, code=2).err
+    assert not [*home.glob("*.part"), *home.glob(".*part")]
