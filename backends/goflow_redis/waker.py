@@ -20,6 +20,7 @@ import select
 import selectors
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -104,7 +105,7 @@ class _Ear:
         self.close()
 
 
-class _Waker:
+class _Waker(ABC):
     """What all wakers share: ears, and one descriptor over them that never changes."""
 
     #: entries of a stream that one wake-up hears
@@ -183,12 +184,12 @@ class _Waker:
                 os.close(end)
             self._alarm = None
 
-    def _heard(self, ear: _Ear, answer: Any) -> None:
+    def _heard(self, ear: _Ear, answer: Any) -> None:  # noqa: B027 - usually there is nothing to do
         """What follows from what an ear heard: usually that there is something says it all."""
 
+    @abstractmethod
     def _streams(self, ear: _Ear) -> dict[str, bytes]:
         """The streams to wait on, and the ids of what is in them already."""
-        raise NotImplementedError
 
 
 class QueueWaker(_Waker):
