@@ -7,16 +7,15 @@ alone may execute: while it lives nobody else touches that run, and when it dies
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from goflow.backend import Backend, Definition, FlowKey, Run, WorkerInfo
 from goflow.blobs.carrier import Carrier
 from goflow.errors import BackendError, StoreAway, StoreFull
+from goflow.farewell import asked_to_end
 from goflow.observer import Observer, Quiet
 from goflow.patience import patiently
 from goflow.telemetry import traced
@@ -35,9 +34,9 @@ def serve_flows(
     observer: Observer | None = None,
     started: Callable[[Worker], None] = lambda worker: None,
 ) -> bool:
-    """Register the flows and take their tasks until drained: SIGTERM or SIGINT drains within
-    `config.worker.grace` seconds, a second one hands back at once. `started` gets the worker, to drain it
-    from elsewhere; signals are handled only in the main thread. Answers whether one came."""
+    """Register the flows and take their tasks until drained: SIGTERM, SIGINT or SIGHUP drains within
+    `config.worker.grace` seconds, a second one hands back at once (see `asked_to_end`). `started` gets the worker,
+    to drain it from elsewhere; signals are handled only in the main thread. Answers whether one came."""
     keys = tuple(flow.key for flow in flows)
 
     def begin() -> int:
@@ -53,7 +52,7 @@ def serve_flows(
     ):
         worker = _worker(bare, carrier, flows, me, config, watching, patient=True)
         started(worker)
-        with _on_signals(lambda first: worker.drain(None if first else 0)) as caught:
+        with asked_to_end(lambda first: worker.drain(None if first else 0)) as caught:
             worker.run()
         return bool(caught)
 
@@ -68,7 +67,7 @@ def own_run(
 ) -> tuple[Run, bool]:
     """Execute one run to its end. `begin(worker)` submits it, or opens its new round, with that owner.
 
-    Answers the run and whether a signal stopped it: the first SIGINT or SIGTERM stops the run, a second
+    Answers the run and whether a signal stopped it: the first SIGINT, SIGTERM or SIGHUP stops the run, a second
     one lets go of it. A run that is another's, or has ended already, comes back as it is.
     """
     bare, carrier = _halves(backend, config)
@@ -86,7 +85,7 @@ def own_run(
                 else:
                     worker.drain(0)
 
-            with _on_signals(interrupt) as caught:
+            with asked_to_end(interrupt) as caught:
                 worker.run(until=lambda: backend.run(run.id).state.terminal)
         if config.payload.blobs:
             from goflow.blobs.sweep import sweep_behind
@@ -176,25 +175,3 @@ def _worker(
         observer=observer,
         patient=patient,
     )
-
-
-@contextmanager
-def _on_signals(handle: Callable[[bool], None]) -> Iterator[list[int]]:
-    """Call `handle(True)` at the first SIGINT or SIGTERM, `handle(False)` at later ones."""
-    caught: list[int] = []
-
-    def handler(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-        handle(len(caught) == 1)
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    try:
-        before = [signal.signal(number, handler) for number in numbers]
-    except ValueError:  # not the main thread: whoever owns it drains us
-        yield caught
-        return
-    try:
-        yield caught
-    finally:
-        for number, former in zip(numbers, before, strict=True):
-            signal.signal(number, former)

@@ -119,7 +119,7 @@ class FlowService:
         return self.client.submit(name, body, run_id=run_id, query=query, plan=flow.plan)
 
     def start(self) -> None:
-        """Serve HTTP and take tasks until SIGTERM, SIGINT or `shutdown`. Blocks.
+        """Serve HTTP and take tasks until SIGTERM, SIGINT, SIGHUP or `shutdown`. Blocks.
 
         The server is another process, without any user code, which ends with this one and is started again
         should it die (the logger `goflow` tells of it). It needs the backend as a name or URL: raises
@@ -137,7 +137,7 @@ class FlowService:
             self.start_worker()
 
     def start_server(self) -> None:
-        """Serve HTTP until SIGTERM, SIGINT or `shutdown`; workers run elsewhere. Blocks.
+        """Serve HTTP until SIGTERM, SIGINT, SIGHUP or `shutdown`; workers run elsewhere. Blocks.
 
         Raises ConfigError for an address that cannot be served at, and for one that others can reach
         where there is no secret.
@@ -155,7 +155,7 @@ class FlowService:
             self._server = None
 
     def start_worker(self) -> None:
-        """Take tasks of the registered flows until SIGTERM, SIGINT or `shutdown`. Blocks."""
+        """Take tasks of the registered flows until SIGTERM, SIGINT, SIGHUP or `shutdown`. Blocks."""
         from goflow.host import serve_flows
 
         def started(worker: Worker) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -16,6 +14,7 @@ from starlette.applications import Starlette
 from goflow.backend import Backend, load_backend
 from goflow.config import Config
 from goflow.errors import ConfigError
+from goflow.farewell import asked_to_end
 from goflow.server.application import app
 from goflow.server.protocol import Guarded
 from goflow.server.security import is_loopback
@@ -44,7 +43,7 @@ def serve(
     *,
     started: Callable[[Server, str], None] = lambda server, url: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT (or `Server.drain`); what is under way is answered first.
+    """Serve until SIGTERM, SIGINT or SIGHUP (or `Server.drain`); what is under way is answered first.
 
     `started` is called with the server and its URL once it listens. Signals are handled only in the main
     thread. Raises ConfigError for an address that cannot be served at.
@@ -130,23 +129,14 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT drain, a second one ends at once; nobody gets them again afterwards."""
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        """SIGTERM, SIGINT and SIGHUP drain, a second one ends at once; nobody gets them again afterwards."""
 
-        def handle(number: int, frame: FrameType | None) -> None:
-            self.force_exit = self.should_exit
+        def handle(first: bool) -> None:
+            self.force_exit = not first
             self.should_exit = True
 
-        try:
-            before = [signal.signal(number, handle) for number in numbers]
-        except ValueError:  # not the main thread: whoever owns it calls `drain`
+        with asked_to_end(handle):
             yield
-            return
-        try:
-            yield
-        finally:
-            for number, former in zip(numbers, before, strict=True):
-                signal.signal(number, former)
 
 
 def _backlog(listening: socket.socket) -> Iterator[socket.socket]:

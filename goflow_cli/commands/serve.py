@@ -33,8 +33,8 @@ def serve(
 ) -> int:
     """Serve the HTTP API and the dashboard, and work on the flows in FILEs (else goflow.toml's).
 
-    The worker is a process of its own. SIGTERM or Ctrl-C drains both: what is under way is answered
-    first. A file that cannot be loaded is told here and on the dashboard; the others are served. Where none
+    The worker is a process of its own. SIGTERM, Ctrl-C or a terminal that closes drains both: what is
+    under way is answered first. A file that cannot be loaded is told here and on the dashboard; the others are served. Where none
     can be, serve ends, unless --reload waits for it to be mended.
     """
     from goflow.server.serving import serve as serve_http

@@ -24,8 +24,8 @@ def worker(
 ) -> int:
     """Take tasks of the flows in FILEs (else goflow.toml's) until stopped.
 
-    SIGTERM or Ctrl-C drains: running tasks may finish within the grace period. A second one hands
-    them back at once.
+    SIGTERM, Ctrl-C or a terminal that closes drains: running tasks may finish within the grace period.
+    A second signal hands them back at once.
     """
     from goflow.host import serve_flows
 

@@ -84,7 +84,7 @@ def test_stop_reaches_a_run_on_a_worker() -> None:
         assert "stopped" in waited.err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_a_local_run(number: int) -> None:
     with at_the_gate() as process:
         process.send_signal(number)
