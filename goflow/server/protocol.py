@@ -69,6 +69,7 @@ class Guarded(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._in_headers = True
+        self._partial = False
         self._header_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._leaving = False
@@ -97,10 +98,30 @@ class Guarded(HttpToolsProtocol):
         if self._in_headers and self._header_bytes > MOST_HEADER:
             self._refuse_header()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more: what it has asked for is answered, as the last, then the connection closes.
+
+        It may have gone altogether, which looks the same: an answer then goes nowhere, as ever. A stream has no
+        end that could be waited for, so that is cut.
+        """
+        if self._partial:
+            self.send_400_response(
+                "the connection was closed for sending in the middle of a request"
+            )
+            return False
+        if self._idle:
+            return False
+        assert self.cycle is not None
+        if self.cycle.response_started and self.cycle.chunked_encoding:
+            return False
+        last = self.pipeline[0][0] if self.pipeline else self.cycle
+        last.keep_alive = False
+        return True
+
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._in_headers = True
+        self._in_headers = self._partial = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; a trailer is none, since whoever checks headers on the way here has not seen it."""
@@ -187,7 +208,7 @@ class Guarded(HttpToolsProtocol):
         """Between requests an idle connection is uvicorn's keep-alive timer's."""
         self.scope["goflow.whole"] = True  # type: ignore[typeddict-unknown-key]
         super().on_message_complete()
-        self._in_headers = True
+        self._in_headers, self._partial = True, False
 
     def _start_clock(self) -> None:
         self._deadline = self.loop.call_later(HEADER_SECONDS, self._too_late)

@@ -146,6 +146,45 @@ def status(said: bytes) -> int:
     return int(said.split(b" ", 2)[1])
 
 
+def test_who_closes_for_sending_gets_the_answers_to_all_it_asked(small: InThread) -> None:
+    head = b" HTTP/1.1\r\nHost: localhost\r\n"
+    body = b"Content-Length: 1\r\nX-Request-Id: r1\r\n\r\n3"
+    with small.socket() as connection:
+        connection.sendall(b"POST /flow/each" + head + body)
+        connection.sendall(b"GET /flow/each/request/r1/result?wait=0.3" + head + b"\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        said = read_all(connection)
+    assert said.count(b" 202 Accepted\r\n") == 2
+    assert said.count(b"\r\nconnection: close\r\n") == 1
+
+
+def test_a_large_answer_reaches_who_closes_for_sending(small: InThread) -> None:
+    with small.socket() as connection:
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        _, _, body = read_all(connection).partition(b"\r\n\r\n")
+    assert json.loads(body)["openapi"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [b"GET /flo", b"POST /flow/each HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhal"],
+)
+def test_who_closes_in_the_middle_of_a_request_is_told_so(small: InThread, part: bytes) -> None:
+    with small.socket() as connection:
+        connection.sendall(part)
+        connection.shutdown(socket.SHUT_WR)
+        said = read_all(connection)
+    assert status(said) == 400
+    assert b"in the middle of a request" in said
+
+
+def test_who_closes_without_a_request_gets_nothing(small: InThread) -> None:
+    with small.socket() as connection:
+        connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection) == b""
+
+
 def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(small: InThread) -> None:
     with httpx.Client(base_url=small.url, trust_env=False) as http:
         assert http.post("/flow/each", content=b"x" * 1000).status_code == 202
