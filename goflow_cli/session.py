@@ -34,6 +34,11 @@ def json_option(command: _C) -> _C:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
+def force_option(command: _C) -> _C:
+    """`--force`, on every command that writes files: none writes over one without it."""
+    return click.option("--force", is_flag=True, help="Write over files that exist.")(command)
+
+
 class Session:
     """One command's surroundings, opened as far as they are asked for.
 

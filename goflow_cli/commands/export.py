@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from goflow.errors import GoflowError
+from goflow.errors import Conflict, GoflowError
 from goflow_cli.arguments import run_argument
-from goflow_cli.session import Asking, backend_option, note
+from goflow_cli.session import Asking, backend_option, force_option, note
 
 
 @click.command()
 @run_argument
-@click.option("-o", "--output", metavar="FILE", help="Where to; without it to stdout.")
+@click.option("-o", "--output", metavar="FILE", help="Where to; without it, or `-`, to stdout.")
+@force_option
 @backend_option
-def export(run_id: str, output: str | None, backend: str | None) -> int:
+def export(run_id: str, output: str | None, force: bool, backend: str | None) -> int:
     """Write RUN as one file: definition, request, payloads, attempts, logs, context.
 
     Everything the run's nodes got and made is in it, secrets too. `goflow replay` reads it.
@@ -28,19 +30,37 @@ def export(run_id: str, output: str | None, backend: str | None) -> int:
 
     session = Asking(None, backend)
     recorded = InStore(session.backend, session.run(run_id))
-    if output is None:
-        for line in lines(recorded):
-            sys.stdout.buffer.write(line)
+    if output is None or output == "-":
+        sys.stdout.buffer.writelines(lines(recorded))
         sys.stdout.buffer.flush()
         return 0
-    part = f"{output}.part"
-    try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.writelines(lines(recorded))
-        Path(part).replace(output)
-    except OSError as error:
-        with suppress(OSError):  # nobody asked for a part
-            Path(part).unlink(missing_ok=True)
-        raise GoflowError(f"cannot write {output!r}: {error.strerror}") from None
+    _write(output, lines(recorded), force)
     note(f"goflow: run {run_id} is in {output}")
     return 0
+
+
+def _write(where: str, lines: Iterable[bytes], force: bool) -> None:
+    """Write the file, whole or not at all; what is no file but takes bytes (a pipe, a device) gets them as they come."""
+    file = Path(where)
+    try:
+        if file.exists() and not file.is_file() and not file.is_dir():
+            with file.open("wb") as stream:
+                stream.writelines(lines)
+            return
+        if file.is_file() and not force:
+            raise Conflict(
+                f"{where!r} exists already; nothing was written (--force writes over it)"
+            )
+        part = Path(f"{where}.part")
+        try:
+            with os.fdopen(
+                os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
+            ) as new:
+                new.writelines(lines)
+            part.replace(file)
+        except OSError:
+            with suppress(OSError):  # nobody asked for a part
+                part.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise GoflowError(f"cannot write {where!r}: {error.strerror}") from None

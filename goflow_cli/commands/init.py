@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from goflow.errors import Conflict
-from goflow_cli.session import note
+from goflow_cli.session import force_option, note
 
 FLOW = '''\
 """A first flow: three steps, two of them side by side. Try: goflow run flow.py --data hallo"""
@@ -49,13 +49,17 @@ path = ".goflow"        # where runs rest, relative to this file
 
 @click.command()
 @click.argument("folder", default=".", type=click.Path(file_okay=False))
-def init(folder: str) -> int:
+@force_option
+def init(folder: str, force: bool) -> int:
     """Write a starter flow.py and goflow.toml into FOLDER (the current one)."""
     where = Path(folder)
     files = {where / "flow.py": FLOW, where / "goflow.toml": CONFIG}
     taken = [str(path) for path in files if path.exists()]
-    if taken:
-        raise Conflict(f"{' and '.join(taken)} exist already; nothing was written")
+    if taken and not force:
+        exist = "exist" if taken[1:] else "exists"
+        raise Conflict(
+            f"{' and '.join(taken)} {exist} already; nothing was written (--force writes over what is there)"
+        )
     where.mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")

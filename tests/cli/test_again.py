@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from goflow.backend import load_backend
 from goflow.config import load_config
 from goflow.recorded import InStore
 from goflow.runfile import InFile, export
-from tests.cli.shell import ask, goflow
+from tests.cli.shell import ask, end_of, goflow, started
 
 AGAIN = '''
 import json
@@ -287,12 +288,47 @@ def test_a_file_that_is_no_run_is_refused(home: Path, text: str, words: str) -> 
     assert words in ended.err
 
 
+WHOLE = """import goflow
+
+@goflow.flow("whole")
+def whole(workflow, context):
+    workflow.dag.node("a", lambda data: data)
+"""
+
+
+def exported(home: Path) -> bytes:
+    """The run `w`, as `goflow export` prints it but for when that was."""
+    (home / "whole.py").write_text(WHOLE)
+    goflow("run", "whole.py", "--request-id", "w")
+    return undated(goflow("export", "w", "-o", "-").out)
+
+
+def undated(written: bytes) -> bytes:
+    return written.partition(b"\n")[2]
+
+
 @pytest.mark.parametrize("output", ["", "."])
 def test_an_export_that_cannot_be_written_leaves_no_part_of_it(home: Path, output: str) -> None:
-    (home / "whole.py").write_text(
-        "import goflow\n@goflow.flow('whole')\ndef whole(workflow, context):\n"
-        "    workflow.dag.node('a', lambda data: data)\n"
-    )
-    goflow("run", "whole.py", "--request-id", "w")
+    exported(home)
     assert f"cannot write {output!r}" in goflow("export", "w", "-o", output, code=2).err
     assert not [*home.glob("*.part"), *home.glob(".*part")]
+
+
+def test_an_export_writes_over_a_file_only_when_forced(home: Path) -> None:
+    run = exported(home)
+    file = home / "run.jsonl"
+    file.write_text("mine")
+    refused = goflow("export", "w", "-o", "run.jsonl", code=2)
+    assert "'run.jsonl' exists already; nothing was written (--force" in refused.err
+    assert file.read_text() == "mine"
+    goflow("export", "w", "-o", "run.jsonl", "--force")
+    assert undated(file.read_bytes()) == run
+
+
+def test_an_export_into_what_is_no_file_leaves_it_what_it_is(home: Path) -> None:
+    run = exported(home)
+    os.mkfifo(home / "pipe")
+    with started("export", "w", "-o", "pipe") as process:
+        assert undated((home / "pipe").read_bytes()) == run
+        assert end_of(process).code == 0
+    assert (home / "pipe").is_fifo()

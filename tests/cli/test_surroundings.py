@@ -25,8 +25,14 @@ def test_init_then_run(home: Path) -> None:
 
 def test_init_overwrites_nothing() -> None:
     refused = goflow("init", code=2)
-    assert "goflow.toml exist" in refused.err
+    assert "goflow.toml exists already; nothing was written (--force" in refused.err
     assert not Path("flow.py").exists()
+
+
+def test_init_writes_over_what_is_there_when_forced() -> None:
+    goflow("init", "--force")
+    assert 'flows = ["flow.py"]' in Path("goflow.toml").read_text()
+    assert goflow("run", "flow", "--data", "hallo").out == b"HALLO has 5 letters"
 
 
 def test_without_a_goflow_toml_runs_rest_in_the_users_state_folder(home: Path) -> None:
