@@ -59,11 +59,31 @@ def assemble(name: str, modern: bool) -> Script:
     source = _read(name)
     uses = re.search(r"^-- uses: (.*)$", source, re.MULTILINE)
     parts = [_read(f"_{part}") for part in (uses[1].split() if uses else ())]
-    text = _folded(_bare(_placed(_nested([*parts, source]))))
+    text = _folded(_bare(_placed(_nested(_shaken([*parts, source])))))
     if modern:
         denied = re.search(r"^-- deny-oom$", source, re.MULTILINE)
         text = f"#!lua{'' if denied else ' flags=allow-oom'}\n{text}"
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _shaken(parts: list[str]) -> list[str]:
+    """The parts without those of their functions that this script never names: each would be made anew in each
+    call, and thrown away, for a thousand instructions and more."""
+    function = re.compile(
+        r"^local function (\w+)\((?:[^\n]* end|.*?\nend)\n", re.MULTILINE | re.DOTALL
+    )
+    while True:
+        text = re.sub(r"^ *--.*", "", "".join(parts), flags=re.MULTILINE)
+        unused = [
+            found[0]
+            for part in parts
+            for found in function.finditer(part)
+            if len(re.findall(rf"\b{found[1]}\b", text)) == 1
+        ]
+        if not unused:
+            return parts
+        for each in unused:
+            parts = [part.replace(each, "") for part in parts]
 
 
 def _nested(parts: list[str]) -> str:
@@ -103,7 +123,7 @@ def _folded(text: str) -> str:
         return ""
 
     text = re.sub(
-        r"^local ([A-Z_, ]+) = ([0-9, ]+?)(?: *--.*)?$\n", learn, text, flags=re.MULTILINE
+        r"^local ([A-Z_, ]+) = ([0-9, ]+?|'\d+')(?: *--.*)?$\n", learn, text, flags=re.MULTILINE
     )
     words = re.compile(r"'[^'\n]*'|\b(" + "|".join(numbers or ["-"]) + r")\b")
     return words.sub(lambda found: numbers[found[1]] if found[1] else found[0], text)

@@ -100,7 +100,7 @@ end
 
 local release
 
--- Let go of acknowledged entries and mint new ones: the entry id is the fence.
+-- Let go of acknowledged entries and mint new ones.
 local function save_queue()
   for _, each in pairs(demand) do release(each[1], each[2], each[3]) end
   demand = {}
@@ -112,7 +112,7 @@ local function save_queue()
   acks = {}
   for _, each in ipairs(ready) do
     local run, node = each[1], each[2]
-    node[ENTRY] = call('XADD', queue_key(run.class), '*', 'r', run.id, 'n', node[PATH])
+    node[ENTRY] = enqueue(run.flow, run.class, run.id, node[PATH])
   end
   ready = {}
 end

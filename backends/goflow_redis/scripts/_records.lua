@@ -16,25 +16,12 @@
 -- where there is none. `uses` are letters of keys the run has beyond `:d`. `round` is the one a node came up
 -- in, `last` that of its last attempt, `act` that attempt's number in the run. The last five are an opened
 -- branch's: `closed` of the `closings` that complete it have arrived.
-local P, call = KEYS[1], redis.call
-local clock = call('TIME')
-local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local HOUR = 3600000
-
--- Lists of runs, one a flow: the score is the place of the run's state, SPAN apart from the next, plus its date since
--- 2020 (35 years fit). So one range of scores is one state, the newest at its end.
-local SPAN, SINCE = 1125899906842624, 1577836800000000
 local PLACES
 local function place_of(state)
   PLACES = PLACES or {queued = 0, running = 1, paused = 2, stopping = 3, succeeded = 4, failed = 5, stopped = 6}
   return PLACES[state]
 end
 local function score_of(run) return place_of(run.state) * SPAN + math.max(0, run.date - SINCE) end
-local function list_key(flow) return P .. ':runs:' .. flow end
-
-local cursor = 0
-local function arg() cursor = cursor + 1 return ARGV[cursor] end
-local function number() cursor = cursor + 1 return tonumber(ARGV[cursor]) end
 
 -- the first argument: how long (ms) ended runs are kept, and failed ones; the caller's lease (ms); then `t`
 -- where traces are on
@@ -52,12 +39,6 @@ local runs, touched = {}, {}
 local PATH, STATE, ENTRY, ATTEMPT, LOST, ROUND, LAST, ACT, WORKER = 1, 2, 3, 4, 5, 6, 7, 8, 9
 local SEQ, READY, STARTED, FINISHED, DUE, HAVE, EXPECTS, FLAGS = 10, 11, 12, 13, 14, 15, 16, 17
 local DIGEST, INBOX, WIDTH, RELEASED, WINDOW, CLOSINGS, CLOSED = 18, 19, 20, 21, 22, 23, 24
-
-local pack, read_array = cmsgpack.pack, cmsgpack.unpack
-
--- The elements of a packed array, without making a table of them: its header is skipped, of 3 bytes from 16
--- elements on and of 1 below. A table that cmsgpack makes grows by and by, which costs as much as what is in it.
-local function elements(record, header) return read_array(string.sub(record, header + 1)) end
 
 -- Handlers run when a run is about to end; `~result`, the join of several ends, is a node like any other.
 local function is_handler(node) return node[PATH] == '~on_failure' or node[PATH] == '~finally' end
@@ -184,14 +165,6 @@ local function push(run, list, value)
   run.pushes = run.pushes or {}
   run.pushes[list] = run.pushes[list] or {}
   table.insert(run.pushes[list], value)
-end
-
--- redis.call with any number of trailing arguments: `unpack` fails near 8,000
-local function call_many(command, key, values, step)
-  if #values <= step then return #values > 0 and call(command, key, unpack(values)) end
-  for first = 1, #values, step do
-    call(command, key, unpack(values, first, math.min(first + step - 1, #values)))
-  end
 end
 
 -- added to the partition's figures when the script saves

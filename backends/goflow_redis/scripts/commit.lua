@@ -1,5 +1,5 @@
 -- COMMIT: record outcomes of held tasks, then claim: the hot path, one call for a whole batch.
--- uses: vain records ready ending take
+-- uses: vain basics records ready ending take
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; worker, name of this call (four letters and a number), whether it is a repeat (1), limit, number of classes,

@@ -1,5 +1,5 @@
 -- CONTROL: pause, resume or stop a run.
--- uses: records ready ending
+-- uses: basics records ready ending
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; run, action

@@ -1,5 +1,5 @@
 -- DUE: promote retries whose delay is over, end runs past their timeout.
--- uses: records ready ending
+-- uses: basics records ready ending
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; how many at most

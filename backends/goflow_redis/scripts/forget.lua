@@ -1,6 +1,6 @@
 -- FORGET: remove a run that has ended, with everything of it. What queues still hold of it is met by no node
 -- and dropped where it is found, as after its retention.
--- uses: records
+-- uses: basics records
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; run

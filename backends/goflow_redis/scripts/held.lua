@@ -1,5 +1,5 @@
 -- HELD: who holds what, for people.
--- uses: records ready
+-- uses: basics records ready
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; class, how many at most

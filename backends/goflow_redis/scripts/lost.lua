@@ -1,6 +1,6 @@
 -- LOST: nodes that nothing would ever take again, since an entry, a date or a place in a list is gone, and an end
 -- that nobody would ever reach, for `goflow doctor`.
--- uses: records ready ending group
+-- uses: basics records ready ending group
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; whether to put it right (1), run, whether to look at the run's own date and end (1), number of

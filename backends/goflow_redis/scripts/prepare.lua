@@ -3,7 +3,7 @@
 -- (its result, what is outside) stays until RETRY, so that a caller who dies between the pieces leaves a run that has
 -- ended as before, without some details; `:y` says of which nodes. A parked node bears the round as its date, and
 -- what it tells is as before.
--- uses: records ready
+-- uses: basics records ready
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; run, round, what is repeated ('' nothing); number of data fields to forget, fields; number of

@@ -1,5 +1,5 @@
 -- PRINTED: put what held tasks print at the end of their runs' logs, while they run.
--- uses: records
+-- uses: basics records
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; mark of this call, number of pieces, (run, path, hold, piece) of each

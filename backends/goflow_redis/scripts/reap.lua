@@ -1,6 +1,6 @@
 -- REAP: take back what vanished workers held. An entry is never handed on as it is: it is deleted, and the
 -- node queued under a new one, so whoever comes back late is refused.
--- uses: records ready ending
+-- uses: basics records ready ending
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; how long (ms) idle times can be trusted, how many entries to take at most; classes

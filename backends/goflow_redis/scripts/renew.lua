@@ -1,5 +1,5 @@
 -- RENEW: keep the leases of held tasks, and the scopes that they have staged: a branch may take hours to open.
--- uses: records ready
+-- uses: basics records ready
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; number of tasks, (run, path, hold) of each

@@ -1,5 +1,5 @@
 -- RETRY: open a new round of a run that has ended. Of nodes that PREPARE has parked the first start with it.
--- uses: records ready ending
+-- uses: basics records ready ending
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; run, nonce of this call, revision the caller read, new fingerprint ('' the old one);
@@ -46,13 +46,7 @@ if fingerprint ~= '' then
   run.class = run.flow .. ':' .. fingerprint
 end
 call('HSET', run.key, ':x', nonce, ':i', id_record(run))
-if call('SADD', P .. ':classes', run.class) == 1 then
-  call('XADD', P .. ':news', 'MAXLEN', '~', 100, '*', 'class', run.class)
-  call('SADD', P .. ':flows', run.flow)
-end
-if call('EXISTS', queue_key(run.class)) == 0 then
-  call('XGROUP', 'CREATE', queue_key(run.class), 'g', '0', 'MKSTREAM')
-end
+open_queue(run.flow, run.class)
 for _, suffix in ipairs({'', ':d', ':a', ':l', ':c', ':k', ':x'}) do call('PERSIST', run.key .. suffix) end
 local open = call('SMEMBERS', run.key .. ':x')
 for _, path in ipairs(open) do call('PERSIST', run.key .. ':s:' .. path) end

@@ -1,5 +1,5 @@
 -- STAGE: keep scopes of a branch that is about to open, out of sight until its outcome is committed.
--- uses: records
+-- uses: basics records
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; run, path, hold, mark of this call, number of items, items (see `enter_scope`)

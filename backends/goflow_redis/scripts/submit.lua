@@ -1,5 +1,5 @@
 -- SUBMIT: accept runs. The one script that a full Redis refuses.
--- uses: records ready
+-- uses: basics
 -- deny-oom
 --
 -- KEYS     the partition's prefix
@@ -9,60 +9,58 @@
 -- returns  the time (ms), then for each the record :s of a new run, or for one that is there 'same' | 'conflict',
 --          the records :s and :i, the recorded failure or false
 -- repeat   'same': it is there under its digest
-local classes, fresh, first = {}, {}, nil
+--
+-- A new run has no pause, no inbox, no ending: its records are put together here, as `_records.lua` describes them,
+-- without all that reads and changes those of others, whose functions alone would take as long as this.
+cursor = 1   -- what ended runs are kept for matters later
 
--- There is a queue for this class, and workers know of it.
-local function open_queue(flow, class)
-  if classes[class] then return end
-  classes[class] = true
-  if call('SADD', P .. ':classes', class) == 1 then
-    call('XADD', P .. ':news', 'MAXLEN', '~', 100, '*', 'class', class)
-    call('SADD', P .. ':flows', flow)
-  end
-  if call('EXISTS', queue_key(class)) == 0 then
-    call('XGROUP', 'CREATE', queue_key(class), 'g', '0', 'MKSTREAM')
-  end
-end
+-- A run's record between its state and the number of its last node: ending, phase, kill, held, revision; and after it:
+-- acts, round, started, finished, uses. A start's around its entry: state; attempt, lost, round, last, act, worker;
+-- and after its number: ready, started, finished, due, have, expects, flags, digest, an inbox that has the run's input.
+local RUN, OF_RUN = '\156\166queued\161-\0\0\0\1', '\0\1\0\0\160'
+local START, OF_ENTRY, OF_START = '\220\0\18\161Q', '\1\0\1\0\0\0', '\0\194\194\0\1\1\160\160\163\0\1q'
 
--- Whether a run is there already; what is told of it waits until all is saved, since it may be of this very call.
-local repeated = {}
+local answers, asked, begun, listed, repeated = {NOW}, number(), {}, {}, nil
+-- one us after the other, in this very ms
+local first = NOW * 1000 + math.min(clock[2] % 1000, 999 - asked)
 
-local function is_known(place, key, digest)
-  local known = call('HGET', key, ':d')
-  if not known then return false end
-  repeated[place] = {known == digest and 'same' or 'conflict', key}
-  return true
-end
-
-local function submit(place)
+for place = 1, asked do
   local id, flow, fingerprint, digest, timeout, handlers, starts = elements(arg(), 1)
   local head, payload, late, key = arg(), arg(), arg(), P .. ':r:' .. id
-  if is_known(place, key, digest) then return end
-
-  local class = flow .. ':' .. fingerprint
-  open_queue(flow, class)
-  count(flow .. ' begun', 1)
-  local run = {id, key, 'queued', '-', 0, 0, 0, 0, 0, 0, 1, 0, 0, '', flow, fingerprint, NOW, timeout, handlers, class,
-    head, false, false, false, false, false, {}, false, false, false, false, first + place, false}
-  runs[id] = run
-  call('HSET', key, ':i', id_record(run), ':d', digest, ':h', head)
-  set_data(run, 'q', payload)
-  if late ~= '' then set_data(run, 'z', late) end
-  for _, start in ipairs(starts) do
-    run.nodes[start] = false   -- a new run has none
-    deliver(run, start, false, 1, 0, '', 'q', nil)
+  local known = call('HGET', key, ':d')
+  if known then   -- what is told of it waits until all is there: it may be of this very call
+    repeated = repeated or {}
+    repeated[place] = {known == digest and 'same' or 'conflict', key}
+  else
+    local class, date = flow .. ':' .. fingerprint, first + place
+    local record = RUN .. pack(#starts) .. OF_RUN
+    local identity = '\149' .. pack(flow, fingerprint, date, timeout, handlers)
+    local values = {':s', record, ':i', identity, ':d', digest, ':h', head}
+    for number, start in ipairs(starts) do
+      local place, entry = #values, enqueue(flow, class, id, start)
+      values[place + 1], values[place + 2] = start, START .. pack(entry) .. OF_ENTRY .. pack(number) .. OF_START
+    end
+    call_many('HSET', key, values, 1000)
+    if late == '' then
+      call('HSET', key .. ':d', 'q', payload)
+    else
+      call('HSET', key .. ':d', 'q', payload, 'z', late)
+    end
+    begun[flow] = (begun[flow] or 0) + 1
+    local places = listed[flow]
+    if not places then
+      places = {}
+      listed[flow] = places
+    end
+    places[#places + 1], places[#places + 2] = string.format('%d', math.max(0, date - SINCE)), id
+    answers[place + 1] = record
   end
-  fresh[place] = run
 end
-
-local answers, asked = {NOW}, number()
--- one us after the other, in this very ms
-first = NOW * 1000 + math.min(clock[2] % 1000, 999 - asked)
-for place = 1, asked do submit(place) end
-save_queue()
-save()
-for place, run in pairs(fresh) do answers[place + 1] = run_record(run) end
-for place, each in pairs(repeated) do
+for flow, places in pairs(listed) do
+  call_many('ZADD', list_key(flow), places, 1000)
+  call('HINCRBY', P .. ':figures', flow .. ' begun', begun[flow])
+end
+for place, each in pairs(repeated or {}) do
   local how, key = each[1], each[2]
   local records = call('HMGET', key, ':s', ':i')
   answers[place + 1] = {how, records[1], records[2], call('HGET', key .. ':d', 'f:')}

@@ -1,5 +1,5 @@
 -- SWEEP: forget runs of one flow that have gone, and what nothing uses any more: the flow's list, a queue.
--- uses: records ready
+-- uses: basics records ready
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; flow ('' none), score in its list after which to go on, how many runs to look at; class

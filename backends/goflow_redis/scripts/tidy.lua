@@ -1,5 +1,5 @@
 -- TIDY: what is wrong with the keys of runs, and putting it right, for `goflow doctor`.
--- uses: records
+-- uses: basics records
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; whether to put it right (1), number of runs, (run; number of its lasting keys, keys;

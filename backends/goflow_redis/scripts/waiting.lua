@@ -1,6 +1,6 @@
 -- WAITING: how many ready tasks no worker holds. Exact while fewer than `most` wait; beyond that, tasks
 -- whose run was paused or has ended meanwhile count until a worker meets them.
--- uses: records ready group
+-- uses: basics records ready group
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; how many to look at in each queue, number of classes, classes
