@@ -14,6 +14,7 @@ Four things can come up as a task, told apart by `Task.path` and `Task.closing`:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -65,11 +66,13 @@ def request(
 ) -> Request:
     """The request that starts a run of this plan; `made` is when it began to be made, if not just now."""
     import hashlib
-    import time
 
-    plain = {str(key): [str(value) for value in values] for key, values in (query or {}).items()}
-    parts = [plan.flow, payload.media_type, repr(sorted(plain.items()))]
-    head = "\0".join(parts).encode() + b"\0"
+    if query:
+        plain = {str(key): [str(value) for value in values] for key, values in query.items()}
+        asked = repr(sorted(plain.items()))
+    else:
+        plain, asked = {}, "[]"
+    head = f"{plan.flow}\0{payload.media_type}\0{asked}\0".encode()
     return Request(
         run_id=run_id,
         flow=plan.flow,
@@ -79,7 +82,7 @@ def request(
         digest=hashlib.sha256(head + payload.data).hexdigest(),
         starts=plan.graph.starts,
         handlers=plan.handlers,
-        headers=dict(headers or {}),
+        headers=dict(headers) if headers else {},
         timeout=plan.timeout,
         owner=owner,
         made=made or time.time(),

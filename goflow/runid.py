@@ -11,25 +11,27 @@ from goflow.errors import GoflowError
 
 RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_PAIRS: Final = [first + second for first in _ALPHABET for second in _ALPHABET]
-_SHIFTS: Final = range(90, -1, -10)
+#: a random byte's character: each of the 32 stands for as many bytes
+_OF_BYTE: Final = (_ALPHABET * 8).encode()
+_SHIFTS: Final = range(45, -1, -5)
 
-
-#: random numbers of 50 bits that were read from the system and not used yet: asking it for each would cost a
-#: busy server a change of threads
-_spare: Final[list[int]] = []
+#: ends of ids that were read from the system and not used yet: asking it for each would cost a busy server a
+#: change of threads
+_spare: Final[list[str]] = []
 _READ: Final = 64
 os.register_at_fork(after_in_child=_spare.clear)
+#: the last time an id was made for, in ms, and how it is written
+_written: tuple[int, str] = (0, "0" * 10)
 
 
-def _random() -> int:
+def _random() -> str:
+    """10 random characters: 50 bits."""
     while True:
         try:
             return _spare.pop()
         except IndexError:
-            read = os.urandom(7 * _READ)
-            numbers = (read[at : at + 7] for at in range(0, len(read), 7))
-            _spare.extend([int.from_bytes(number, "big") >> 6 for number in numbers])
+            drawn = os.urandom(10 * _READ).translate(_OF_BYTE).decode()
+            _spare.extend([drawn[at : at + 10] for at in range(0, len(drawn), 10)])
 
 
 def new_run_id() -> str:
@@ -37,8 +39,13 @@ def new_run_id() -> str:
 
     Crockford's base 32 (no i, l, o, u), in lower case: easy to read out and to select by double click.
     """
-    number = (int(time.time() * 1000) << 50) | _random()
-    return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
+    global _written
+    now = int(time.time() * 1000)
+    then, text = _written
+    if now != then:
+        text = "".join([_ALPHABET[(now >> shift) & 31] for shift in _SHIFTS])
+        _written = now, text
+    return text + _random()
 
 
 def checked(run_id: str) -> str:

@@ -64,17 +64,25 @@ def caller() -> dict[str, str]:
     """The headers that continue whatever span this process is in: OpenTelemetry's current one where the program
     has loaded it, else what TRACEPARENT and TRACESTATE in the environment say."""
     if "opentelemetry.trace" in sys.modules:
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+        from opentelemetry.trace import INVALID_SPAN, get_current_span
 
-        carrier: dict[str, str] = {}
-        TraceContextTextMapPropagator().inject(carrier)
-        if carrier:
-            return carrier
+        if get_current_span() is not INVALID_SPAN:  # mostly it is: redis-py loads OpenTelemetry
+            carrier = _injected()
+            if carrier:
+                return carrier
     parent = os.environ.get("TRACEPARENT")
     if not parent:
         return {}
     state = os.environ.get("TRACESTATE")
     return {"traceparent": parent, "tracestate": state} if state else {"traceparent": parent}
+
+
+def _injected() -> dict[str, str]:
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier
 
 
 def check_sampler() -> None:

@@ -51,18 +51,18 @@ class Line:
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """The answers of commands; those to refused ones are exceptions. Raises ConnectionError and
         TimeoutError as redis-py does, and whatever else the server says of the connection."""
-        from redis import exceptions as known
-
         try:
-            self._socket.sendall(b"".join([self._pack(tuple(each)) for each in commands]))
-            answers = [self._answer() for _ in commands]
-        except TimeoutError:
-            raise known.TimeoutError("Timeout reading from socket") from None
+            if len(commands) == 1:
+                self._socket.sendall(self._pack(tuple(commands[0])))
+                answers = [self._answer()]
+            else:
+                self._socket.sendall(b"".join([self._pack(tuple(each)) for each in commands]))
+                answers = [self._answer() for _ in commands]
         except OSError as error:
-            raise known.ConnectionError(f"Error {error.errno}: {error.strerror or error}") from None
+            raise _as_redis(error) from None
         for answer in answers:
-            if isinstance(answer, Exception) and not isinstance(answer, known.ResponseError):
-                raise answer
+            if isinstance(answer, Exception):
+                _refuse_ended(answer)
         self._used = time.monotonic()
         return answers
 
@@ -73,6 +73,23 @@ class Line:
                 raise ConnectionResetError(0, "Connection closed by server.")
             self._reader.feed(data)
         return answer
+
+
+def _as_redis(error: OSError) -> Exception:
+    """What redis-py would have raised."""
+    from redis import exceptions as known
+
+    if isinstance(error, TimeoutError):
+        return known.TimeoutError("Timeout reading from socket")
+    return known.ConnectionError(f"Error {error.errno}: {error.strerror or error}")
+
+
+def _refuse_ended(answer: Exception) -> None:
+    """Raise what a server says of the connection, not of a command."""
+    from redis.exceptions import ResponseError
+
+    if not isinstance(answer, ResponseError):
+        raise answer
 
 
 class Lines:

@@ -72,13 +72,15 @@ class Link:
 
     def run_once(self, script: str, partition: str, args: Sequence[Word]) -> Any:
         """The same, once; raises what redis-py raises."""
-        from redis.exceptions import NoScriptError
-
         text, sha = self._scripts[script]
         try:
-            return self._ask(partition, [("EVALSHA", sha, 1, partition, *args)])[0]
-        except NoScriptError:
-            return self._ask(partition, [("EVAL", text, 1, partition, *args)])[0]
+            return self._ask(partition, (("EVALSHA", sha, 1, partition, *args),))[0]
+        except Exception as error:
+            from redis.exceptions import NoScriptError
+
+            if not isinstance(error, NoScriptError):
+                raise
+        return self._ask(partition, (("EVAL", text, 1, partition, *args),))[0]
 
     def ask(self, key: str, *command: Word) -> Any:
         """A plain command's answer; `key` says which server."""
@@ -115,22 +117,28 @@ class Link:
     def patiently(self, ask: Callable[[int], T]) -> T:
         """What `ask(attempt)` answers, asked again while the connection is cut; errors as ours."""
         began = time.monotonic()
-        with self._mapped:
-            for attempt, pause in enumerate(PAUSES):
-                try:
-                    answer = ask(attempt)
-                except _cuts() as error:
-                    late = attempt > 0 and time.monotonic() - began > self.patience
-                    if attempt == len(PAUSES) - 1 or late or _hopeless(error):
-                        self._cut()
-                        raise
-                    self._cut()
-                    time.sleep(pause)
-                else:
-                    if attempt or self.steady_since == _CUT:  # by this call, or one that gave up
-                        self.steady_since = time.monotonic()
-                    return answer
-        raise AssertionError("the last attempt returns or raises")
+        attempt = 0
+        while True:
+            try:
+                answer = ask(attempt)
+            except Exception as error:  # noqa: BLE001 - `_bear` raises what is not to be repeated
+                with self._mapped:
+                    self._bear(error, attempt, began)
+            else:
+                if attempt or self.steady_since == _CUT:  # by this call, or one that gave up
+                    self.steady_since = time.monotonic()
+                return answer
+            attempt += 1
+
+    def _bear(self, error: Exception, attempt: int, began: float) -> None:
+        """Wait a moment before a call is repeated that failed so; raises the error where that cannot help."""
+        if not isinstance(error, _cuts()):
+            raise error
+        late = attempt > 0 and time.monotonic() - began > self.patience
+        self._cut()
+        if attempt == len(PAUSES) - 1 or late or _hopeless(error):
+            raise error
+        time.sleep(PAUSES[attempt])
 
     def listener(self, key: str) -> Any:
         """A connection to wait on: one that nobody uses any more, else a new one."""
