@@ -9,13 +9,15 @@ refused, with the node to repeat.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 import msgspec
 
 from goflow.backend import NodeRun
 from goflow.errors import Conflict, UnknownNode
 from goflow.message import RESULT, Arrival, Rewind
-from goflow.plan import Edge, Place, Plan, Scope
+from goflow.nodepath import Place, Scope, owners
+from goflow.plan import Edge, Plan
 from goflow.state import NodeState
 
 #: tells from which sources something has arrived at a node path that is not open
@@ -56,6 +58,8 @@ class _Adoption:
         self._nodes = {
             n.path: n for n in nodes if not n.path.startswith("~") and not n.path.endswith("]")
         }
+        self._undone_paths: dict[str, bool] = {}
+        self._closed: dict[str, bool] = {}
         self._problems: list[str] = []
         self._removed: list[str] = []
         self._dropped: list[tuple[str, str, bool]] = []
@@ -96,9 +100,7 @@ class _Adoption:
                 self._problems.append(str(error))
 
     def _is_undone(self, path: str) -> bool:
-        heads = (path[:at] for at, sign in enumerate(path) if sign in "/[")
-        around = (head for head in heads if not head.endswith("]"))  # `each[a]` is but a join
-        return path in self._gone or any(head in self._gone for head in around)
+        return bool(self._gone) and _found(path, self._gone.__contains__, self._undone_paths)
 
     def _has_run(self, path: str) -> bool:
         """Whether a node's result is recorded, and stays so."""
@@ -113,11 +115,9 @@ class _Adoption:
 
     def _is_awaited(self, scope: Scope) -> bool:
         """Whether the branch or sub-DAG around a scope is open; what is in any other has no effect."""
-        while scope.prefix:
-            if not self._is_open(scope.owner):
-                return False
-            scope = self._plan.locate(scope.owner).scope
-        return True
+        if not scope.prefix:
+            return True
+        return not _found(scope.owner, lambda owner: not self._is_open(owner), self._closed)
 
     def _is_complete(self, scope: Scope) -> bool:
         """Whether a scope of an open branch has brought its result already."""
@@ -242,6 +242,21 @@ class _Adoption:
             return (self._former.scope(head) if head else self._former.root).graph.ends
         except UnknownNode:
             return None
+
+
+def _found(path: str, wanted: Callable[[str], bool], known: dict[str, bool]) -> bool:
+    """Whether a path, or that of a branch or sub-DAG around it, is wanted. Keeps in `known` what it found."""
+    asked, found = [], False
+    for each in chain((path,), owners(path)):
+        if each in known:
+            found = known[each]
+            break
+        asked.append(each)
+        if wanted(each):
+            found = True
+            break
+    known.update(dict.fromkeys(asked, found))
+    return found
 
 
 def _arrivals(place: Place) -> Iterator[tuple[Edge, Arrival]]:

@@ -7,6 +7,7 @@ that had the same inputs and yet differs: `Difference.origin` says so.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 import msgspec
 
@@ -130,8 +131,6 @@ def _caused(plan: Plan, path: str, different: dict[str, Difference]) -> bool:
 
 def _before(plan: Plan, path: str) -> Iterator[str]:
     """The nodes whose results a node instance got: those before it, and before each branch around it."""
-    while path:
-        place = plan.locate(path)
+    for place in chain((plan.locate(path),), plan.around(path)):
         for edge in place.scope.graph.edges_in[place.node.name]:
             yield place.scope.prefix + edge.source
-        path = place.scope.owner

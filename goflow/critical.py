@@ -9,10 +9,12 @@ last of their inner nodes: the chain holds plain nodes, and of the branches thos
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 from goflow.backend import NodeRun
 from goflow.errors import UnknownNode
-from goflow.plan import Graph, Node, Plan, decode_key
+from goflow.nodepath import decode_key
+from goflow.plan import Graph, Node, Plan
 
 
 def critical_path(plan: Plan, nodes: Sequence[NodeRun]) -> list[str]:
@@ -50,14 +52,11 @@ class _Chain:
             place = self._plan.locate(path)
         except UnknownNode:  # the run was moved to another definition
             return None
-        while True:
-            prefix = place.scope.prefix
-            edges = place.scope.graph.edges_in[place.node.name]
+        for around in chain((place,), self._plan.around(path)):
+            edges = around.scope.graph.edges_in[around.node.name]
             if edges:
-                return self._last(prefix + edge.source for edge in edges)
-            if not prefix:
-                return None
-            place = self._plan.locate(place.scope.owner)
+                return self._last(around.scope.prefix + edge.source for edge in edges)
+        return None
 
     def _last(self, paths: Iterator[str] | Sequence[str]) -> str | None:
         """Of these, the one that was complete last, seen through to the plain node it waited for."""

@@ -19,6 +19,7 @@ from goflow.draft import (
     EdgeDraft,
     Functions,
     cycles,
+    folded,
     is_whole,
     key_text,
     option_problems,
@@ -27,7 +28,9 @@ from goflow.errors import DefinitionError, nearest
 from goflow.extent import excess
 from goflow.function import Function
 from goflow.handle import NodeHandle, name_of
-from goflow.plan import Edge, Graph, Node, define
+from goflow.nodepath import mark
+from goflow.plan import Edge, Graph, Node
+from goflow.unnested import Computation, Walk, computed, flattened
 
 Work = Callable[..., Any]
 
@@ -217,45 +220,67 @@ class Dag:
 
         Raises DefinitionError where `validate` would.
         """
+        from goflow.dagexport import define
+
         return define(self.freeze()[0])
 
     def freeze(self) -> tuple[Graph, dict[str, Functions]]:
         """The checked graph as data, and the functions of every node by static path."""
         self.validate()
         code: dict[str, Functions] = {}
-        return self._freeze("", code), code
+        return computed(self._freeze("", code)), code
 
     @property
-    def inner(self) -> list[Dag]:
-        """The Dags inside its nodes, once for each use."""
-        return [dag for draft in self._drafts.values() for dag in draft.dags.values()]
+    def inner(self) -> list[tuple[int, Dag]]:
+        """The Dags inside its nodes, once for each use, with how many characters each adds to a path."""
+        return [
+            (len(name) + len(mark(draft.kind, key)), dag)
+            for name, draft in self._drafts.items()
+            for key, dag in draft.dags.items()
+        ]
 
     @property
     def width(self) -> int:
         """How many nodes it has, without those inside them."""
         return len(self._drafts)
 
-    def problems(self, trail: tuple[Dag, ...] = ()) -> list[str]:
+    @property
+    def letters(self) -> int:
+        """How many characters the names of these come to."""
+        return sum(map(len, self._drafts))
+
+    def problems(self) -> list[str]:
         """Every problem as a sentence, this Dag's first and then those inside its nodes."""
         if not self._drafts:
             return [*self._problems, "the DAG is empty; add a node with dag.node(name, function)"]
-        too_much = None if trail else excess(self)
+        too_much = excess(self)
         if too_much is not None:
             return [*self._problems, too_much]
-        found = [*self._problems, *self._edge_problems()]
-        known = [(a, b) for a, b in self._edges if a != b and {a, b} <= self._drafts.keys()]
-        found += cycles(known, self._drafts)
-        for draft in self._drafts.values():
+        return list(flattened(self._all_problems([], set())))
+
+    def _all_problems(self, trail: list[str], around: set[int]) -> Walk[str]:
+        """`trail` are the nodes that this Dag is in and `around` the Dags of those."""
+        head = "".join(f"in {label!r}: " for label in folded(trail))
+        yield from (head + problem for problem in self._own_problems())
+        around.add(id(self))
+        for name, draft in self._drafts.items():
             for key, inner in draft.dags.items():
-                if inner is self or inner in trail:
-                    found.append(f"node {draft.name!r} ({draft.at}): the Dag contains itself")
-                    continue
-                label = draft.name + (f"[{key}]" if draft.kind == "conditional" else "")
-                if not (inner._drafts or inner._problems):
-                    found.append(f"node {label!r} ({draft.at}): its DAG is empty; add a node to it")
+                label = name + (f"[{key}]" if draft.kind == "conditional" else "")
+                if id(inner) in around:
+                    yield f"{head}node {name!r} ({draft.at}): the Dag contains itself"
+                elif not (inner._drafts or inner._problems):
+                    yield f"{head}node {label!r} ({draft.at}): its DAG is empty; add a node to it"
                 else:
-                    found += [f"in {label!r}: {p}" for p in inner.problems((*trail, self))]
-        return found
+                    trail.append(label)
+                    yield inner._all_problems(trail, around)
+                    trail.pop()
+        around.discard(id(self))
+
+    def _own_problems(self) -> list[str]:
+        if not self._drafts:
+            return [*self._problems, "the DAG is empty; add a node with dag.node(name, function)"]
+        known = [(a, b) for a, b in self._edges if a != b and {a, b} <= self._drafts.keys()]
+        return [*self._problems, *self._edge_problems(), *cycles(known, self._drafts)]
 
     def _edge(
         self, source: str, target: str, forwarder: Work | None, execution_only: bool, at: str
@@ -319,7 +344,7 @@ class Dag:
                 found.append(f"{label}: a node cannot wait for itself")
         return found
 
-    def _freeze(self, prefix: str, code: dict[str, Functions]) -> Graph:
+    def _freeze(self, prefix: str, code: dict[str, Functions]) -> Computation[Graph]:
         nodes = {}
         forwarders: dict[str, dict[str, Function]] = {name: {} for name in self._drafts}
         for edge in self._edges.values():
@@ -334,6 +359,9 @@ class Dag:
                 choose=draft.functions.get("condition") or draft.functions.get("foreach"),
                 forwarders=forwarders[name],
             )
+            dags = {}
+            for key, inner in draft.dags.items():
+                dags[key] = yield inner._freeze(f"{path}{mark(draft.kind, key)}", code)
             nodes[name] = Node(
                 name=name,
                 kind=draft.kind,
@@ -341,10 +369,7 @@ class Dag:
                 on_failure="on_failure" in draft.functions,
                 execution_only=draft.branch_only,
                 max_parallel=draft.max_parallel,
-                dags={
-                    key: inner._freeze(f"{path}{draft.mark(key)}/", code)
-                    for key, inner in draft.dags.items()
-                },
+                dags=dags,
                 **draft.options,
             )
         edges = tuple(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from goflow.function import Function
-from goflow.plan import Kind, encode_key
+from goflow.plan import Kind
 
 if TYPE_CHECKING:
     from goflow.dag import Dag
@@ -70,11 +70,6 @@ class Draft:
             "conditional": "conditional branch",
             "foreach": "foreach branch",
         }[self.kind]
-
-    def mark(self, key: str) -> str:
-        if self.kind == "conditional":
-            return f"[{encode_key(key)}]"
-        return "[]" if self.kind == "foreach" else ""
 
 
 class EdgeDraft(NamedTuple):
@@ -155,15 +150,16 @@ def _at_least(value: object, least: float) -> bool:
     )
 
 
-#: how many nodes of a cycle are named, at its beginning and at its end
+#: how many names of a long line of them are told, at its beginning and at its end
 _SHOWN: Final = 10
 
 
-def _shown(cycle: list[str]) -> str:
-    left_out = len(cycle) - 2 * _SHOWN
-    if left_out > 1:
-        cycle = [*cycle[:_SHOWN], f"... ({left_out} more) ...", *cycle[-_SHOWN:]]
-    return " -> ".join(cycle)
+def folded(names: list[str]) -> list[str]:
+    """A line of names, its middle left out where it is long."""
+    left_out = len(names) - 2 * _SHOWN
+    if left_out <= 1:
+        return names
+    return [*names[:_SHOWN], f"... ({left_out} more) ...", *names[-_SHOWN:]]
 
 
 def cycles(edges: Iterable[tuple[str, str]], names: Iterable[str]) -> list[str]:
@@ -183,7 +179,7 @@ def cycles(edges: Iterable[tuple[str, str]], names: Iterable[str]) -> list[str]:
                 done.add(name)
             elif name in on_path:
                 cycle = [*path[path.index(name) :], name]
-                found.append(f"cycle: {_shown(cycle)}; remove one of these edges")
+                found.append(f"cycle: {' -> '.join(folded(cycle))}; remove one of these edges")
             elif name not in done:
                 path.append(name)
                 on_path.add(name)

@@ -37,8 +37,9 @@ from goflow.message import (
     Step,
     Task,
 )
+from goflow.nodepath import Place, Scope, decode_key, encode_key
 from goflow.payload import EMPTY, Payload, encode, join_list, join_object
-from goflow.plan import WINDOW, Node, Place, Plan, Scope, decode_key, encode_key
+from goflow.plan import WINDOW, Node, Plan
 from goflow.state import RunState
 from goflow.workflow import Context, Flow, context
 
@@ -360,7 +361,8 @@ def _leave(plan: Plan, scope: Scope, name: str, output: Payload) -> Step:
         if len(ends) == 1:
             return Step(output=output, ends=True)
         return Step(output=output, arrivals=(Arrival(RESULT, name, len(ends)),))
-    owner = plan.locate(scope.owner).node
+    owner = scope.around
+    assert owner is not None
     carries = not owner.execution_only
     if owner.kind == "sub_dag":
         arrival = Arrival(scope.owner, name, 0, carries=carries, closing=True)
@@ -374,7 +376,7 @@ def _leave(plan: Plan, scope: Scope, name: str, output: Payload) -> Step:
 
 def _join_scope(plan: Plan, scope: Scope, present: Mapping[str, Payload]) -> Step:
     """The several ends of one scope of a branch, as the scope's result."""
-    carries = not plan.locate(scope.owner).node.execution_only
+    carries = scope.around is not None and not scope.around.execution_only
     output = _join_ends(scope.graph.ends, present) if carries else EMPTY
     arrival = Arrival(scope.owner, scope.key, 0, carries=carries, closing=True)
     return Step(output=output, arrivals=(arrival,))

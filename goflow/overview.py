@@ -17,9 +17,11 @@ import msgspec
 
 from goflow.backend import NodeRun, Run
 from goflow.message import FINALLY, ON_FAILURE
-from goflow.plan import Graph, Node, Plan, encode_key
+from goflow.nodepath import around, encode_key
+from goflow.plan import Graph, Node, Plan
 from goflow.state import NodeState, RunState
 from goflow.tally import Tally, tally
+from goflow.unnested import Computation, Walk, computed, flattened
 
 #: how many instances of each sort `Overview.notable` keeps: more than any terminal shows
 NOTABLE: Final = 100
@@ -90,7 +92,7 @@ def overview(
     tallies = tally(plan, nodes)
     told: dict[str, NodeSummary] = {}
     counts: dict[NodeState, int] = {}
-    _summarise(plan.graph, "", 1, _unreached(run), tallies, told, counts)
+    computed(_summarise(plan.graph, "", 1, _unreached(run), tallies, told, counts))
     return Overview(
         run=run,
         now=time.time() if now is None else now,
@@ -121,7 +123,7 @@ def rows(plan: Plan, run: Run, recorded: Sequence[NodeRun]) -> Iterator[Row]:
             finished=node.finished,
             error=node.error,
         )
-    yield from _unseen(plan.graph, "", _unreached(run), seen)
+    yield from flattened(_unseen(plan.graph, "", _unreached(run), seen))
 
 
 def _internal(path: str) -> bool:
@@ -138,19 +140,7 @@ def _unreached(run: Run) -> NodeState:
 
 def _failed(recorded: Iterable[NodeRun]) -> frozenset[str]:
     """The paths of everything around a failed instance: what cannot complete because of it."""
-    around: set[str] = set()
-    for node in recorded:
-        if node.state == NodeState.FAILED:
-            path = node.path
-            while path := _owner(path):
-                around.add(path)
-    return frozenset(around)
-
-
-def _owner(path: str) -> str:
-    """The branch or sub-DAG that a path lies in; "" at the root. A scope's join lies in its branch."""
-    head = path if path.endswith("]") else path.rpartition("/")[0]
-    return head.rpartition("[")[0] if head.endswith("]") else head
+    return frozenset(around(n.path for n in recorded if n.state == NodeState.FAILED))
 
 
 def _settled(node: NodeRun, run: Run, failed: frozenset[str]) -> NodeRun:
@@ -178,7 +168,7 @@ def _summarise(
     tallies: dict[str, Tally],
     told: dict[str, NodeSummary],
     counts: dict[NodeState, int],
-) -> None:
+) -> Computation[None]:
     """Summaries of a graph's nodes and of all inside them. `scopes` is how many copies of it exist."""
     for node in graph.in_order:
         path = prefix + node.name
@@ -211,7 +201,7 @@ def _summarise(
             inner_unreached = unreached
             if not copies and unreached == NodeState.WAITING and _passed(state, of, decided):
                 inner_unreached = NodeState.SKIPPED
-            _summarise(inner, path + mark, copies, inner_unreached, tallies, told, counts)
+            yield _summarise(inner, path + mark, copies, inner_unreached, tallies, told, counts)
 
 
 def _inside(node: Node, recorded: Tally) -> Iterator[tuple[str, Graph, int]]:
@@ -293,9 +283,7 @@ def _keep(
         del nodes[NOTABLE:]
 
 
-def _unseen(
-    graph: Graph, prefix: str, unreached: NodeState, seen: dict[str, NodeRun]
-) -> Iterator[Row]:
+def _unseen(graph: Graph, prefix: str, unreached: NodeState, seen: dict[str, NodeRun]) -> Walk[Row]:
     for node in graph.in_order:
         path = prefix + node.name
         record = seen.get(path)
@@ -304,7 +292,7 @@ def _unseen(
             continue
         for head, inner, chosen in _scopes(node, record):
             state = unreached if chosen else NodeState.SKIPPED
-            yield from _unseen(inner, head, state, seen)
+            yield _unseen(inner, head, state, seen)
 
 
 def _scopes(node: Node, record: NodeRun) -> Iterator[tuple[str, Graph, bool]]:

@@ -1,31 +1,31 @@
 """Plan: a flow's shape as data, checked, frozen and fingerprinted. No functions in it.
 
 A plan can be written down as JSON and read back on another machine, so drawing a run, retrying
-from a node and judging whether two workers mean the same flow need no user code.
-
-Node paths. The root's nodes are called by their names. A sub-DAG `kyc` puts its nodes at `kyc/NODE`; a
-branch puts those of the scope opened for key K at `each[K]/NODE`; nested to any depth. The *static* path
-of a node leaves out foreach keys (`each[]/NODE`): there is one per node of the definition.
+from a node and judging whether two workers mean the same flow need no user code. Node paths are
+nodepath.py's, what is written down is written.py's and dagexport.py's.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from functools import cached_property
 from heapq import heappop, heappush
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 
 from goflow.errors import UnknownNode
+from goflow.nodepath import Place, Scope, Way, mark, root
+from goflow.unnested import Walk, flattened
 
 Kind = Literal["node", "sub_dag", "conditional", "foreach"]
 
 #: how many scopes of a foreach are on their way at a time unless its author says otherwise: enough to
 #: keep any fleet busy, few enough that a fan-out of a million keeps store and queue small
 WINDOW = 1000
+#: characters of places that a plan remembers: deep ones have long paths
+_REMEMBERED = 2_000_000
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -106,6 +106,20 @@ class Graph(msgspec.Struct, frozen=True, dict=True):
                     heappush(ready, place[edge.target])
         return tuple(told)
 
+    def inside(self) -> Iterator[Graph]:
+        """The graphs inside its nodes."""
+        for node in self.nodes.values():
+            if node.dags:
+                yield from node.dags.values()
+
+    def deeper_than(self, levels: int) -> bool:
+        """Whether graphs are nested more than so many levels deep in it, itself counted."""
+        level = [self]
+        while level and levels >= 0:
+            level = [inner for graph in level for inner in graph.inside()]
+            levels -= 1
+        return levels < 0
+
     def after(self, name: str) -> list[str]:
         """The node and everything downstream of it, in declared order."""
         seen = {name}
@@ -116,29 +130,6 @@ class Graph(msgspec.Struct, frozen=True, dict=True):
                     seen.add(edge.target)
                     stack.append(edge.target)
         return [other for other in self.nodes if other in seen]
-
-
-class Scope(NamedTuple):
-    """A DAG that is running inside a run: the root's, a sub-DAG's, or one key's of a branch.
-
-    `owner` is the path of the branch or sub-DAG it belongs to ("" for the root), `key` the encoded key (""
-    for a sub-DAG), `prefix` what its nodes' paths begin with.
-    """
-
-    graph: Graph
-    prefix: str
-    owner: str
-    key: str
-    static: str
-
-
-class Place(NamedTuple):
-    """Where a node path lies: its node, its scope and its static path."""
-
-    path: str
-    node: Node
-    scope: Scope
-    static: str
 
 
 class Plan(msgspec.Struct, frozen=True, dict=True):
@@ -156,20 +147,25 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
 
         Nodes and edges count in declared order, since joins see that order.
         """
-        shape = msgspec.json.encode([list(_canonical(self.graph)), self.flow, *self._rest()])
-        return hashlib.sha256(shape).hexdigest()[:16]
-
-    def _rest(self) -> tuple[object, ...]:
-        return (self.on_failure, self.finally_, self.timeout)
+        digest = hashlib.sha256(b"[")
+        for piece in flattened(_canonical(self.graph)):
+            digest.update(piece)
+        rest = [self.flow, self.on_failure, self.finally_, self.timeout]
+        digest.update(b"," + msgspec.json.encode(rest)[1:])
+        return digest.hexdigest()[:16]
 
     @cached_property
     def _places(self) -> dict[str, Place]:
         return {}
 
+    @cached_property
+    def _last_way(self) -> list[Way | None]:
+        return [None]
+
     @property
     def root(self) -> Scope:
         """The scope of the nodes that are inside nothing."""
-        return Scope(self.graph, "", "", "", "")
+        return root(self.graph)
 
     def locate(self, path: str) -> Place:
         """The place of a node path. Raises UnknownNode where the flow has none such.
@@ -180,7 +176,8 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         place = self._places.get(path)
         if place is None:
             place = self._locate(path)
-            if len(self._places) > 4 * WINDOW:  # a foreach of a million must not fill the memory
+            most = min(4 * WINDOW, _REMEMBERED // (len(path) + 1))
+            if len(self._places) > most:  # a foreach of a million must not fill the memory
                 self._places.clear()
             self._places[path] = place
         return place
@@ -195,24 +192,23 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
 
     def scope(self, head: str) -> Scope:
         """The scope called `kyc`, `each[alice]` or `outer[x]/inner[y]` (a path without its last name)."""
-        match = _KEYED.fullmatch(head)
-        owner, key = (match[1], match[2]) if match else (head, "")
-        place = self.locate(owner)
-        node = place.node
-        if (node.kind == "sub_dag") == bool(match) or node.kind == "node":
-            raise UnknownNode(head)
-        if node.kind == "conditional":  # by their encoded keys: a path has one spelling
-            graph = {encode_key(each): inner for each, inner in node.dags.items()}.get(key)
-        else:
-            graph = node.dags.get("")
-        if graph is None:
-            raise UnknownNode(head, (f"{owner}[{encode_key(k)}]" for k in node.dags))
-        mark = "" if match is None else f"[{key}]" if node.kind == "conditional" else "[]"
-        return Scope(graph, head + "/", owner, key, f"{place.static}{mark}/")
+        return self._way(head).scope()
+
+    def around(self, path: str) -> Iterator[Place]:
+        """The branches and sub-DAGs that a node path lies in, the inmost first."""
+        head, slash, _ = path.rpartition("/")
+        if slash:
+            yield from self._way(head).outwards()
+
+    def _way(self, head: str) -> Way:
+        if "/" not in head:
+            return Way(self.graph, head)
+        way = self._last_way[0] = Way(self.graph, head, self._last_way[0])
+        return way
 
     def walk(self) -> Iterator[tuple[str, Node]]:
         """Every node of the definition with its static path, none before one it depends on or lies in."""
-        yield from _walk(self.graph, "")
+        yield from flattened(_walk(self.graph, ""))
 
     @property
     def size(self) -> int:
@@ -231,15 +227,21 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
 
     def to_json(self) -> bytes:
         """The plan as JSON that `from_json` reads back, for a store's directory."""
-        return msgspec.json.encode(self)
+        from goflow import written  # late: most processes neither write nor read a plan
+
+        return written.to_json(self)
 
     @staticmethod
     def from_json(data: bytes) -> Plan:
         """The plan a worker registered. Raises msgspec.ValidationError for anything else."""
-        return msgspec.json.decode(data, type=Plan)
+        from goflow import written
+
+        return written.from_json(data)
 
     def definition(self) -> dict[str, Any]:
         """The JSON-able definition for people and programs (see `Dag.definition`)."""
+        from goflow.dagexport import define
+
         return {
             "flow": self.flow,
             "fingerprint": self.fingerprint,
@@ -250,77 +252,33 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         }
 
 
-def define(graph: Graph) -> dict[str, Any]:
-    """A graph for people and programs: the seed's DagExporter, with names instead of indices."""
-    return {
-        "starts": list(graph.starts),
-        "ends": list(graph.ends),
-        "nodes": [_define_node(graph, node) for node in graph.nodes.values()],
-    }
-
-
-def _define_node(graph: Graph, node: Node) -> dict[str, Any]:
-    options = {
-        field: getattr(node, field)
-        for field in ("retries", "retry_delay", "retry_backoff", "timeout", "on_worker_lost")
-    }
-    told: dict[str, Any] = {
-        "name": node.name,
-        "kind": node.kind,
-        "dynamic": node.kind in ("conditional", "foreach"),
-        "execution_only": node.execution_only,
-        "aggregator": node.aggregator,
-        "on_failure": node.on_failure,
-        "in_degree": len(graph.edges_in[node.name]),
-        "out_degree": len(graph.edges_out[node.name]),
-        "children": [
-            {"name": e.target, "execution_only": e.execution_only, "forwarder": e.forwarder}
-            for e in graph.edges_out[node.name]
-        ],
-    }
-    if node.kind == "node":
-        told |= options
-    elif node.kind == "conditional":
-        told["conditions"] = {key: define(inner) for key, inner in node.dags.items()}
-    else:
-        told["dag"] = define(node.dags[""])
-    if node.kind == "foreach":
-        told["max_parallel"] = node.max_parallel
-    return told
-
-
-def encode_key(key: str) -> str:
-    """A foreach or condition key as it stands in a node path: percent-encoded where it would confuse.
-
-    >>> encode_key("a/b 100%")
-    'a%2Fb%20100%25'
-    """
-    return _UNSAFE.sub(lambda m: "".join(f"%{byte:02X}" for byte in m[0].encode()), key)
-
-
-def decode_key(key: str) -> str:
-    """The key again; of what `encode_key` did not make, what can be read."""
-    return _ESCAPES.sub(
-        lambda m: bytes.fromhex(m[0].replace("%", "")).decode(errors="replace"), key
-    )
-
-
-def _walk(graph: Graph, prefix: str) -> Iterator[tuple[str, Node]]:
+def _walk(graph: Graph, prefix: str) -> Walk[tuple[str, Node]]:
     for node in graph.in_order:
         path = prefix + node.name
         yield path, node
         for key, inner in node.dags.items():
-            mark = {"conditional": f"[{encode_key(key)}]", "foreach": "[]"}.get(node.kind, "")
-            yield from _walk(inner, f"{path}{mark}/")
+            yield _walk(inner, path + mark(node.kind, key))
 
 
-def _canonical(graph: Graph) -> Iterator[object]:
+def _canonical(graph: Graph) -> Walk[bytes]:
+    """A graph as a JSON list in pieces: its nodes with what is inside them, then a list of its edges."""
+    encode = msgspec.json.encode
+    plain: list[object] = []
+    between = b"["
     for node in graph.nodes.values():
         options = {f: getattr(node, f) for f in node.__struct_fields__ if f != "dags"}
-        yield [options, [[key, list(_canonical(inner))] for key, inner in node.dags.items()]]
-    yield [[e.source, e.target, e.execution_only, e.forwarder] for e in graph.edges]
-
-
-_KEYED = re.compile(r"(.*)\[([^\[\]/]*)\]", re.DOTALL)
-_UNSAFE = re.compile(r"[%/\[\]\s\x00-\x1f\x7f-\x9f]+")
-_ESCAPES = re.compile(r"(?:%[0-9A-F]{2})+")
+        if not node.dags:
+            plain.append([options, []])
+            continue
+        if plain:
+            yield between + encode(plain)[1:-1]
+            plain, between = [], b","
+        yield between + b"[" + encode(options) + b",["
+        for number, (key, inner) in enumerate(node.dags.items()):
+            yield (b",[" if number else b"[") + encode(key) + b","
+            yield _canonical(inner)
+            yield b"]"
+        yield b"]]"
+        between = b","
+    plain.append([[e.source, e.target, e.execution_only, e.forwarder] for e in graph.edges])
+    yield between + encode(plain)[1:]

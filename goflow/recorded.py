@@ -14,8 +14,9 @@ from goflow import wholesale
 from goflow.backend import Access, Attempt, Backend, LogLine, NodeRun, Run, Versioned, bare
 from goflow.errors import Conflict, UnknownFlow
 from goflow.message import FINALLY, ON_FAILURE, RESULT, Failure, Input, Request, Task
+from goflow.nodepath import Scope
 from goflow.payload import Payload
-from goflow.plan import Graph, Plan, Scope
+from goflow.plan import Graph, Plan
 from goflow.rewind import find
 
 #: which of the author's functions a task calls

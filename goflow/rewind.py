@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from goflow.backend import NodeRun
 from goflow.errors import Conflict, UnknownNode
 from goflow.message import RESULT, Rewind
-from goflow.plan import Place, Plan, Scope
+from goflow.nodepath import Place, Scope
+from goflow.plan import Plan
 
 
 def find(plan: Plan, nodes: Sequence[NodeRun], name: str) -> str:
@@ -43,8 +44,7 @@ def rewind_from(plan: Plan, path: str) -> Rewind:
     scope = place.scope
     gone = scope.graph.after(place.node.name)
     _undo(scope, gone, place.node.name, removed, dropped)
-    while scope.prefix:
-        owner = plan.locate(scope.owner)
+    for owner in plan.around(path):
         dropped += _leaving(scope, owner, gone)
         join = scope.prefix.removesuffix("/")
         if _joins(scope, owner):

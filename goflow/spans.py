@@ -23,6 +23,7 @@ import msgspec
 from goflow.backend import Attempt, Backend, Run, bare
 from goflow.errors import UnknownFlow, UnknownNode
 from goflow.message import WORKER_LOST, Request
+from goflow.nodepath import around, owners
 from goflow.plan import Plan
 from goflow.state import RunState
 from goflow.tracing import Trace, attempt_span, branch_span, number, trace_of
@@ -90,18 +91,34 @@ class _Round:
                 "submit", number(f"submit {self._run.id}", 8), began, self._run.created
             )
         failed: dict[str, Attempt] = {}
-        inside: dict[str, list[Attempt]] = {}
+        own: dict[str, list[Attempt]] = {}
         for attempt in self._attempts:
-            for owner in _owners(attempt.path):
-                inside.setdefault(owner, []).append(attempt)
             if attempt.path in self._mine:
-                inside.setdefault(attempt.path, []).append(attempt)
+                own.setdefault(attempt.path, []).append(attempt)
             else:
                 yield from self._attempt(attempt, failed.get(attempt.path))
                 failed[attempt.path] = attempt
+        times = self._times()
         for path in sorted(self._branches):
-            yield from self._branch(path, inside[path])
+            yield from self._branch(path, own.get(path, []), *times[path])
         yield self._whole()
+
+    def _times(self) -> dict[str, tuple[float, float]]:
+        """When the first attempt in each branch started and the last one ended, from the inmost outwards: each
+        path passes its own to the one around it."""
+        times: dict[str, tuple[float, float]] = {}
+
+        def widen(path: str, started: float, finished: float) -> None:
+            first, last = times.get(path, (started, finished))
+            times[path] = min(first, started), max(last, finished)
+
+        for attempt in self._attempts:
+            path = attempt.path
+            within = path if path in self._mine else next(owners(path), "")
+            widen(within, attempt.started, attempt.finished)
+        for path in sorted(self._mine, key=len, reverse=True):
+            widen(next(owners(path), ""), *times[path])
+        return times
 
     # -- the kinds of spans -----------------------------------------------------------------------
 
@@ -118,10 +135,10 @@ class _Round:
             attempt.path, id, attempt.started, attempt.finished, parent, told, _error(attempt)
         )
 
-    def _branch(self, path: str, inside: list[Attempt]) -> Iterator[Span]:
+    def _branch(
+        self, path: str, own: list[Attempt], started: float, finished: float
+    ) -> Iterator[Span]:
         node = self._nodes.get(path)
-        own = [each for each in inside if each.path == path]
-        started = min(each.started for each in inside)
         id, parent = self._branch_id(path), self._parent(path)
         about: dict[str, Any] = {"goflow.node": path}
         ready = [each.ready for each in own if each.ready and each.ready <= each.started]
@@ -132,7 +149,6 @@ class _Round:
             yield self._wait("queue wait", id, parent, min(ready), started, about)
         if node is not None and node.width is not None:
             about["goflow.scopes"] = node.width
-        finished = max(each.finished for each in inside)
         error = _error(own[-1]) if own else ""
         yield self._span(path, id, started, finished, parent, about, error)
 
@@ -194,7 +210,7 @@ class _Round:
     # -- who is below whom ------------------------------------------------------------------------
 
     def _parent(self, path: str) -> int:
-        owner = next(_owners(path), "")
+        owner = next(owners(path), "")
         return self._branch_id(owner) if owner else self._root
 
     def _branch_id(self, path: str) -> int:
@@ -231,16 +247,8 @@ def _plan(backend: Backend, run: Run) -> Plan | None:
 
 def _branches(plan: Plan | None, attempts: Iterable[Attempt]) -> set[str]:
     """The paths of branches and sub-DAGs among these attempts, and around them."""
-    found: set[str] = set()
-    seen: set[str] = set()
-    for attempt in attempts:
-        path = attempt.path
-        found.update(_owners(path))
-        if path not in seen:
-            seen.add(path)
-            if is_branch(plan, path):
-                found.add(path)
-    return found
+    paths = {attempt.path for attempt in attempts}
+    return around(paths) | {path for path in paths if is_branch(plan, path)}
 
 
 def is_branch(plan: Plan | None, path: str) -> bool:
@@ -251,20 +259,6 @@ def is_branch(plan: Plan | None, path: str) -> bool:
         return plan.locate(path).node.kind != "node"
     except UnknownNode:
         return False
-
-
-def _owners(path: str) -> Iterator[str]:
-    """The branches and sub-DAGs around a node instance, the innermost first."""
-    while True:
-        if path.endswith("]"):  # the join of a scope, or the scope itself
-            path = path.rpartition("[")[0]
-        else:
-            path = path.rpartition("/")[0]
-            if path.endswith("]"):
-                path = path.rpartition("[")[0]
-        if not path:
-            return
-        yield path
 
 
 def _error(attempt: Attempt) -> str:

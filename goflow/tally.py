@@ -11,6 +11,8 @@ from goflow.state import NodeState
 
 #: for how many branch instances to remember what they are instances of
 OWNERS: Final = 10_000
+#: and how many characters of theirs, beside twice those of the definition: deep ones have long paths
+LETTERS: Final = 4_000_000
 
 
 class Tally:
@@ -64,6 +66,7 @@ class StaticPaths:
     def __init__(self, plan: Plan) -> None:
         self._kinds = {static: node.kind for static, node in plan.walk()}
         self._owners: dict[str, str] = {}
+        self._most = self._room = LETTERS + 2 * sum(map(len, self._kinds))
 
     def __contains__(self, static: str) -> bool:
         return static in self._kinds
@@ -72,15 +75,32 @@ class StaticPaths:
         head, slash, name = path.rpartition("/")
         if not slash:
             return path
-        owner, bracket, key = head.rpartition("[") if head.endswith("]") else (head, "", "")
-        known = self._owners.get(owner)
-        if known is None:
-            if len(self._owners) >= OWNERS:
+        known = None
+        unknown: list[tuple[str, str]] = []  # owners, inmost first, each with what follows it
+        while known is None:
+            owner, bracket, key = head.rpartition("[") if head.endswith("]") else (head, "", "")
+            unknown.append((owner, f"{bracket}{key}/{name}"))
+            known = self._owners.get(owner)
+            if known is None:
+                head, slash, name = owner.rpartition("/")
+                if not slash:
+                    known = owner
+        while True:
+            owner, rest = unknown.pop()
+            self._remember(owner, known)
+            if rest[0] == "[" and self._kinds.get(known) == "foreach":
+                rest = "[" + rest[rest.rindex("]") :]
+            known += rest
+            if not unknown:
+                return known
+
+    def _remember(self, owner: str, static: str) -> None:
+        if owner not in self._owners:
+            self._room -= len(owner) + len(static)
+            if len(self._owners) >= OWNERS or self._room < 0:
                 self._owners.clear()  # only remembered to be quick
-            known = self._owners[owner] = self(owner)
-        if not bracket:
-            return f"{known}/{name}"
-        return f"{known}[{'' if self._kinds.get(known) == 'foreach' else key[:-1]}]/{name}"
+                self._room = self._most
+            self._owners[owner] = static
 
 
 def tally(plan: Plan, nodes: Iterable[NodeRun]) -> dict[str, Tally]:

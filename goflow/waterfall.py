@@ -14,6 +14,7 @@ import msgspec
 
 from goflow.backend import Attempt, NodeRun, Run
 from goflow.critical import critical_path
+from goflow.nodepath import around
 from goflow.pieces import Gap, Piece, gaps_of, length, pieces_of, waited, without
 from goflow.plan import Plan
 from goflow.tally import StaticPaths
@@ -164,24 +165,14 @@ def _bars(
     for node in nodes:
         if node.started is not None and node.path[-1] != "]" and node.path != "~result":
             groups.setdefault(static(node.path), []).append(node)
-    around = {owner for path in critical for owner in _owners(path)} | critical
+    decisive = around(critical) | critical
     told: list[Bar] = []
     for name, members in groups.items():
         if len(members) > MOST_BARS:
-            told.append(_summary(name, members, tries, around, now, gaps))
+            told.append(_summary(name, members, tries, decisive, now, gaps))
         else:
-            told += [_bar(node, tries, node.path in around, now, gaps) for node in members]
+            told += [_bar(node, tries, node.path in decisive, now, gaps) for node in members]
     return sorted(told, key=lambda bar: (bar.begin, bar.path.count("/"), bar.path))
-
-
-def _owners(path: str) -> Iterable[str]:
-    """The branches and sub-DAGs a path lies in."""
-    while True:
-        head, slash, _ = path.rpartition("/")
-        if not slash:
-            return
-        path = head.rpartition("[")[0] if head.endswith("]") else head
-        yield path
 
 
 def _bar(

@@ -10,8 +10,9 @@ from typing import Final
 
 from goflow.drawing.look import BOLD, DIM, LOOKS, RED, Line, Span, glyph
 from goflow.drawing.text import DURATION, clean, count, cut, duration, progress, width
+from goflow.nodepath import encode_key
 from goflow.overview import NodeSummary, Overview
-from goflow.plan import Node, encode_key
+from goflow.plan import Node
 from goflow.state import NodeState
 
 #: before the number of attempts

@@ -13,10 +13,12 @@ from typing import Final, NamedTuple
 from goflow.drawing.assembly import assembled
 from goflow.drawing.block import Block, Box, Listed, shelves
 from goflow.drawing.bundles import alike, bundle
+from goflow.drawing.fold import fold
 from goflow.drawing.labels import Labels
 from goflow.drawing.listing import inside, listing
 from goflow.drawing.text import width
 from goflow.plan import Graph, Node, Plan
+from goflow.unnested import Computation, computed
 
 #: columns kept free for passing lines when layers are broken: each is tried
 SLACKS: Final = (0, 4, 10, 20)
@@ -27,8 +29,8 @@ ENDLESS: Final = 1_000_000
 
 
 def layout(plan: Plan, labels: Labels, room: int = ENDLESS) -> Block:
-    """Draw a plan in at most `room` columns."""
-    return _Layout(labels).graph(plan.graph, "", room)
+    """Draw a plan in at most `room` columns, what is nested too deep for any folded (see fold.py)."""
+    return computed(_Layout(labels).graph(fold(plan.graph), "", 0, room))
 
 
 class _Piece(NamedTuple):
@@ -43,22 +45,25 @@ class _Layout:
         self.labels = labels
         self._known: dict[tuple[str, int], Block] = {}
 
-    def graph(self, graph: Graph, prefix: str, room: int) -> Block:
+    def graph(self, graph: Graph, prefix: str, depth: int, room: int) -> Computation[Block]:
         """The best drawing of a graph in so many columns."""
         block = self._known.get((prefix, room))
         if block is None:
-            block = self._picture(graph, prefix, room) or self._listed(graph, prefix, room)
+            picture = yield self._picture(graph, prefix, depth, room)
+            block = picture or self._listed(graph, prefix, room)
             self._known[prefix, room] = block
         return block
 
-    def _picture(self, graph: Graph, prefix: str, room: int) -> Block | None:
+    def _picture(
+        self, graph: Graph, prefix: str, depth: int, room: int
+    ) -> Computation[Block | None]:
         """Whole layers if they fit, broken ones else; None where no picture fits."""
-        slacks = SLACKS if prefix.count("/") < DEEP else SLACKS[:1]
+        slacks = SLACKS if depth < DEEP else SLACKS[:1]
         for slack in slacks:
-            single = {
-                name: _Piece((name,), self._node(prefix + name, node, room - slack))
-                for name, node in graph.nodes.items()
-            }
+            single = {}
+            for name, node in graph.nodes.items():
+                block = yield self._node(prefix + name, node, depth, room - slack)
+                single[name] = _Piece((name,), block)
             if any(piece.block.w > room for piece in single.values()):
                 return None
             bundlings = list(self._bundlings(graph, prefix, single, room))
@@ -91,26 +96,25 @@ class _Layout:
 
     # what stands in a vertex' place
 
-    def _node(self, path: str, node: Node, room: int) -> Block:
+    def _node(self, path: str, node: Node, depth: int, room: int) -> Computation[Block]:
         if node.kind != "node":
-            return self._group(path, node, room)
+            framed: Block = yield self._group(path, node, depth, room)
+            return framed
         block = Block(self.labels.node_width(path, node) + 4, 3)
         block.boxes.append(Box("node", 0, 0, block.w, 3, path, node))
         return block
 
-    def _group(self, path: str, node: Node, room: int) -> Block:
+    def _group(self, path: str, node: Node, depth: int, room: int) -> Computation[Block]:
         title = self.labels.title_width(path, node)
         if node.kind != "conditional":
             (_, prefix, inner), *_ = inside(path, node)
-            return _framed(
-                self.graph(inner, prefix, room - 4), Box("group", 0, 0, 0, 0, path, node), title
-            )
+            block = yield self.graph(inner, prefix, depth + 1, room - 4)
+            return _framed(block, Box("group", 0, 0, 0, 0, path, node), title)
         frames = []
         for key, prefix, inner in inside(path, node):
             box = Box("key", 0, 0, 0, 0, path, node, key)
-            frames.append(
-                _framed(self.graph(inner, prefix, room - 8), box, self.labels.key_width(key))
-            )
+            block = yield self.graph(inner, prefix, depth + 1, room - 8)
+            frames.append(_framed(block, box, self.labels.key_width(key)))
         block = shelves(frames, room - 4, 1)
         return _framed(block, Box("group", 0, 0, 0, 0, path, node), title)
 

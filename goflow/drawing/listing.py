@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from goflow.drawing.labels import Labels
 from goflow.drawing.look import DIM, Line, glyph
 from goflow.drawing.text import cut, split, width, wrap
-from goflow.plan import Graph, Node, encode_key
+from goflow.nodepath import mark
+from goflow.plan import Graph, Node
+from goflow.unnested import Walk, flattened
 
 #: columns between a name and what it comes after; how far an inner DAG is indented
 GAP = 2
@@ -21,17 +23,17 @@ BESIDE = 14
 
 def listing(graph: Graph, prefix: str, labels: Labels, columns: int) -> list[Line]:
     """The lines of a graph, none wider than `columns`. How many there are depends on no state."""
-    return list(_graph(graph, prefix, labels, max(columns, 4)))
+    return list(flattened(_graph(graph, prefix, labels, max(columns, 4), "")))
 
 
 def inside(path: str, node: Node) -> Iterator[tuple[str, str, Graph]]:
     """Key, static prefix and graph of each DAG inside a branch or sub-DAG."""
     for key, inner in node.dags.items():
-        mark = {"conditional": f"[{encode_key(key)}]", "foreach": "[]"}.get(node.kind, "")
-        yield key, f"{path}{mark}/", inner
+        yield key, path + mark(node.kind, key), inner
 
 
-def _graph(graph: Graph, prefix: str, labels: Labels, columns: int) -> Iterator[Line]:
+def _graph(graph: Graph, prefix: str, labels: Labels, columns: int, left: str) -> Walk[Line]:
+    """`left` is what all of its lines are indented by; `columns` are those beside it."""
     plain = [
         labels.node_width(prefix + node.name, node)
         for node in graph.nodes.values()
@@ -44,15 +46,16 @@ def _graph(graph: Graph, prefix: str, labels: Labels, columns: int) -> Iterator[
             head = _node(path, node, labels, common, columns)
         else:
             head = _title(path, node, labels, columns)
-        yield from _with_after(head, _after(graph, name), columns)
+        for line in _with_after(head, _after(graph, name), columns):
+            yield [(left, ""), *line] if left else line
         indent = 2 if columns > 8 else 0
         for key, inner_prefix, inner in inside(path, node):
             deeper = indent
             if node.kind == "conditional":
-                yield [(" " * deeper, ""), *_cut(labels.key(path, key), columns - deeper, labels)]
+                told = _cut(labels.key(path, key), columns - deeper, labels)
+                yield [(left + " " * deeper, ""), *told]
                 deeper += indent
-            for line in _graph(inner, inner_prefix, labels, columns - deeper):
-                yield [(" " * deeper, ""), *line]
+            yield _graph(inner, inner_prefix, labels, columns - deeper, left + " " * deeper)
 
 
 def _order(graph: Graph) -> list[str]:

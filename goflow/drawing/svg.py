@@ -13,6 +13,7 @@ from typing import Final
 from goflow.drawing.block import Block, Box, Curve
 from goflow.drawing.bundles import LINK
 from goflow.drawing.captions import tally
+from goflow.drawing.fold import fold, is_fold
 from goflow.drawing.labels import Labels
 from goflow.drawing.layout import layout
 from goflow.drawing.listing import listing
@@ -78,7 +79,11 @@ def _drawing(
         *(_text(x, y, line) for x, y, line in _labels(block, labels)),
         *(_text(x, y, [(LINK, DIM)]) for x, y in block.links),
         *_listed(block, labels),
-        *(_hit(box, labels, link) for box in block.boxes if link and box.node is not None),
+        *(
+            _hit(box, labels, link)
+            for box in block.boxes
+            if link and box.node is not None and not is_fold(box.node)
+        ),
         "</g>",
         "</svg>",
     ]
@@ -112,7 +117,7 @@ def _description(plan: Plan, labels: Labels) -> str:
     if labels.overview is not None:
         counts = ["".join(text for text, _ in line) for line in tally(labels.overview, True)]
         told.append(", ".join(each[2:] for each in counts))
-    for line in listing(plan.graph, "", Labels(), 10_000):
+    for line in listing(fold(plan.graph), "", Labels(), 10_000):
         told.append(" ".join("".join(text for text, _ in line).split()))
     return "; ".join(told)
 

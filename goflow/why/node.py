@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from goflow.backend import Backend, NodeRun, Run
 from goflow.drawing.text import duration
@@ -116,7 +116,7 @@ def _waiting(plan: Plan, run: Run, listed: dict[str, Row], path: str) -> Reason:
         return Reason("between", f"{path} is about to be ready", "ask again")
     around = listed.get(owner)
     if around is not None and around.state is NodeState.RUNNING:
-        window = plan.locate(owner).node.max_parallel or WINDOW
+        window = (place.scope.around and place.scope.around.max_parallel) or WINDOW
         text = f"{path} waits for its turn: {owner} has {window} scopes on their way at a time"
         return Reason("max_parallel", text, "a larger max_parallel lets more run at a time")
     todo = f"`goflow explain {run.id} {owner}` says why"
@@ -124,19 +124,12 @@ def _waiting(plan: Plan, run: Run, listed: dict[str, Row], path: str) -> Reason:
 
 
 def _skipped(plan: Plan, run: Run, listed: dict[str, Row], path: str) -> str:
-    for owner in _around(plan, path):
-        row = listed.get(owner)
-        if plan.locate(owner).node.kind == "conditional" and row is not None:
+    for owner in () if path.startswith("~") else plan.around(path):
+        row = listed.get(owner.path)
+        if owner.node.kind == "conditional" and row is not None:
             decided = row.state in (NodeState.SUCCEEDED, NodeState.RUNNING)
             if decided:
-                return f"the condition {owner} chose otherwise"
+                return f"the condition {owner.path} chose otherwise"
     if run.state is RunState.FAILED or run.ending is RunState.FAILED:
         return f"the run failed before it could start ({run.error})"
     return "the run went another way"
-
-
-def _around(plan: Plan, path: str) -> Iterable[str]:
-    while path and not path.startswith("~"):
-        path = plan.locate(path).scope.owner
-        if path:
-            yield path

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from goflow.nodepath import encode_key
 from goflow.overview import Overview
-from goflow.plan import Plan, encode_key
+from goflow.plan import Plan
 
 #: what a run adds to each node of the definition
 PAINTED = (
@@ -38,11 +39,14 @@ def render(plan: Plan, overview: Overview | None = None) -> str:
             "round": run.round,
         }
         _paint(told, "", overview)
+        for path, inner in told.get("deeper", {}).items():
+            _paint(inner, f"{path}/", overview)
     return msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n"
 
 
 def _paint(graph: dict[str, Any], prefix: str, overview: Overview) -> None:
-    for node in graph["nodes"]:
+    """On every node of a graph and of those told inside it: some hundred levels at most."""
+    for node in graph.get("nodes", ()):
         path = prefix + node["name"]
         summary = overview.nodes[path]
         node |= {field: msgspec.to_builtins(getattr(summary, field)) for field in PAINTED}

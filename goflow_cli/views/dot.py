@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from goflow.drawing.labels import Labels
@@ -11,11 +10,14 @@ from goflow.drawing.look import LOOKS, Line
 from goflow.drawing.text import clean
 from goflow.overview import Overview
 from goflow.plan import Edge, Graph, Node, Plan
+from goflow.unnested import Walk, flattened
 
 #: invisible points at the top and bottom of a cluster that its edges hold on to: Graphviz ranks nodes,
 #: not clusters
 ENTRY: Final = " entry"
 EXIT: Final = " exit"
+#: columns a line is indented by at most
+DEEPEST: Final = 200
 POINT: Final = "[shape=point, style=invis, width=0, height=0]"
 
 
@@ -28,7 +30,7 @@ def render(plan: Plan, overview: Overview | None = None) -> str:
         '    graph [fontname="sans-serif", style=rounded, color="#6b7280"];',
         '    node [shape=box, fontname="sans-serif"];',
         '    edge [color="#6b7280"];',
-        *writer.graph(plan.graph, "", "    "),
+        *flattened(writer.graph(plan.graph, "", "    ")),
         "}",
     ]
     return "\n".join(lines) + "\n"
@@ -38,18 +40,19 @@ class _Writer:
     def __init__(self, labels: Labels) -> None:
         self.labels = labels
 
-    def graph(self, graph: Graph, prefix: str, indent: str) -> Iterator[str]:
+    def graph(self, graph: Graph, prefix: str, indent: str) -> Walk[str]:
+        indent = indent[:DEEPEST]
         for name, node in graph.nodes.items():
             path = prefix + name
             if node.kind == "node":
                 label = self.labels.node(path, node, self.labels.node_width(path, node))
                 yield f"{indent}{_quoted(path)} [label={_label(label)}{self._color(path)}];"
             else:
-                yield from self._cluster(path, node, indent)
+                yield self._cluster(path, node, indent)
         for edge in graph.edges:
             yield f"{indent}{self._edge(graph, prefix, edge)}"
 
-    def _cluster(self, path: str, node: Node, indent: str) -> Iterator[str]:
+    def _cluster(self, path: str, node: Node, indent: str) -> Walk[str]:
         yield f"{indent}subgraph {_quoted('cluster ' + path)} {{"
         yield f"{indent}    label={_label(self.labels.title(path, node))}{self._color(path, ';')};"
         yield f"{indent}    {_quoted(path + ENTRY)} {POINT}; {_quoted(path + EXIT)} {POINT};"
@@ -66,10 +69,10 @@ class _Writer:
                 state = self.labels.key_state(path, key)
                 color = "" if state is None else f'; color="{LOOKS[state].light}"'
                 yield f"{indent}        label={_label(self.labels.key(path, key))}{color};"
-                yield from self.graph(inner, prefix, indent + "        ")
+                yield self.graph(inner, prefix, indent + "        ")
                 yield f"{indent}    }}"
             else:
-                yield from self.graph(inner, prefix, indent + "    ")
+                yield self.graph(inner, prefix, indent + "    ")
         yield f"{indent}}}"
 
     def _edge(self, graph: Graph, prefix: str, edge: Edge) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from goflow.drawing.labels import Labels
 from goflow.drawing.listing import inside
@@ -11,13 +12,17 @@ from goflow.drawing.text import clean
 from goflow.overview import Overview
 from goflow.plan import Graph, Node, Plan
 from goflow.state import NodeState
+from goflow.unnested import Walk, flattened
+
+#: columns a line is indented by at most
+DEEPEST: Final = 200
 
 
 def render(plan: Plan, overview: Overview | None = None) -> str:
     """A `flowchart TD` that Mermaid 10 and newer draw (GitHub, GitLab and most editors do)."""
     writer = _Writer(Labels(overview))
     lines = ["---", f"title: {_yaml(plan.flow)}", "---", "flowchart TD"]
-    lines += writer.graph(plan.graph, "", "    ")
+    lines += flattened(writer.graph(plan.graph, "", "    "))
     if overview is not None:
         lines += writer.classes()
     return "\n".join(lines) + "\n"
@@ -29,20 +34,21 @@ class _Writer:
         self.ids: dict[str, str] = {}
         self.used: dict[NodeState, list[str]] = {}
 
-    def graph(self, graph: Graph, prefix: str, indent: str) -> Iterator[str]:
+    def graph(self, graph: Graph, prefix: str, indent: str) -> Walk[str]:
+        indent = indent[:DEEPEST]
         for name, node in graph.nodes.items():
             if node.kind == "node":
                 told = self.labels.node(prefix + name, node, self._columns(prefix + name, node))
                 yield f'{indent}{self._id(prefix + name)}["{_text(told)}"]'
             else:
-                yield from self._group(prefix + name, node, indent)
+                yield self._group(prefix + name, node, indent)
         for edge in graph.edges:
             arrow = "-.->" if edge.execution_only else "-->"
             label = '|"forwarder"|' if edge.forwarder else ""
             source, target = self.ids[prefix + edge.source], self.ids[prefix + edge.target]
             yield f"{indent}{source} {arrow}{label} {target}"
 
-    def _group(self, path: str, node: Node, indent: str) -> Iterator[str]:
+    def _group(self, path: str, node: Node, indent: str) -> Walk[str]:
         title = _text(self.labels.title(path, node))
         yield f'{indent}subgraph {self._id(path)}["{title}"]'
         for key, prefix, inner in inside(path, node):
@@ -51,10 +57,10 @@ class _Writer:
                 own = self._id(prefix, state)
                 label = _text(self.labels.key(path, key))
                 yield f'{indent}    subgraph {own}["{label}"]'
-                yield from self.graph(inner, prefix, indent + "        ")
+                yield self.graph(inner, prefix, indent + "        ")
                 yield f"{indent}    end"
             else:
-                yield from self.graph(inner, prefix, indent + "    ")
+                yield self.graph(inner, prefix, indent + "    ")
         yield f"{indent}end"
 
     def classes(self) -> Iterator[str]:

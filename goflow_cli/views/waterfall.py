@@ -11,11 +11,14 @@ from goflow.drawing.look import BOLD, DIM, LOOKS, RED, Line
 from goflow.drawing.text import clean, cut, cut_middle, duration, width, wrap
 from goflow.pieces import Piece
 from goflow.state import NodeState
+from goflow.unnested import Walk, flattened
 from goflow.waterfall import Bar, Spread, Waterfall
 from goflow_cli.views.drawing import Screen
 
 #: columns of the longest name, as a share of the screen and at most
 NAMES: Final = (3, 40)
+#: columns that a name is indented by at most
+DEEPEST: Final = 20
 #: what stands for each kind of piece, with and without Unicode
 _SIGNS: Final = {
     "waited": ("░", "."),
@@ -155,15 +158,13 @@ def in_tree(bars: Sequence[Bar]) -> list[tuple[str, Bar]]:
     inside: dict[str, list[Bar]] = {}
     for bar in bars:
         inside.setdefault(_around(bar.path, known), []).append(bar)
-    told: list[tuple[str, Bar]] = []
 
-    def tell(owner: str, depth: int) -> None:
+    def tell(owner: str, depth: int) -> Walk[tuple[str, Bar]]:
         for bar in inside.get(owner, ()):
-            told.append((" " * depth + bar.path[len(owner) :].removeprefix("/"), bar))
-            tell(bar.path, depth + 2)
+            yield " " * min(depth, DEEPEST) + bar.path[len(owner) :].removeprefix("/"), bar
+            yield tell(bar.path, depth + 2)
 
-    tell("", 0)
-    return told
+    return list(flattened(tell("", 0)))
 
 
 def _around(path: str, known: Collection[str]) -> str:

@@ -14,7 +14,6 @@ import pytest
 
 from goflow import Dag, DefinitionError, Workflow
 from goflow.dag import Branches
-from goflow.plan import Plan
 from goflow.testing import run
 from goflow.workflow import build
 
@@ -657,17 +656,6 @@ def nested(levels: int, uses: int = 1) -> Dag:
             outer.sub_dag(f"use{use}", dag)
         dag = outer
     return dag
-
-
-def test_what_is_nested_a_thousand_levels_deep_is_refused_in_a_sentence() -> None:
-    assert "nested 1001 levels deep, at most 100" in problem(nested(1000))
-
-
-def test_what_is_as_deep_as_allowed_is_written_down_and_read_back() -> None:
-    plan = Plan("deep", nested(99).freeze()[0])
-    assert Plan.from_json(plan.to_json()) == plan
-    deepest = "/".join(["use0"] * 99 + ["leaf"])
-    assert plan.locate(deepest).node.name == "leaf"
 
 
 def test_a_billion_nodes_drawn_in_few_lines_are_refused_at_once() -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from goflow import Dag, Workflow
 from goflow.errors import UnknownNode
-from goflow.plan import Plan, decode_key, encode_key
+from goflow.nodepath import decode_key, encode_key
+from goflow.plan import Plan
 from goflow.workflow import build
 from tests.naming import named
 

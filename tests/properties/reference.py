@@ -1,4 +1,4 @@
-"""What a flow must compute, straight from its shape: naive, recursive, and none of the engine's code.
+"""What a flow must compute, straight from its shape: naive, recursive (see goflow/unnested.py), and none of the engine's code.
 
 Everything that can run, runs; what follows a failure never starts. A run succeeds when nothing failed, and
 then its result is `Told.result`. Where something failed, the run must fail at one of `Told.failed`, and
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from goflow import Payload
+from goflow.unnested import Computation, computed
 from tests.properties.shapes import Edge, Flow, Graph, Node, choice, items, produce, see
 
 OCTETS, TEXT, JSON = "application/octet-stream", "text/plain", "application/json"
@@ -19,6 +20,9 @@ EMPTY = Payload(b"", OCTETS)
 
 #: what a node made and what each of its edges carries; None: it was not reached or has failed
 Made = tuple[Payload, dict[str, Payload]] | None
+
+#: the results of a DAG's ends
+Ends = dict[str, Payload | None]
 
 
 class Place(NamedTuple):
@@ -39,10 +43,10 @@ class Told:
         self.executed: dict[str, int] = {}
         self.failed: set[str] = set()
         self._notes: dict[str, bytes] = {}
-        ends = self._graph(flow.graph, "", flow.payload())
+        ends = computed(self._graph(flow.graph, "", flow.payload()))
         self.result = self._combine(ends, "~result")
 
-    def _graph(self, graph: Graph, prefix: str, given: Payload) -> dict[str, Payload | None]:
+    def _graph(self, graph: Graph, prefix: str, given: Payload) -> Computation[Ends]:
         """The results of a DAG's ends."""
         made: dict[str, Made] = {}
         for node in graph.nodes:  # in a shape, sources stand before targets
@@ -52,11 +56,11 @@ class Told:
                 [edge for edge in graph.edges if edge.target == node.name],
                 [edge for edge in graph.edges if edge.source == node.name],
             )
-            made[node.name] = self._node(place, made, given)
+            made[node.name] = yield self._node(place, made, given)
         last = [n.name for n in graph.nodes if n.name not in {e.source for e in graph.edges}]
         return {name: each[0] if (each := made[name]) is not None else None for name in last}
 
-    def _node(self, place: Place, made: Mapping[str, Made], given: Payload) -> Made:
+    def _node(self, place: Place, made: Mapping[str, Made], given: Payload) -> Computation[Made]:
         inputs: dict[str, Payload] = {}
         for edge in place.edges_in:
             before = made[edge.source]
@@ -70,7 +74,7 @@ class Told:
             return self._plain(place, inputs)
         try:
             data = gather(inputs)
-            output = self._branch(place.node, place.path, data)
+            output = yield self._branch(place.node, place.path, data)
             return None if output is None else self._send(place, output)
         except Broken:
             self.failed.add(place.path)
@@ -130,10 +134,10 @@ class Told:
 
     # -- branches and sub-DAGs --------------------------------------------------------------------
 
-    def _branch(self, node: Node, path: str, data: Payload) -> Payload | None:
+    def _branch(self, node: Node, path: str, data: Payload) -> Computation[Payload | None]:
         self.executed[path] = 1
         if node.kind == "sub_dag":
-            ends = self._graph(node.dags[""], f"{path}/", data)
+            ends: Ends = yield self._graph(node.dags[""], f"{path}/", data)
             if None in ends.values():
                 return None
             self.executed[path] = 2
@@ -142,7 +146,7 @@ class Told:
         results = {}
         for key, (graph, given) in scopes.items():
             name = f"{path}[{in_path(key)}]"
-            ends = self._graph(graph, name + "/", given)
+            ends = yield self._graph(graph, name + "/", given)
             results[key] = self._combine(ends, name, node.execution_only)
         if None in results.values():
             return None
@@ -261,7 +265,9 @@ def encode(value: object) -> Payload:
         return Payload(value, OCTETS)
     if isinstance(value, str):
         return Payload(value.encode(), TEXT)
-    text = attempt(lambda: json.dumps(value, allow_nan=False, separators=(",", ":")))
+    text = attempt(
+        lambda: json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    )
     return Payload(text.encode(), JSON)
 
 

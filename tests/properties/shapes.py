@@ -16,6 +16,7 @@ import msgspec
 
 from goflow import Context, Dag, Payload, Workflow
 from goflow.payload import encode
+from goflow.unnested import Computation, computed
 
 #: condition and foreach keys, among them some that node paths must encode
 KEYS = ("k", "l", "a/b", "é [%]", "7")
@@ -102,20 +103,20 @@ class Artist:
     def __init__(self, chance: Chance, *, faulty: bool = True, depth: int = 3) -> None:
         self._chance = chance
         self._depth = depth
-        self._faulty = faulty and self._seldom(2)
+        self._faulty = faulty and self.seldom(2)
 
     def flow(self) -> Flow:
-        data = self._pick(("text", "json", "raw", "none"))
-        return Flow(self._graph(0), data, self._seldom(3), self._seldom(3))
+        data = self.pick(("text", "json", "raw", "none"))
+        return Flow(self._graph(0), data, self.seldom(3), self.seldom(3))
 
-    def _seldom(self, one_in: int) -> bool:
+    def seldom(self, one_in: int) -> bool:
         return self._chance.integer(0, one_in - 1) == one_in - 1
 
-    def _pick(self, values: tuple[Any, ...]) -> Any:
+    def pick(self, values: tuple[Any, ...]) -> Any:
         return values[self._chance.integer(0, len(values) - 1)]
 
     def _op(self) -> str:
-        return str(self._pick(FAULTY if self._faulty and self._seldom(4) else PLAIN))
+        return str(self.pick(FAULTY if self._faulty and self.seldom(4) else PLAIN))
 
     def _graph(self, depth: int) -> Graph:
         size = self._chance.integer(1, 5 if depth == 0 else 3)
@@ -125,59 +126,75 @@ class Artist:
         edges = []
         for later in range(1, size):
             for earlier in range(later):
-                if self._seldom(2):
-                    only = self._seldom(4)
-                    forwarder = self._op() if not only and self._seldom(4) else None
+                if self.seldom(2):
+                    only = self.seldom(4)
+                    forwarder = self._op() if not only and self.seldom(4) else None
                     edges.append(Edge(names[earlier], names[later], only, forwarder))
-        if self._seldom(2):
+        if self.seldom(2):
             edges.reverse()
         return Graph(nodes, tuple(edges))
 
     def _node(self, name: str, depth: int) -> Node:
         kinds = ("node", "node", "sub_dag", "conditional", "foreach")
-        kind = self._pick(kinds if depth < self._depth else ("node",))
+        kind = self.pick(kinds if depth < self._depth else ("node",))
         if kind == "node":
-            return self._plain(name)
+            return self.plain(name)
         if kind == "sub_dag":
             return Node(name, kind, dags={"": self._graph(depth + 1)})
         branch = {
-            "aggregator": self._op() if self._seldom(3) else None,
-            "execution_only": self._seldom(4),
-            "choose": self._pick(("fixed", "data")),
+            "aggregator": self._op() if self.seldom(3) else None,
+            "execution_only": self.seldom(4),
+            "choose": self.pick(("fixed", "data")),
         }
-        if self._faulty and self._seldom(8):
+        if self._faulty and self.seldom(8):
             branch["choose"] = "raise"
         if kind == "foreach":
             width = self._chance.integer(0, 3)
             return Node(
                 name,
                 kind,
-                chosen=KEYS[:width] if self._seldom(2) else None,
+                chosen=KEYS[:width] if self.seldom(2) else None,
                 width=width,
                 value=self._op(),
-                max_parallel=self._pick((None, 1, 2)),
+                max_parallel=self.pick((None, 1, 2)),
                 dags={"": self._graph(depth + 1)},
                 **branch,
             )
         keys = KEYS[: self._chance.integer(1, 3)]
-        options = (*keys, "unknown") if self._faulty and self._seldom(8) else keys
-        chosen = tuple(self._pick(options) for _ in range(self._chance.integer(0, 3)))
+        options = (*keys, "unknown") if self._faulty and self.seldom(8) else keys
+        chosen = tuple(self.pick(options) for _ in range(self._chance.integer(0, 3)))
         dags = {key: self._graph(depth + 1) for key in keys}
         return Node(name, kind, chosen=chosen, dags=dags, **branch)
 
-    def _plain(self, name: str) -> Node:
-        fails = self._pick((0, 0, 0, 1, 2))
-        retries = self._pick((0, 1, 2)) if self._faulty else fails
+    def plain(self, name: str) -> Node:
+        fails = self.pick((0, 0, 0, 1, 2))
+        retries = self.pick((0, 1, 2)) if self._faulty else fails
         return Node(
             name,
             works=tuple(self._op() for _ in range(self._chance.integer(0, 2))),
-            aggregator=self._op() if self._seldom(3) else None,
+            aggregator=self._op() if self.seldom(3) else None,
             fails=fails,
             retries=retries,
-            rescue=self._op() if self._seldom(3) else None,
-            notes=self._seldom(3),
-            reads=self._seldom(3),
+            rescue=self._op() if self.seldom(3) else None,
+            notes=self.seldom(3),
+            reads=self.seldom(3),
         )
+
+
+def deepened(flow: Flow, chance: Chance, levels: int) -> Flow:
+    """The flow with its graph as the innermost of so many more."""
+    artist, graph = Artist(chance, faulty=False), flow.graph
+    for _ in range(levels):
+        kind = artist.pick(("sub_dag", "conditional", "foreach"))
+        key = "" if kind != "conditional" else "a/b"
+        keyed = ("é [%]",) if kind == "foreach" else ("a/b",)
+        inner = Node("zoe", kind, chosen=keyed, width=1, dags={key: graph})
+        nodes: tuple[Node, ...] = (inner,)
+        edges: tuple[Edge, ...] = ()
+        if artist.seldom(2):
+            nodes, edges = (artist.plain("cat"), inner), (Edge("cat", "zoe"),)
+        graph = Graph(nodes, edges)
+    return msgspec.structs.replace(flow, graph=graph)
 
 
 # -- what functions do ----------------------------------------------------------------------------
@@ -213,7 +230,7 @@ def see(inputs: Mapping[str, bytes]) -> bytes:
 
 
 def note_key(prefix: str, name: str) -> str:
-    return f"note {prefix}{name}"
+    return f"note {mark(prefix.encode())} {name}"  # a key of the store has a bound, a path has none
 
 
 # -- building -------------------------------------------------------------------------------------
@@ -223,7 +240,7 @@ def define(shape: Flow) -> Callable[[Workflow, Context], None]:
     """The definition function of this shape's flow."""
 
     def define_workflow(workflow: Workflow, context: Context) -> None:
-        workflow.dag = build(shape.graph, {})
+        workflow.dag = computed(build(shape.graph, {}))
         if shape.on_failure:
             workflow.on_failure(lambda error: f"{error.node} failed")
         if shape.finally_:
@@ -232,21 +249,28 @@ def define(shape: Flow) -> Callable[[Workflow, Context], None]:
     return define_workflow
 
 
-def build(graph: Graph, known: dict[bytes, Dag]) -> Dag:
+def build(graph: Graph, known: dict[bytes, Dag]) -> Computation[Dag]:
     """The Dag of a graph; equal graphs inside one flow are one and the same Dag."""
-    key = msgspec.json.encode(graph)
-    if key in known:
-        return known[key]
-    dag = known[key] = Dag()
+    inside: dict[str, dict[str, Dag]] = {}
     for node in graph.nodes:
-        _ADD[node.kind](dag, node, graph, known)
+        inside[node.name] = {}
+        for key, inner in node.dags.items():
+            inside[node.name][key] = yield build(inner, known)
+    dags = [[(key, id(dag)) for key, dag in each.items()] for each in inside.values()]
+    bare = [msgspec.structs.replace(node, dags={}) for node in graph.nodes]
+    alike = msgspec.json.encode([bare, dags, graph.edges])
+    if alike in known:
+        return known[alike]
+    dag = known[alike] = Dag()
+    for node in graph.nodes:
+        _ADD[node.kind](dag, node, graph, inside[node.name])
     for edge in graph.edges:
         forwarder = None if edge.forwarder is None else _forwarder(edge)
         dag.edge(edge.source, edge.target, forwarder=forwarder, execution_only=edge.execution_only)
     return dag
 
 
-def _add_node(dag: Dag, node: Node, graph: Graph, known: dict[bytes, Dag]) -> None:
+def _add_node(dag: Dag, node: Node, graph: Graph, inside: dict[str, Dag]) -> None:
     before = [edge.source for edge in graph.edges if edge.target == node.name]
     dag.node(
         node.name,
@@ -260,11 +284,11 @@ def _add_node(dag: Dag, node: Node, graph: Graph, known: dict[bytes, Dag]) -> No
         dag.node(node.name, _work(op))
 
 
-def _add_sub_dag(dag: Dag, node: Node, graph: Graph, known: dict[bytes, Dag]) -> None:
-    dag.sub_dag(node.name, build(node.dags[""], known))
+def _add_sub_dag(dag: Dag, node: Node, graph: Graph, inside: dict[str, Dag]) -> None:
+    dag.sub_dag(node.name, inside[""])
 
 
-def _add_conditional(dag: Dag, node: Node, graph: Graph, known: dict[bytes, Dag]) -> None:
+def _add_conditional(dag: Dag, node: Node, graph: Graph, inside: dict[str, Dag]) -> None:
     branches = dag.conditional_branch(
         node.name,
         node.dags,
@@ -272,18 +296,18 @@ def _add_conditional(dag: Dag, node: Node, graph: Graph, known: dict[bytes, Dag]
         aggregator=_aggregator(node),
         execution_only=node.execution_only,
     )
-    for key, inner in node.dags.items():
-        branches[key].append(build(inner, known))
+    for key, inner in inside.items():
+        branches[key].append(inner)
 
 
-def _add_foreach(dag: Dag, node: Node, graph: Graph, known: dict[bytes, Dag]) -> None:
+def _add_foreach(dag: Dag, node: Node, graph: Graph, inside: dict[str, Dag]) -> None:
     dag.foreach_branch(
         node.name,
         lambda data: items(node, data),
         aggregator=_aggregator(node),
         execution_only=node.execution_only,
         max_parallel=node.max_parallel,
-    ).append(build(node.dags[""], known))
+    ).append(inside[""])
 
 
 _ADD = {

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from goflow.errors import ConfigError, GoflowError, PayloadError, UnknownNode
 from goflow.loader import load
+from goflow.nodepath import decode_key, encode_key
 from goflow.payload import JSON, join_list, sniff
-from goflow.plan import Plan, decode_key, encode_key
+from goflow.plan import Plan
 from goflow.runfile import InFile
 from goflow.runid import checked
 from goflow.server.errors import HttpError

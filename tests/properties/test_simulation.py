@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import cycle
 
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from goflow import RunFailed
@@ -15,7 +15,7 @@ from goflow.state import NodeState
 from goflow.testing import Simulation
 from goflow.workflow import build
 from tests.properties.reference import Told
-from tests.properties.shapes import Flow, define
+from tests.properties.shapes import Flow, Seeded, deepened, define
 from tests.properties.strategies import flows
 
 HANDLERS = ("~on_failure", "~finally")
@@ -51,6 +51,26 @@ def test_every_order_gives_what_the_reference_says(
         executed = Counter(path for path in simulation.order if path not in HANDLERS)
         assert executed == told.executed
         assert set(simulation.states.values()) == {NodeState.SUCCEEDED}
+
+
+@settings(thorough, max_examples=8, phases=[Phase.generate])  # to shrink one takes minutes
+@given(flows(), st.integers(0, 2**32), st.sampled_from([120, 350, 1000]), orders)
+def test_flows_nested_deeper_than_any_stack_give_what_the_reference_says(
+    shape: Flow, seed: int, levels: int, choose: Callable[[Sequence[str]], int]
+) -> None:
+    shape = deepened(shape, Seeded(seed), levels)
+    told = Told(shape)
+    flow = build("random", define(shape))
+    simulation = Simulation(flow, shape.payload())
+    if told.failed:
+        fails_as_told(simulation, told, shape, choose)
+    else:
+        assert simulation.run(choose) == told.result
+        outputs = {path: made for path, made in simulation.outputs.items() if path not in HANDLERS}
+        assert outputs == told.outputs
+    again = Plan.from_json(flow.plan.to_json())
+    assert again.fingerprint == flow.plan.fingerprint
+    assert [path for path, _ in again.walk()] == [path for path, _ in flow.plan.walk()]
 
 
 def fails_as_told(

@@ -11,9 +11,20 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 
+from goflow.drawing.text import width
 from goflow.plan import Edge, Graph, Node, Plan
-from goflow_cli.views.drawing import FORMATS, draw
-from tests.views.samples import LONG, PLANS, RUNS, graph, node, seen
+from goflow_cli.views.drawing import FORMATS, Screen, draw
+from tests.views.samples import (
+    LONG,
+    PLANS,
+    RUNS,
+    conditional,
+    foreach,
+    graph,
+    node,
+    seen,
+    sub_dag,
+)
 from tests.views.test_pictures import graphs
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -163,3 +174,29 @@ def test_a_failed_node_named_like_a_state_is_told() -> None:
     plan = Plan("p", graph("failed"))
     text = draw(plan, seen(plan, "failed", [node("failed", "failed", 0, 1, error="E: x")]))
     assert "✗ failed  E: x" in text
+
+
+def deep(levels: int) -> Plan:
+    inner = graph("leaf")
+    for level in range(levels):
+        kinds = (sub_dag("s", inner), foreach("s", inner), conditional("s", x=inner))
+        inner = graph("a b s", "a>s b>s", s=kinds[level % 3])
+    return Plan("deep", inner)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_flow_of_a_thousand_levels_is_drawn_in_every_format(format: str) -> None:
+    drawn = draw(deep(1000), format=format)
+    if format in ("terminal", "svg"):
+        assert "+2,971 nodes, 991 levels" in drawn
+    else:
+        assert drawn.count("leaf") >= 1
+        assert len(drawn) < 60_000_000
+
+
+@pytest.mark.parametrize("columns", [20, 80, 200])
+def test_what_is_too_deep_to_be_seen_is_folded_into_one_box(columns: int) -> None:
+    drawn = draw(deep(60), screen=Screen(columns))
+    assert all(width(line) <= columns for line in drawn.splitlines())
+    assert "leaf" not in drawn
+    assert "+" not in draw(deep(19), screen=Screen(columns))
