@@ -82,7 +82,7 @@ class Queue(Store):
                 batch = [outcomes[place] for place in places]
                 answers, empty = self._exchange(partition, batch, ask, claims)
                 for place, answer in zip(places, answers, strict=True):
-                    accepted[place] = answer == 1
+                    accepted[place] = answer == ord(b"1")
                 if empty:
                     dry.add(partition)
             if ask is not None:
@@ -151,8 +151,8 @@ class Queue(Store):
 
     def _exchange(
         self, partition: str, outcomes: Sequence[Outcome], ask: Ask | None, claims: list[Claim]
-    ) -> tuple[list[int], bool]:
-        """One COMMIT: its answers, its tasks at the end of `claims`, and whether nothing is left."""
+    ) -> tuple[bytes, bool]:
+        """One COMMIT: its answers, a letter each, its tasks at the end of `claims`, and whether nothing is left."""
         limit = 0 if ask is None else max(0, min(ask.limit - len(claims), BATCH))
         worker = ask.worker if ask is not None else 0
         flows = self._rotated(ask) if ask is not None and limit > 0 else []
@@ -174,7 +174,7 @@ class Queue(Store):
             return self.link.run_once("commit", partition, args)
 
         try:
-            answers, tasks, lasts = self.link.patiently(ask_once)
+            answers, tasks, *rested = self.link.patiently(ask_once)
         except BaseException:
             if limit > 0:
                 self._unanswered[partition, worker] = call
@@ -184,13 +184,15 @@ class Queue(Store):
         claims += map(exchange.read_claim, tasks)
         if classes and len(tasks) < limit:  # more would have been taken
             queues = (f"{partition}:q:{name}" for name in classes)
-            streams = dict(zip(queues, lasts or [b"0-0"] * len(classes), strict=True))
+            streams = dict(
+                zip(queues, rested[0] if rested else [b"0-0"] * len(classes), strict=True)
+            )
             for waker in tuple(self.wakers):
                 waker.rest(partition, streams, every=len(classes) == len(wanted))
         elif classes:
             for waker in tuple(self.wakers):
                 waker.full(partition)
-        return list(answers), bool(lasts) or not classes  # who asks for no flow, gets none
+        return answers, bool(rested) or not classes  # who asks for no flow, gets none
 
     def _name(self) -> str:
         """A call's: four letters that tell what it takes from what others take, one of 7 million, and a number

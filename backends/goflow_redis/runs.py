@@ -318,7 +318,8 @@ class Runs(Store):
 
     def forget(self, run_id: str) -> None:
         """Remove a run that has ended, with everything of it. Raises Conflict for one on its way."""
-        partition, args = self.keys.partition(run_id), [self.lives, run_id]
+        partition = self.keys.partition(run_id)
+        args: list[words.Word] = [self.lives, run_id]
 
         def ask(attempt: int) -> tuple[bytes, bytes]:
             how, state = self.link.run_once("forget", partition, args)

@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from goflow.backend import FlowKey
 from goflow.errors import UnknownRun
-from goflow.message import Claim, Failure
+from goflow.message import Claim, Failure, pack
 from goflow.payload import Payload
 from goflow_redis import records, words
 from goflow_redis.keys import Keys
@@ -77,10 +77,10 @@ class Store:
         self._swept: dict[str, tuple[str, str]] = {}
 
     @property
-    def lives(self) -> str:
+    def lives(self) -> bytes:
         """How long ended runs are kept, our lease, and whether runs are to be told, as every script is."""
-        lease = int(self.lease * MS)
-        return f"{self.retention}:{self.dead}:{lease}{':t' if self.traced else ''}"
+        times = (self.retention, self.dead, int(self.lease * MS))
+        return pack((*map(str, times), self.traced))
 
     def grouped(self, run_ids: Sequence[str]) -> list[tuple[str, list[int]]]:
         """Positions of run ids by their partition."""

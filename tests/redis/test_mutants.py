@@ -109,6 +109,22 @@ def an_old_retry_does_not_disturb_a_new_round(store: Store) -> None:
     assert w.succeed(held, b"A", ends=True)
 
 
+def a_queue_that_was_forgotten_is_known_when_something_of_it_comes_due(store: Store) -> None:
+    """A retry that waits longer than an empty queue is kept finds it registered again, with its group."""
+    w = store.worker()
+    store.submit("r")
+    assert w.retry(w.one("a"), at=0)
+    backend = redis_of(store)
+    (partition,) = backend.keys.partitions
+    queue = backend.keys.queue(partition, *FLOW)
+    backend.link.ask(queue, "UNLINK", queue)
+    backend.link.ask(queue, "SREM", f"{partition}:classes", ":".join(FLOW))
+    store.tick()
+    assert backend.classes(partition) == [":".join(FLOW)]
+    assert backend.link.ask(queue, "XINFO", "GROUPS", queue)
+    assert w.one("a").task.attempt == 2
+
+
 def a_renewed_lease_holds(store: Store) -> None:
     """What was renewed a moment ago is not taken back."""
     w = store.worker()
@@ -481,8 +497,8 @@ MUTANTS = [
     Mutant(
         "a run stays listed under the state it had",
         "_records",
-        "    if run.state ~= run.listed then move(run) end\n",
-        "",
+        "    if state ~= run.listed then\n",
+        "    if false then\n",
         ("test_a_run_is_listed_under_the_state_it_is_in",),
     ),
     Mutant(
@@ -537,15 +553,15 @@ MUTANTS = [
     Mutant(
         "a repeated commit is refused",
         "commit",
-        "      answer = 1   -- the same once more\n",
-        "      answer = 0\n",
+        "      answer = '1'   -- the same once more\n",
+        "      answer = '0'\n",
         (cut(test_faults.test_a_cut_commit_counts_once_and_brings_the_next_tasks),),
     ),
     Mutant(
         "a claim is not remembered",
         "commit",
-        "    call('SET', memory, name",
-        "    call('SET', memory .. ':', name",
+        "call('SET', memory, name",
+        "call('SET', memory .. ':', name",
         (cut(test_faults.test_a_cut_claim_loses_no_task),),
     ),
     Mutant(
@@ -558,8 +574,8 @@ MUTANTS = [
     Mutant(
         "an opening that is refused settles nothing",
         "commit",
-        "  if commit[kind](run, node, head) == false then return 0 end\n",
-        "  if commit[kind](run, node, head) == false then settled[run] = nil return 0 end\n",
+        "    if not opened then return '0' end\n",
+        "    if not opened then settled[run] = nil return '0' end\n",
         (a_run_that_stops_does_not_wait_for_scopes_that_expired,),
     ),
     Mutant(
@@ -621,7 +637,7 @@ MUTANTS = [
     Mutant(
         "an entry handed out again is held as before",
         "_take",
-        "  node[ENTRY] = node[ENTRY] .. letters\n",
+        "          entry = entry .. letters\n",
         "",
         zombies.CHECKS,
         each=True,
@@ -736,15 +752,15 @@ MUTANTS = [
     Mutant(
         "paused runs go on",
         "_take",
-        "if run.state ~= 'paused' and (run.ending == '-' or handler) then",
-        "if run.ending == '-' or handler then",
+        "and run.state ~= 'paused' and (run.ending == '-' or is_handler(node)) then",
+        "and (run.ending == '-' or is_handler(node)) then",
         ("test_a_paused_run_starts_nothing_until_it_is_resumed",),
     ),
     Mutant(
         "ending runs go on",
         "_take",
-        "if run.state ~= 'paused' and (run.ending == '-' or handler) then",
-        "if run.state ~= 'paused' then",
+        "and run.state ~= 'paused' and (run.ending == '-' or is_handler(node)) then",
+        "and run.state ~= 'paused' then",
         (no_queued_task_starts_in_a_failed_run,),
     ),
     Mutant(
@@ -757,7 +773,7 @@ MUTANTS = [
     Mutant(
         "an arrival counts twice",
         "_ready",
-        "if string.find(node[INBOX], mark, 1, true) then return false end",
+        "if string.find(node[INBOX], mark, 1, true) then return end",
         "",
         (an_arrival_counts_once,),
     ),
@@ -792,21 +808,21 @@ MUTANTS = [
     Mutant(
         "a finished run stays for ever",
         "_records",
-        "      expire_run(run)\n",
+        "      call('PEXPIRE', key, life)\n",
         "",
         (a_finished_run_expires,),
     ),
     Mutant(
-        "a claim in vain does not look at the second of a moment",
+        "what a claim finds before it takes is forgotten",
         "_vain",
-        "or at == told_at and tonumber(nth) > tonumber(told_nth) then",
-        "then",
+        "first, early, lasts = index, answer[1] and answer[1][2], nil",
+        "first, early, lasts = index, nil, nil",
         (the_second_of_one_moment_is_found,),
     ),
     Mutant(
         "a claim in vain does not look at what waits for demand",
         "_vain",
-        "if call('EXISTS', KEYS[1] .. ':p:' .. ARGV[index]) == 1 then lasts = false break end",
+        "if call('EXISTS', KEYS[1] .. ':p:' .. class) == 1 then lasts = nil break end",
         "",
         (many_parked_tasks_come_back,),
     ),
@@ -904,9 +920,16 @@ MUTANTS = [
     Mutant(
         "what was not delivered goes with what ended",
         "_ready",
-        "  if known < 4 or known < #entries then",
-        "  if known < 4 then",
+        "if known < 4 or known < #some then",
+        "if known < 4 then",
         (what_was_not_delivered_stays,),
+    ),
+    Mutant(
+        "a queue that was forgotten is not known when it is there again",
+        "_basics",
+        "  if entry then return entry end\n  open_queue(flow, class)\n",
+        "  if entry then return entry end\n",
+        (a_queue_that_was_forgotten_is_known_when_something_of_it_comes_due,),
     ),
     Mutant(
         "watchers hear nothing",

@@ -1,40 +1,36 @@
 -- Ending: how a run with an ending gets through its handlers to its terminal state.
 local HANDLERS = {'~on_failure', '~finally'}
 
+-- rare
 local function applies(run, phase)
   if phase == 1 then return run.ending == 'failed' and string.find(run.handlers, 'o', 1, true) end
   return string.find(run.handlers, 'f', 1, true)
 end
 
--- Durations are counted by powers of two (goflow/figures.py): place e has those below 2^e ms.
-local function count_end(run)
-  local took = math.max(0, NOW - run.created)
-  local _, place = math.frexp(took)
-  count(run.flow .. ' ' .. run.state .. ' ' .. math.min(place, 25), 1)
-  count(run.flow .. ' run:ms', took)
-end
-
 -- A run that is to be told: it stays in the stream until a teller acknowledges it.
+-- rare
 local function tell_end(run)
-  if TRACED or string.find(run.uses, 't', 1, true) then
-    call('XADD', P .. ':untold', 'MAXLEN', '~', 100000, '*', 'r', run.id, 'n', run.round, 's', run.state,
-      'b', run.started, 'f', NOW)
-  end
+  call('XADD', P .. ':untold', 'MAXLEN', '~', 100000, '*', 'r', run.id, 'n', run.round, 's', run.state,
+    'b', run.started, 'f', NOW)
 end
 
 local function finish(run)
-  run.state, run.finished, run.terminal, run.ended = run.ending, NOW, true, true
+  local state, took = run.ending, math.max(0, NOW - run.created)
+  run.state, run.finished, run.terminal, run.ended = state, NOW, true, true
   touch(run)
   if run.timeout > 0 then call('ZREM', P .. ':due', 't:' .. run.id) end
-  count_end(run)
-  tell_end(run)
+  -- durations are counted by powers of two (goflow/figures.py): place e has those below 2^e ms
+  local _, place = math.frexp(took)
+  local figure, sum = run.flow .. ' ' .. state .. ' ' .. math.min(place, 25), run.flow .. ' run:ms'
+  counts[figure], counts[sum] = (counts[figure] or 0) + 1, (counts[sum] or 0) + took
+  if TRACED or string.find(run.uses, 't', 1, true) then tell_end(run) end
 end
 
 -- Moves an ending run on when nothing of it runs: `~on_failure`, `~finally`, the end.
 local function settle(run)
   if run.ending == '-' or run.terminal or run.held > 0 then return end
   while run.phase < 3 do
-    if run.phase > 0 and applies(run, run.phase) then
+    if run.phase > 0 and run.handlers ~= '-' and applies(run, run.phase) then
       local path = HANDLERS[run.phase]
       local node = get_node(run, path)
       if not node then return make_ready(run, new_node(run, path, 0)) end
@@ -57,6 +53,7 @@ end
 local function gives_up(run, node) return run.ending ~= '-' or is_handler(node) end
 
 -- A held node goes back: queued again, or left for a new round where its run has an ending.
+-- rare
 local function requeue(run, node)
   run.held = run.held - 1
   make_ready(run, node)

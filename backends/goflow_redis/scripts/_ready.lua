@@ -13,6 +13,7 @@ local function queue_key(class) return P .. ':q:' .. class end
 local function pump_key(class) return P .. ':p:' .. class end
 
 -- Scopes of these branches start as workers ask for tasks.
+-- rare
 local function demand_all(run, paths)
   local members = {}
   for index, path in ipairs(paths) do members[2 * index - 1], members[2 * index] = NOW, run.id .. ':' .. path end
@@ -41,6 +42,7 @@ local function make_ready(run, node)
 end
 
 -- Again: a node as it is at the start of a new round.
+-- rare
 local function begin_again(node)
   if node[FLAGS] ~= '' then node[FLAGS] = (string.gsub(node[FLAGS], '[he%u]', '')) end
   node[ENTRY], node[ATTEMPT], node[LOST], node[DUE] = '-', 1, 0, 0
@@ -51,6 +53,7 @@ end
 local function entry_of(held) return string.match(held, '^%d*%-%d*') end
 
 -- Makes up to `most` parked nodes ready; whether there are more.
+-- rare
 local function unpark(run, most)
   for _, path in ipairs(call('LPOP', run.key .. ':k', most) or {}) do
     local node = get_node(run, path)
@@ -72,6 +75,7 @@ local function acknowledge(class, entry)
 end
 
 -- Whether an entry was made after another. Ids of one length are compared as they are: their ms have 13 digits.
+-- rare
 local function after(one, other)
   if #one == #other then return one > other end
   local ms, nth = string.match(one, '(%d+)-(%d+)')
@@ -80,11 +84,10 @@ local function after(one, other)
   return ms > than or (ms == than and nth > following)
 end
 
--- Entries leave the queue. To find one costs a walk past its neighbours; those before the oldest that is still held
--- go at once: all of them were delivered and let go of, provided that these were, which XACK tells.
-local function drop(queue, entries)
-  local known = call('XACK', queue, 'g', unpack(entries))
-  if known < 4 or known < #entries then return call('XDEL', queue, unpack(entries)) end
+-- Entries that were let go of leave the queue. To find one costs a walk past its neighbours; those before the oldest
+-- that is still held go at once: all of them were delivered and let go of.
+-- rare
+local function trim(queue, entries)
   local oldest, last, rest = call('XPENDING', queue, 'g')[2], nil, {}
   for _, entry in ipairs(entries) do
     if oldest and after(entry, oldest) then
@@ -98,15 +101,17 @@ local function drop(queue, entries)
   if rest[1] then call('XDEL', queue, unpack(rest)) end
 end
 
-local release
-
 -- Let go of acknowledged entries and mint new ones.
 local function save_queue()
   for _, each in pairs(demand) do release(each[1], each[2], each[3]) end
   demand = {}
   for class, entries in pairs(acks) do
+    local queue = queue_key(class)
     for first = 1, #entries, 1000 do
-      drop(queue_key(class), #entries <= 1000 and entries or {unpack(entries, first, math.min(first + 999, #entries))})
+      local some = #entries <= 1000 and entries or {unpack(entries, first, math.min(first + 999, #entries))}
+      local known = call('XACK', queue, 'g', unpack(some))
+      -- XACK tells whether all of them were delivered
+      if known < 4 or known < #some then call('XDEL', queue, unpack(some)) else trim(queue, some) end
     end
   end
   acks = {}
@@ -117,29 +122,19 @@ local function save_queue()
   ready = {}
 end
 
-local function chunk_field(node, closing, hash)
+-- Writes an arrival into its chunk of a wide inbox, under its source, if absent; whether it was.
+-- rare
+local function add_to_chunk(run, node, closing, hash, mark, ref)
   local chunks = math.ceil((closing and node[CLOSINGS] or node[EXPECTS]) / INLINE)
-  return (closing and 'c:' or 'i:') .. (hash % chunks) .. ':' .. node[PATH]
-end
-
--- Writes an arrival under its source if absent; whether it was.
-local function add(run, node, closing, hash, source, ref)
-  local mark = '\0' .. source .. '\1'
-  if not closing and node[EXPECTS] <= INLINE then
-    if string.find(node[INBOX], mark, 1, true) then return false end
-    node[INBOX] = node[INBOX] .. mark .. ref
-  else
-    local field = chunk_field(node, closing, hash)
-    local text = get_data(run, field) or ''
-    if string.find(text, mark, 1, true) then return false end
-    set_data(run, field, text .. mark .. ref)
-  end
-  if closing then node[CLOSED] = node[CLOSED] + 1 else node[HAVE] = node[HAVE] + 1 end
-  change(run, node)
+  local field = (closing and 'c:' or 'i:') .. (hash % chunks) .. ':' .. node[PATH]
+  local text = get_data(run, field) or ''
+  if string.find(text, mark, 1, true) then return false end
+  set_data(run, field, text .. mark .. ref)
   return true
 end
 
 -- For a scope that is over another one may start: when all is delivered, with the others of its branch.
+-- rare
 local function ask_for_scope(run, node)
   local asked = demand[node]
   if asked then asked[3] = asked[3] + 1 else demand[node] = {run, node, 1} end
@@ -156,7 +151,16 @@ local function deliver(run, path, closing, expects, hash, source, ref, payload)
     if node[STATE] ~= 'W' then return end
     node[EXPECTS] = expects
   end
-  if not add(run, node, closing, hash, source, ref) then return end
+  -- it is written under its source, if absent
+  local mark = '\0' .. source .. '\1'
+  if not closing and expects <= INLINE then
+    if string.find(node[INBOX], mark, 1, true) then return end
+    node[INBOX] = node[INBOX] .. mark .. ref
+  elseif not add_to_chunk(run, node, closing, hash, mark, ref) then
+    return
+  end
+  if closing then node[CLOSED] = node[CLOSED] + 1 else node[HAVE] = node[HAVE] + 1 end
+  change(run, node)
   if payload then set_data(run, ref, payload) end
   if not closing then
     if node[HAVE] >= expects then make_ready(run, node) end
@@ -172,6 +176,7 @@ end
 local function scope_key(run, node) return run.key .. ':s:' .. node[PATH] end
 
 -- A scope as it is staged: `prefix NUL start NUL start ... SOH payload`.
+-- rare
 local function enter_scope(run, item)
   local stop = string.find(item, '\1', 1, true)
   local payload = string.sub(item, stop + 1)
@@ -188,6 +193,7 @@ local function enter_scope(run, item)
   end
 end
 
+-- rare
 local function room(node)
   local left = node[WIDTH] - node[RELEASED]
   if node[WINDOW] == 0 then return left end
@@ -195,7 +201,8 @@ local function room(node)
 end
 
 -- Starts up to `most` waiting scopes of an open branch, as far as its window has room and its run goes on.
-release = function(run, node, most)
+-- rare
+local function release(run, node, most)
   local count = math.min(most, room(node))
   if count <= 0 or run.ending ~= '-' then return 0 end
   local items = call('LPOP', scope_key(run, node), count)

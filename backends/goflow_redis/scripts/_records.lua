@@ -16,17 +16,18 @@
 -- where there is none. `uses` are letters of keys the run has beyond `:d`. `round` is the one a node came up
 -- in, `last` that of its last attempt, `act` that attempt's number in the run. The last five are an opened
 -- branch's: `closed` of the `closings` that complete it have arrived.
-local PLACES
-local function place_of(state)
-  PLACES = PLACES or {queued = 0, running = 1, paused = 2, stopping = 3, succeeded = 4, failed = 5, stopped = 6}
-  return PLACES[state]
-end
-local function score_of(run) return place_of(run.state) * SPAN + math.max(0, run.date - SINCE) end
 
--- the first argument: how long (ms) ended runs are kept, and failed ones; the caller's lease (ms); then `t`
--- where traces are on
-local RETENTION, DEAD, LEASE, TRACED = string.match(arg(), '^(%d+):(%d+):(%d+):?(t?)$')
-TRACED = TRACED == 't'
+-- The score of a run in the list of its flow.
+local function score_of(state, date)
+  local place = state == 'queued' and 0 or state == 'running' and 1 or state == 'succeeded' and 4
+    or ({paused = 2, stopping = 3, failed = 5, stopped = 6})[state]
+  return place * SPAN + math.max(0, date - SINCE)
+end
+
+-- the first argument: how long (ms) ended runs are kept, and failed ones; the caller's lease (ms), all as texts; then
+-- whether traces are on
+local lives = arg()
+local RETENTION, DEAD, LEASE, TRACED = elements(lives, 1)
 local runs, touched = {}, {}
 
 -- A run in memory is an array of these, which `run.state` and the like are made numbers of (see scripts.py): a table
@@ -71,13 +72,15 @@ local function get_run(id, path)
   return run
 end
 
+-- Records are packed element by element, behind the header of an array of so many: to have a table packed costs a
+-- quarter more.
 local function run_record(run)
-  return pack({run.state, run.ending, run.phase, run.kill, run.held, run.rev, run.seq, run.acts, run.round,
-    run.started, run.finished, run.uses})
+  return '\156' .. pack(run.state, run.ending, run.phase, run.kill, run.held, run.rev, run.seq, run.acts, run.round,
+    run.started, run.finished, run.uses)
 end
 
 local function id_record(run)
-  return pack({run.flow, run.fingerprint, run.date, run.timeout, run.handlers})
+  return '\149' .. pack(run.flow, run.fingerprint, run.date, run.timeout, run.handlers)
 end
 
 local function get_node(run, path)
@@ -91,6 +94,7 @@ local function get_node(run, path)
 end
 
 -- Reads at once nodes of a run that are to be looked at: a call for each would cost three times as much.
+-- rare
 local function read_nodes(run, paths)
   local missing, nodes = {}, run.nodes
   for _, path in ipairs(paths) do
@@ -107,9 +111,13 @@ local function new_node(run, path, expects)
   return node
 end
 
-local function node_record(node) return pack({unpack(node, STATE, CLOSED)}) end
+local function node_record(node)
+  if node[WIDTH] then return '\220\0\23' .. pack(unpack(node, STATE, CLOSED)) end
+  return '\220\0\18' .. pack(unpack(node, STATE, INBOX))
+end
 
 -- the run has a key with this suffix, which must go when it does
+-- rare
 local function use(run, letter)
   if not string.find(run.uses, letter, 1, true) then run.uses = run.uses .. letter end
 end
@@ -121,44 +129,44 @@ local function change(run, node)
   if changed[#changed] ~= node then changed[#changed + 1] = node end
 end
 
-local function has_flag(node, letter)
-  return node[FLAGS] ~= '' and string.find(node[FLAGS], letter, 1, true) ~= nil
-end
+local function has_flag(node, letter) return node[FLAGS] ~= '' and string.find(node[FLAGS], letter, 1, true) ~= nil end
 
+-- rare
 local function set_flag(node, letter)
   if not has_flag(node, letter) then
     node[FLAGS] = node[FLAGS] .. letter
   end
 end
 
+-- rare
 local function clear_flag(node, letter)
   if node[FLAGS] ~= '' then node[FLAGS] = (string.gsub(node[FLAGS], letter, '')) end
 end
 
 -- What is known of the data hash: results, inputs, failures, context values. (A table made with its first entry
 -- in it costs half of one that grows to it.)
-local function know(run, field, value)
-  if run.data then run.data[field] = value else run.data = {[field] = value} end
-  return value
-end
-
 local function get_data(run, field)
-  local value = run.data and run.data[field]
-  if value then return value end
-  if value == false and run.data then return false end
-  return know(run, field, call('HGET', run.key .. ':d', field))
+  local data, value = run.data, nil
+  if data then
+    value = data[field]
+    if value ~= nil then return value end
+  end
+  value = call('HGET', run.key .. ':d', field)
+  if data then data[field] = value else run.data = {[field] = value} end
+  return value
 end
 
 local function set_data(run, field, value)
   touch(run)
-  know(run, field, value)
-  local sets = run.sets
+  local data, sets = run.data, run.sets
+  if data then data[field] = value else run.data = {[field] = value} end
   if not sets then run.sets = {field, value} return end
   local place = #sets
   sets[place + 1], sets[place + 2] = field, value
 end
 
 -- value is appended to one of the run's lists ('a' attempts, 'l' logs, 'c' context) when the script saves
+-- rare
 local function push(run, list, value)
   touch(run)
   use(run, list)
@@ -169,13 +177,10 @@ end
 
 -- added to the partition's figures when the script saves
 local counts = {}
-local function count(figure, number) counts[figure] = (counts[figure] or 0) + number end
 
-local function expire_run(run)
-  local life = run.state == 'failed' and DEAD or RETENTION
-  call('PEXPIRE', run.key, life)
-  call('PEXPIRE', run.key .. ':d', life)
-  if run.uses == '' then return end
+-- Of what a run has beyond its two hashes: what is kept as long as it is, and what is gone with its end.
+-- rare
+local function expire_rest(run, life)
   for letter in string.gmatch(run.uses, '[alcx]') do call('PEXPIRE', run.key .. ':' .. letter, life) end
   if string.find(run.uses, 'k', 1, true) then call('UNLINK', run.key .. ':k') end
   if string.find(run.uses, 'x', 1, true) then
@@ -206,72 +211,77 @@ local function save_data(run)
   if gone then call_many('HDEL', key, gone, 1000) end
 end
 
+-- The records of a run's nodes that have changed, and its own.
+-- rare
+local function save_nodes(run, record)
+  local values = {':s', record}
+  for _, node in ipairs(run.changed or {}) do
+    if run.nodes[node[PATH]] == node then
+      values[#values + 1] = node[PATH]
+      values[#values + 1] = node_record(node)
+    end
+  end
+  call_many('HSET', run.key, values, 1000)
+end
+
 -- Ends of runs, for the servers that wait for them: how many bytes of results are told with those of one script.
 local TOLD = 4096
-local ends, room, heard = {}, TOLD, nil
 
--- A run that has succeeded is told with its result, where that is at hand and small, and somebody listens.
-local function tell(run, record)
+-- A run that has succeeded is told with its result, where that is at hand and small.
+-- rare
+local function tell(run, record, ends, room)
   local place = #ends
   ends[place + 1], ends[place + 2] = 'r', run.id
   local path = run.state == 'succeeded' and run.data and run.data.e
   local result = path and run.data['o:' .. path]
-  if not result or not run.identity or #result > room then return end
-  if heard == nil then heard = call('EXISTS', P .. ':ends') == 1 end
-  if not heard then return end
-  room = room - #result
+  if not result or not run.identity or #result > room then return room end
   ends[place + 3], ends[place + 4] = 's', record
   ends[place + 5], ends[place + 6] = 'i', run.identity
   ends[place + 7], ends[place + 8] = 'o', result
-end
-
--- Runs whose state has changed get another place in the list of their flow, those of a call together.
-local moves = {}
-local function move(run)
-  local places = moves[run.flow]
-  if not places then
-    places = {}
-    moves[run.flow] = places
-  end
-  local place = #places
-  places[place + 1], places[place + 2] = string.format('%d', score_of(run)), run.id   -- Redis would take %.17g: slow
-  run.listed = run.state
+  return room - #result
 end
 
 local function save()
-  for _, run in ipairs(touched) do
-    if run.state ~= run.listed then move(run) end
-    run.rev = run.rev + 1
-    local changed, record = run.changed, run_record(run)
-    local first = changed and changed[1]
-    if first and not changed[2] and run.nodes[first[PATH]] == first then   -- as most: without a table
-      call('HSET', run.key, ':s', record, first[PATH], node_record(first))
-    else
-      local values = {':s', record}
-      for _, node in ipairs(changed or {}) do
-        if run.nodes[node[PATH]] == node then
-          values[#values + 1] = node[PATH]
-          values[#values + 1] = node_record(node)
-        end
+  local ends, room, moves = nil, TOLD, {}
+  for index = 1, #touched do
+    local run = touched[index]
+    local key, state, changed = run.key, run.state, run.changed
+    -- runs whose state has changed get another place in the list of their flow, those of a call together
+    if state ~= run.listed then
+      local places = moves[run.flow]
+      if not places then
+        places = {}
+        moves[run.flow] = places
       end
-      call_many('HSET', run.key, values, 1000)
+      local place = #places
+      -- Redis would print a number with %.17g: slow
+      places[place + 1], places[place + 2] = string.format('%d', score_of(state, run.date)), run.id
+    end
+    run.rev = run.rev + 1
+    local first, record = changed and changed[1], run_record(run)
+    if first and not changed[2] and run.nodes[first[PATH]] == first then   -- as most: without a table
+      call('HSET', key, ':s', record, first[PATH], node_record(first))
+    else
+      save_nodes(run, record)
     end
     if run.sets then save_data(run) end
     if run.pushes then
-      for list, pushed in pairs(run.pushes) do call_many('RPUSH', run.key .. ':' .. list, pushed, 1000) end
+      for list, pushed in pairs(run.pushes) do call_many('RPUSH', key .. ':' .. list, pushed, 1000) end
     end
     if run.ended then
-      expire_run(run)
-      tell(run, record)
+      local life = state == 'failed' and DEAD or RETENTION
+      call('PEXPIRE', key, life)
+      call('PEXPIRE', key .. ':d', life)
+      if run.uses ~= '' then expire_rest(run, life) end
+      if ends == nil then ends = call('EXISTS', P .. ':ends') == 1 and {} end   -- whether somebody listens
+      if ends then room = tell(run, record, ends, room) end
     end
     -- half a ms in `:w`: its end alone is to be told
     if run.watched and (run.ended or not string.find(run.watched, '.', 1, true)) then
-      call('XADD', run.key .. ':ev', 'NOMKSTREAM', 'MAXLEN', '~', '4', '*', 'v', '1')
+      call('XADD', key .. ':ev', 'NOMKSTREAM', 'MAXLEN', '~', '4', '*', 'v', '1')
     end
   end
-  if #ends > 0 then call('XADD', P .. ':ends', 'NOMKSTREAM', 'MAXLEN', '~', 1000, '*', unpack(ends)) end
-  for flow, places in pairs(moves) do call_many('ZADD', list_key(flow), places, 1000) end
-  touched, ends, room, moves = {}, {}, TOLD, {}
-  for figure, number in pairs(counts) do call('HINCRBY', P .. ':figures', figure, number) end
-  counts = {}
+  if ends then call('XADD', P .. ':ends', 'NOMKSTREAM', 'MAXLEN', '~', '1000', '*', unpack(ends)) end
+  for flow, places in pairs(moves) do call_many('ZADD', P .. ':runs:' .. flow, places, 1000) end
+  for figure, number in pairs(counts) do call('HINCRBY', P .. ':figures', figure, number == 1 and '1' or number) end
 end

@@ -13,10 +13,11 @@
 --          and the words after it, those it has, in this order: log, attempt, access, output or keys, value of each write
 --          that sets, of each arrival a packed {target, closing, expects, hash, source, ref, has payload} and its
 --          payload, items, failure
--- returns  {accepted (0|1) ...}, {task ...}, {the last id of each class, where nothing is left to claim in them}
+-- returns  for each outcome a letter, '1' accepted, '0' not (a table would cost as much as a command of a lone one);
+--          {task ...}; where nothing is left to claim in the classes, {the last id of each}
 -- repeat   an outcome already recorded under its hold is accepted and changes nothing; a repeated call gets
 --          the tasks it was given the first time
-local worker, name, again, limit = number(), arg(), number(), number()
+local who, name, again, limit = arg(), arg(), number(), number()
 local letters = string.sub(name, 1, 4)   -- what it takes is held under these; the name is no other call's
 local classes = {}
 for index = 1, number() do classes[index] = arg() end
@@ -32,13 +33,11 @@ local HISTORY = 16777216
 
 local settled = {}
 
--- numbers of the versions that the outcome at hand made
-local made
-
 -- Every value is a version of its key. One that is written over stays, so that what an attempt read can be shown
--- again; of each key the oldest go first.
+-- again; of each key the oldest go first. Answers the numbers of the new versions.
+-- rare
 local function write(run, keys, sets)
-  made = {}
+  local made = {}
   for index, key in ipairs(keys) do
     local last, first, kept = string.match(get_data(run, 'u:' .. key) or '0:0:0', '^(%d+):(%d+):(%d+)$')
     last, first, kept = tonumber(last), tonumber(first), tonumber(kept)
@@ -55,15 +54,21 @@ local function write(run, keys, sets)
     set_data(run, 'u:' .. key, (last + 1) .. ':' .. first .. ':' .. kept)
     set_data(run, 'v:' .. key, sets[index] and arg())
   end
+  return made
 end
 
-local function drop_staged(run, head) call('UNLINK', run.key .. ':t:' .. head[HELD]) end
+-- rare
+local function drop_staged(run, head)
+  call('UNLINK', run.key .. ':t:' .. head[HELD])
+end
 
+-- rare
 local function forget_failure(node)
   clear_flag(node, 'e')
   clear_flag(node, 'h')
 end
 
+-- rare
 local function record_failure(run, node)
   node[STATE] = 'F'
   local failure = arg()
@@ -72,32 +77,16 @@ local function record_failure(run, node)
   return failure
 end
 
--- each takes its words and records its outcome; false where it is refused after all
-local commit = {}
-
-function commit.ok(run, node, head)
-  node[STATE] = 'D'
-  forget_failure(node)
-  if head[HAS_OUTPUT] then set_data(run, 'o:' .. node[PATH], arg()) end
-  if head[WRITES] then write(run, head[WRITES], head[SETS]) end
-  if head[ENDS] then
-    set_data(run, 'e', node[PATH])
-    set_ending(run, 'succeeded')
-  end
-  for _ = 1, head[ARRIVALS] do
-    local target, closing, expects, hash, source, ref, has = elements(arg(), 1)
-    deliver(run, target, closing, expects, hash, source, ref, has and arg())
-  end
-end
-
-function commit.open(run, node, head)
-  local staging, pending = run.key .. ':t:' .. head[HELD], scope_key(run, node)
+-- A branch opens. Second: false where it is refused after all.
+-- rare
+local function open(run, node, head)
+  local staging, pending, made = run.key .. ':t:' .. head[HELD], scope_key(run, node), nil
   local staged = call('LLEN', staging)
   if head[STAGED] >= 0 and staged ~= head[STAGED] then   -- they expired: the branch has to open afresh
     drop_staged(run, head)
     run.held = run.held + 1
     requeue(run, node)
-    return false
+    return nil, false
   end
   forget_failure(node)
   node[STATE], node[CLOSINGS], node[CLOSED] = 'O', head[CLOSES], 0
@@ -106,7 +95,7 @@ function commit.open(run, node, head)
     set_data(run, 'k:' .. node[PATH], arg())
     set_flag(node, 'k')
   end
-  if head[OPEN_WRITES] then write(run, head[OPEN_WRITES], head[OPEN_SETS]) end
+  if head[OPEN_WRITES] then made = write(run, head[OPEN_WRITES], head[OPEN_SETS]) end
   local items = {}
   for index = 1, head[ITEMS] do items[index] = arg() end
   call_many('RPUSH', staging, items, 1000)
@@ -122,9 +111,11 @@ function commit.open(run, node, head)
     set_flag(node, 'c')
     make_ready(run, node)
   end
+  return made, true
 end
 
-function commit.retry(run, node, head)
+-- rare
+local function retry(run, node, head)
   record_failure(run, node)
   if gives_up(run, node) then return end
   clear_flag(node, 'h')
@@ -133,26 +124,31 @@ function commit.retry(run, node, head)
   call('ZADD', P .. ':due', node[DUE], 'n:' .. run.id .. ':' .. node[PATH])
 end
 
-function commit.rescue(run, node)
-  record_failure(run, node)
-  if gives_up(run, node) then return end
-  set_flag(node, 'h')
-  node[LOST] = 0
-  make_ready(run, node)
+-- What becomes of a node without a result. Its staged scopes go.
+-- rare
+local function end_attempt(run, node, head, kind)
+  if kind == 'retry' then
+    retry(run, node, head)
+  elseif kind == 'rescue' then
+    record_failure(run, node)
+    if not gives_up(run, node) then
+      set_flag(node, 'h')
+      node[LOST] = 0
+      make_ready(run, node)
+    end
+  elseif kind == 'fail' then
+    local failure = record_failure(run, node)
+    if not is_handler(node) then set_ending(run, 'failed', failure) end
+  elseif kind == 'stop' then
+    node[STATE] = 'C'
+  else
+    run.held = run.held + 1
+    requeue(run, node)
+  end
+  drop_staged(run, head)
 end
 
-function commit.fail(run, node)
-  local failure = record_failure(run, node)
-  if not is_handler(node) then set_ending(run, 'failed', failure) end
-end
-
-function commit.stop(run, node) node[STATE] = 'C' end
-
-function commit.release(run, node)
-  run.held = run.held + 1
-  requeue(run, node)
-end
-
+-- Takes the words of an outcome and records it; '0' where it is refused after all.
 local function record(run, node, head)
   local kind = head[KIND]
   acknowledge(run.class, entry_of(head[HELD]))
@@ -166,70 +162,86 @@ local function record(run, node, head)
   change(run, node)
   settled[run] = true
   local log, attempt, access = head[HAS_LOG] and arg(), head[HAS_ATTEMPT] and arg(), head[HAS_ACCESS] and arg()
-  made = false
-  if commit[kind](run, node, head) == false then return 0 end
+  local made, opened
+  if kind == 'ok' then
+    node[STATE] = 'D'
+    if node[FLAGS] ~= '' then forget_failure(node) end
+    if head[HAS_OUTPUT] then set_data(run, 'o:' .. node[PATH], arg()) end
+    if head[WRITES] then made = write(run, head[WRITES], head[SETS]) end
+    if head[ENDS] then
+      set_data(run, 'e', node[PATH])
+      set_ending(run, 'succeeded')
+    end
+    for _ = 1, head[ARRIVALS] do
+      local target, closing, expects, hash, source, ref, has = elements(arg(), 1)
+      deliver(run, target, closing, expects, hash, source, ref, has and arg())
+    end
+  elseif kind == 'open' then
+    made, opened = open(run, node, head)
+    if not opened then return '0' end
+  else
+    end_attempt(run, node, head, kind)
+  end
   if access then
     push(run, 'c', run.round .. ' ' .. NOW .. ' ' .. table.concat(made or {}, ',') .. ' ' .. access)
   end
-  if kind ~= 'ok' and kind ~= 'open' then drop_staged(run, head) end
   if attempt and node[STATE] ~= 'F' then push(run, 'a', run.round .. ' ' .. node[ACT] .. ' ' .. attempt) end
   if log then push(run, 'l', run.round .. ' ' .. log) end
-  return 1
+  return '1'
 end
 
-local function accept_outcome()
+-- The tasks that this call was given the first time, as far as they are held; nil where it was not answered.
+-- rare
+local function repeat_claim(memory)
+  local words, tasks = {}, {}
+  for word in string.gmatch((call('GET', memory) or '') .. '\0', '(%Z*)%z') do words[#words + 1] = word end
+  if words[1] ~= name then return end
+  for index = 2, #words - 2, 3 do
+    local run = get_run(words[index], words[index + 1])
+    local node = run and get_node(run, words[index + 1])
+    if node and node[STATE] == 'R' and node[ENTRY] == words[index + 2] then
+      tasks[#tasks + 1] = describe(run, node)
+    end
+  end
+  return tasks
+end
+
+local accepted = ''
+for index = 1, number() do
   local packed = arg()
-  local head = {elements(packed, string.byte(packed) == 220 and 3 or 1)}   -- the longest have more than 15
+  local header = string.byte(packed) == 220 and 3 or 1   -- the longest have more than 15
+  local head = {elements(packed, header)}
   local following = cursor + head[WORDS]
   local run = get_run(head[RUN], head[AT])
   local node = run and get_node(run, head[AT])
-  local answer = 0
+  local answer = '0'
   if node and node[ENTRY] == head[HELD] then
     if node[STATE] == 'R' then
       answer = record(run, node, head)
     elseif node[STATE] ~= 'Q' and node[STATE] ~= 'K' then
-      answer = 1   -- the same once more
+      answer = '1'   -- the same once more
     end
   end
   cursor = following
-  return answer
+  accepted = accepted .. answer
 end
-
-local accepted = {}
-for index = 1, number() do accepted[index] = accept_outcome() end
 for run in pairs(settled) do settle(run) end
 save_queue()
 
-local memory = P .. ':w:' .. worker .. string.sub(letters, 1, 2)   -- two may have one number after a failover
-local tasks, held
-if again == 1 and limit > 0 then
-  local words = {}
-  for word in string.gmatch((call('GET', memory) or '') .. '\0', '(%Z*)%z') do words[#words + 1] = word end
-  if words[1] == name then
-    tasks = {}
-    for index = 2, #words - 2, 3 do
-      local run = get_run(words[index], words[index + 1])
-      local node = run and get_node(run, words[index + 1])
-      if node and node[STATE] == 'R' and node[ENTRY] == words[index + 2] then
-        tasks[#tasks + 1] = describe(run, node)
-      end
-    end
-  end
-end
+local memory = P .. ':w:' .. who .. string.sub(letters, 1, 2)   -- two may have one number after a failover
+local tasks = again == 1 and limit > 0 and repeat_claim(memory)
 local hungry = false
 if not tasks then
-  tasks, held, hungry = take(worker, letters, limit, classes)
-  if #held > 0 then
-    call('SET', memory, name .. '\0' .. table.concat(held, '\0'), 'PX', HOUR)
-  end
+  local held
+  tasks, held, hungry = take(tonumber(who), letters, limit, classes, first, early)
+  if held[1] then call('SET', memory, name .. '\0' .. table.concat(held, '\0'), 'PX', HOUR) end
 end
 save()
 
+if not hungry then return {accepted, tasks} end
 local lasts = {}
-if hungry then
-  for index, class in ipairs(classes) do
-    local last = call('XREVRANGE', queue_key(class), '+', '-', 'COUNT', 1)[1]
-    lasts[index] = last and last[1] or '0-0'
-  end
+for index, class in ipairs(classes) do
+  local last = call('XREVRANGE', queue_key(class), '+', '-', 'COUNT', '1')[1]
+  lasts[index] = last and last[1] or '0-0'
 end
 return {accepted, tasks, lasts}

@@ -58,7 +58,7 @@ for place = 1, asked do
 end
 for flow, places in pairs(listed) do
   call_many('ZADD', list_key(flow), places, 1000)
-  call('HINCRBY', P .. ':figures', flow .. ' begun', begun[flow])
+  call('HINCRBY', P .. ':figures', flow .. ' begun', begun[flow] == 1 and '1' or begun[flow])
 end
 for place, each in pairs(repeated or {}) do
   local how, key = each[1], each[2]

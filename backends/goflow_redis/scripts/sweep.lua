@@ -22,8 +22,9 @@ end
 -- by on a round through the whole list.
 local following = ''
 if flow ~= '' then
-  for place = place_of('succeeded'), place_of('stopped') do
-    look(place * SPAN, '(' .. string.format('%.0f', (place + 1) * SPAN), math.ceil(count / 4))
+  for _, state in ipairs({'succeeded', 'failed', 'stopped'}) do
+    local least = score_of(state, SINCE)
+    look(least, '(' .. string.format('%.0f', least + SPAN), math.ceil(count / 4))
   end
   following = look('(' .. position, '+inf', math.ceil(count / 4))
   if #gone > 0 then call('ZREM', list, unpack(gone)) end

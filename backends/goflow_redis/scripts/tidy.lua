@@ -26,10 +26,10 @@ end
 -- The run's place in its flow's list.
 local function check_place(run)
   local score = call('ZSCORE', list_key(run.flow), run.id)
-  if score and tonumber(score) == score_of(run) then return end
+  if score and tonumber(score) == score_of(run.state, run.date) then return end
   unlisted = unlisted + 1
   if not fix then return end
-  call('ZADD', list_key(run.flow), score_of(run), run.id)
+  call('ZADD', list_key(run.flow), score_of(run.state, run.date), run.id)
   call('SADD', P .. ':flows', run.flow)
 end
 
