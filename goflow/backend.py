@@ -10,8 +10,9 @@ Rules every backend keeps:
 * `submit` has made the run durable when it returns. The same id with the same digest returns the
   existing run, with another digest it raises `Conflict`.
 * A task is held under its token from `claim` until `commit`, `renew` losing it, or the holder's lease
-  running out. A commit under any other token changes nothing and is answered False; committing the
-  same outcome twice is harmless.
+  running out. A commit under any other token changes nothing and is answered False. The last outcome
+  of an instance, told again, changes nothing and is answered True, until the instance is handed back,
+  taken again or begun anew.
 * One commit is atomic: result, arrivals, opened scopes, context writes and the next ready tasks
   appear together or not at all.
 * A run with an ending (a node failed for good, stopped, timed out, or its end node recorded) starts
@@ -214,7 +215,8 @@ class Runs(Protocol):
         abandoned one that a worker has adopted is), or a succeeded one without a rewind.
 
         What is recorded stays; every node that is not finished is ready or waits again, at its first
-        attempt and with the `Task.round` it had. Handlers run again at the round's end."""
+        attempt and with the `Task.round` it had. Handlers run again at the round's end, which
+        comes at once where nothing is left to do: a run stopped when its end was recorded."""
         ...
 
     def forget(self, run_id: str) -> None:
@@ -252,12 +254,17 @@ class Directory(Protocol):
         """Register a worker; answers its id. It is alive until `leave`, or its process or lease ends."""
         ...
 
-    def leave(self, worker: int) -> None: ...
+    def leave(self, worker: int) -> None:
+        """It takes no more tasks; harmless when repeated."""
+        ...
 
-    def workers(self) -> list[WorkerInfo]: ...
+    def workers(self) -> list[WorkerInfo]:
+        """All that have not left, also those that are no longer alive, as long as the store knows them."""
+        ...
 
     def register(self, definition: Definition) -> None:
-        """Remember a definition; the one registered last is the flow's present one."""
+        """Remember a definition, and when that was (`Definition.registered`); the one registered last is the
+        flow's present one."""
         ...
 
     def definition(self, flow: str, fingerprint: str | None = None) -> Definition:

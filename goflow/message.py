@@ -111,7 +111,8 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
 
     `token` is the fence: a commit is accepted only while the instance is still held under it. `attempt`
     counts from 1 in each round and goes up with each retry (a rescue belongs to the attempt that
-    failed); `lost` counts workers that vanished over it, and is 0 again after a retry or a rescue.
+    failed, and what closes a branch counts from its opening); `lost` counts workers that vanished over it,
+    and is 0 again after a retry, a rescue or an opening.
     `round` is the one that gave the instance its `idempotency_key`. `failure` is set when the task is
     to run a handler: the node's `on_failure`, or `~on_failure`. `closing` says that the instance is a
     branch or sub-DAG whose scopes have all arrived: `keys` and `width` are what it opened. `outcome` is

@@ -15,7 +15,8 @@ FlowKey = tuple[str, str]
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One execution of a flow. Times are seconds since the epoch: `created` when it was accepted, `started`
-    and `finished` of its present round. `error` is why it failed."""
+    and `finished` of its present round. `error` is why it failed: `NODE: TYPE: MESSAGE`, without the node
+    where none failed."""
 
     id: str
     flow: str
@@ -58,7 +59,9 @@ class NodeRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One recorded attempt at a node instance, for people: `state` says how it ended.
+    """One recorded attempt at a node instance, for people: `state` says how it ended, `succeeded`,
+    `failed`, `stopped` or `lost` (its worker vanished); `worker` is `HOST:PID`, its number where no
+    more is known.
 
     `ready` is since when it waited to be claimed, and `token` the one it was held under; None and "" where
     the store does not know. `error` is the type and the message of what went wrong (`str(Failure)`). The
@@ -120,8 +123,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A process that takes tasks. `alive` is False once its lease is over.
 
-    `silent` are the seconds since its last sign of life, and `lease` how many of them it is given; 0 where
-    the store knows at once that a process has ended.
+    `doing` says `RUN/PATH` for each task it holds. `silent` are the seconds since its last sign of life, and
+    `lease` how many of them it is given; 0 where the store knows at once that a process has ended.
     """
 
     id: int
