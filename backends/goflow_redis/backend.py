@@ -152,6 +152,6 @@ def _partitions(link: Link, keys: Keys) -> int:
     if schema != SCHEMA:
         raise BackendError(
             f"{link.name} holds runs of schema {schema} under namespace {keys.namespace!r}, this goflow"
-            f" reads {SCHEMA}; use the release that wrote them, or another namespace"
+            f" reads {SCHEMA}; use the release that wrote them, or set another redis.namespace"
         )
     return partitions
