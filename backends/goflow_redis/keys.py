@@ -89,6 +89,8 @@ class Keys:
 
     def partition(self, run_id: str) -> str:
         """The prefix of the partition a run lives in."""
+        if len(self.partitions) == 1:
+            return self.partitions[0]
         return self.partitions[crc32(run_id.encode()) % len(self.partitions)]
 
     def run(self, run_id: str) -> str:

@@ -48,16 +48,24 @@ class Line:
         except Exception:  # noqa: BLE001 - closed: redis-py has several words for that
             return True
 
+    def ask(self, command: Command) -> Any:
+        """The answer of one command; see `exchange`."""
+        try:
+            self._socket.sendall(self._pack(command))
+            answer = self._answer()
+        except OSError as error:
+            raise _as_redis(error) from None
+        if isinstance(answer, Exception):
+            _refuse_ended(answer)
+        self._used = time.monotonic()
+        return answer
+
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """The answers of commands; those to refused ones are exceptions. Raises ConnectionError and
         TimeoutError as redis-py does, and whatever else the server says of the connection."""
         try:
-            if len(commands) == 1:
-                self._socket.sendall(self._pack(tuple(commands[0])))
-                answers = [self._answer()]
-            else:
-                self._socket.sendall(b"".join([self._pack(tuple(each)) for each in commands]))
-                answers = [self._answer() for _ in commands]
+            self._socket.sendall(b"".join([self._pack(tuple(each)) for each in commands]))
+            answers = [self._answer() for _ in commands]
         except OSError as error:
             raise _as_redis(error) from None
         for answer in answers:
@@ -99,6 +107,21 @@ class Lines:
         self._pool = pool
         self._idle: list[Line] = []
         self._pid = os.getpid()
+
+    def ask(self, command: tuple[Word, ...]) -> Any:
+        """The answer of one command: what `exchange` does, in a few steps fewer. After each answer whatever the
+        server and others did in between has to be found anew by the processor, so each step counts thrice."""
+        line = self._take()
+        try:
+            answer = line.ask(command)
+        except BaseException:
+            self._drop(line)
+            self.close()
+            raise
+        self._idle.append(line)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """The answers of commands. The first error is raised, after all were read."""

@@ -68,7 +68,15 @@ class Link:
     def run(self, script: str, partition: str, args: Sequence[Word]) -> Any:
         """A transition's answer. It is repeated when the connection is cut, so the script must be safe
         under that. Raises BackendError, StoreFull."""
-        return self.patiently(lambda attempt: self.run_once(script, partition, args))
+        if self._lines is None or self.steady_since == _CUT:
+            return self.patiently(lambda attempt: self.run_once(script, partition, args))
+        began = time.monotonic()
+        sha = self._scripts[script].sha
+        try:  # as nearly always: the shortest way
+            return self._lines.ask(("EVALSHA", sha, 1, partition, *args))
+        except Exception as error:  # noqa: BLE001 - `_bear` raises what is not to be repeated
+            failed = None if _lacks_script(error) else error
+        return self.patiently(lambda attempt: self.run_once(script, partition, args), began, failed)
 
     def run_once(self, script: str, partition: str, args: Sequence[Word]) -> Any:
         """The same, once; raises what redis-py raises."""
@@ -76,9 +84,7 @@ class Link:
         try:
             return self._ask(partition, (("EVALSHA", sha, 1, partition, *args),))[0]
         except Exception as error:
-            from redis.exceptions import NoScriptError
-
-            if not isinstance(error, NoScriptError):
+            if not _lacks_script(error):
                 raise
         return self._ask(partition, (("EVAL", text, 1, partition, *args),))[0]
 
@@ -114,10 +120,17 @@ class Link:
         """The answers of several commands sent at once, all to the server that has `key`."""
         return self.patiently(lambda attempt: self._ask(key, commands)) if commands else []
 
-    def patiently(self, ask: Callable[[int], T]) -> T:
-        """What `ask(attempt)` answers, asked again while the connection is cut; errors as ours."""
-        began = time.monotonic()
+    def patiently(
+        self, ask: Callable[[int], T], began: float = 0.0, failed: Exception | None = None
+    ) -> T:
+        """What `ask(attempt)` answers, asked again while the connection is cut; errors as ours. `began` (monotonic)
+        and `failed` are of a first attempt that was made already."""
+        began = began or time.monotonic()
         attempt = 0
+        if failed is not None:
+            with self._mapped:
+                self._bear(failed, attempt, began)
+            attempt = 1
         while True:
             try:
                 answer = ask(attempt)
@@ -169,6 +182,8 @@ class Link:
 
     def _ask(self, key: str, commands: Sequence[Command]) -> list[Any]:
         if self._lines is not None:
+            if len(commands) == 1:
+                return [self._lines.ask(tuple(commands[0]))]
             return self._lines.exchange(commands)
         from redis.exceptions import AskError, MovedError, TryAgainError
 
@@ -273,6 +288,13 @@ def _cuts() -> tuple[type[Exception], ...]:
         known.ClusterDownError,
         known.RedisClusterException,
     )
+
+
+def _lacks_script(error: Exception) -> bool:
+    """Whether the server has forgotten the script, or never had it."""
+    from redis.exceptions import NoScriptError
+
+    return isinstance(error, NoScriptError)
 
 
 def _info(pool: Any, attempt: int) -> bytes:

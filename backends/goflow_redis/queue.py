@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from goflow.backend import Ask, FlowKey, Run
 from goflow.errors import BackendError, Conflict, GoflowError
-from goflow.message import TIMED_OUT, Claim, Failure, Item, Outcome, Request, Task
+from goflow.message import Claim, Item, Outcome, Request, Task
 from goflow.payload import Payload
 from goflow_redis import exchange, journal, submission, words
 from goflow_redis.store import Store
@@ -34,10 +34,12 @@ class Queue(Store):
 
     def submit(self, request: Request) -> Run:
         """Accept a run durably. Raises Conflict, StoreFull."""
-        (answer,) = self._submit(self.keys.partition(request.run_id), [request])
-        if isinstance(answer, GoflowError):
-            raise answer
-        return answer
+        args = [self.lives, 1, *submission.submit_args(request)]
+        now, told = self.link.run("submit", self.keys.partition(request.run_id), args)
+        run = submission.submitted(request, now, told)
+        if run is None:
+            raise _taken(request.run_id)
+        return run
 
     def submit_all(self, requests: Sequence[Request]) -> list[Run | GoflowError]:
         """Submit each; in place of a run stands what `submit` would have raised."""
@@ -52,10 +54,7 @@ class Queue(Store):
         """One SUBMIT. Where it fails none is known to be accepted."""
         args: list[Word] = [self.lives, len(batch)]
         for request in batch:
-            late = None
-            if request.timeout is not None:
-                late = Failure(TIMED_OUT, f"timed out after {request.timeout:g} s")
-            args += submission.submit_args(request, late)
+            args += submission.submit_args(request)
         try:
             now, *told = self.link.run("submit", partition, args)
         except BackendError as error:

@@ -100,6 +100,20 @@ def as_run(run_id: str, record: RunRecord, failure: Failure | None) -> Run:
     )
 
 
+def new_run(run_id: str, flow: str, fingerprint: str, created: int, state: bytes) -> Run:
+    """The run that was accepted at that time (ms) and has this record `:s`: nothing has happened to it."""
+    now = read_line(state)
+    return Run(
+        id=run_id,
+        flow=flow,
+        state=now.state,
+        created=created / 1000,
+        fingerprint=fingerprint,
+        round=now.round,
+        revision=now.rev,
+    )
+
+
 class NodeRecord(msgspec.Struct, array_like=True):
     """A node instance's record; see `_records.lua`. Times are ms since the run was created."""
 

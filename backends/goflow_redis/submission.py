@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from goflow.backend import Run
-from goflow.message import Failure, Request, pack
+from goflow.message import TIMED_OUT, Failure, Request, pack
 from goflow_redis import records
 from goflow_redis.words import Word, disclose, enclose, read_failure
 
@@ -25,8 +25,11 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
 _head = msgspec.msgpack.Decoder(Head)
 
 
-def submit_args(request: Request, late: Failure | None) -> list[Word]:
+def submit_args(request: Request) -> list[Word]:
     """A run's arguments of SUBMIT."""
+    late = b""
+    if request.timeout is not None:
+        late = pack(Failure(TIMED_OUT, f"timed out after {request.timeout:g} s"))
     return [
         pack(
             (
@@ -41,7 +44,7 @@ def submit_args(request: Request, late: Failure | None) -> list[Word]:
         ),
         pack(Head(request.query, request.headers, request.starts, request.made)),
         enclose(request.payload),
-        b"" if late is None else pack(late),
+        late,
     ]
 
 
@@ -51,6 +54,8 @@ def _timeout_of(request: Request) -> int:
 
 
 def _letters_of(request: Request) -> str:
+    if not request.handlers:
+        return "-"
     names = (name[1] for name in ("~on_failure", "~finally") if name in request.handlers)
     return "".join(names) or "-"
 
@@ -58,11 +63,7 @@ def _letters_of(request: Request) -> str:
 def submitted(request: Request, now: int, told: Any) -> Run | None:
     """What SUBMIT tells of one run, at that time (ms); None for a conflict."""
     if isinstance(told, bytes):
-        timeout, letters = _timeout_of(request), _letters_of(request)
-        fixed = records.IdLine(request.flow, request.fingerprint, now * 1000, timeout, letters)
-        return records.as_run(
-            request.run_id, records.RunRecord(records.read_line(told), fixed), None
-        )
+        return records.new_run(request.run_id, request.flow, request.fingerprint, now, told)
     how, state, identity, failure = told
     if how == b"conflict":
         return None
