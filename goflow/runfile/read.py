@@ -34,7 +34,7 @@ class InFile:
         run: RunLine = _one(found, "run", name)
         asked: RequestLine = _one(found, "request", name)
         known: DefinitionLine = _one(found, "definition", name)
-        self.plan = known.plan
+        self.plan = _plan(known, name)
         self.file = known.file
         self.run = _run(run)
         self.request = _request(run, asked, self.plan)
@@ -143,6 +143,13 @@ def _one(found: dict[str, list[Any]], kind: str, name: str) -> Any:
     if len(found[kind]) != 1:
         raise GoflowError(f"{name}: expected one record {kind!r}, got {len(found[kind])}")
     return found[kind][0]
+
+
+def _plan(line: DefinitionLine, name: str) -> Plan:
+    try:
+        return Plan.from_json(bytes(line.plan))
+    except UNREADABLE as error:
+        raise GoflowError(f"{name}: its definition cannot be read: {error}") from None
 
 
 def _run(line: RunLine) -> Run:

@@ -8,7 +8,6 @@ from typing import Any, Final
 import msgspec
 
 from goflow.backend import Access, Attempt
-from goflow.plan import Plan
 from goflow.state import NodeState, RunState
 
 #: what the header says
@@ -60,9 +59,9 @@ class RequestLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DefinitionLine(msgspec.Struct, frozen=True):
-    """The flow as it was registered, and the file it came from where it was."""
+    """The flow as it was registered (as `Plan.to_json` writes it), and the file it came from where it was."""
 
-    plan: Plan
+    plan: msgspec.Raw
     file: str
 
 

@@ -56,7 +56,7 @@ def _words(recorded: Recorded) -> Iterator[tuple[str, object]]:
             timeout=asked.timeout,
         ),
     )
-    yield "definition", DefinitionLine(recorded.plan, recorded.file)
+    yield "definition", DefinitionLine(msgspec.Raw(recorded.plan.to_json()), recorded.file)
     yield from _values(recorded)
     nodes = iter(recorded.nodes.values())
     while some := list(islice(nodes, PAGE)):
