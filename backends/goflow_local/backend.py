@@ -272,6 +272,12 @@ class LocalBackend:
 
         return self._store.read(lambda c: reading.nodes(c, run_id, paths))
 
+    def nodes_and_tries(self, run_id: str) -> tuple[list[NodeRun], list[Attempt]]:
+        """Both in one look: of the attempts those that the nodes' own records do not tell."""
+        from goflow_local import reading
+
+        return self._store.read(lambda c: reading.nodes_and_tries(c, run_id))
+
     def node_pages(self, run_id: str) -> Iterator[Sequence[NodeRun]]:
         """All recorded node instances, a thousand at a time."""
         from goflow_local import reading

@@ -31,6 +31,8 @@ _NODES = (
     "SELECT path, state, attempt, round, started, finished, ready, due, failure, worker, width,"
     " done, opening.keys, digest, id, rescue FROM node LEFT JOIN opening ON opening.node = node.id"
 )
+#: of a run's nodes those that have attempts beside the one that made their result
+_TOLD_APART: Final = "AND path IN (SELECT path FROM attempt WHERE run = ?)"
 _STATES: Final = (
     NodeState.WAITING,
     NodeState.READY,
@@ -247,19 +249,26 @@ def _output(connection: Connection, node: int) -> Payload | None:
 
 def attempts(connection: Connection, run_id: str, path: str | None = None) -> list[Attempt]:
     """History, and the attempts that made what is recorded now: all, or those at one node instance."""
-    row = find(connection, run_id)
+    return _attempts(connection, find(connection, run_id), path)
+
+
+def _attempts(
+    connection: Connection, row: RunRow, path: str | None, every: bool = True
+) -> list[Attempt]:
     workers = functools.cache(lambda worker: _worker_name(connection, worker))
     history = connection.execute(
         "SELECT path, round, attempt, state, started, finished, error, worker, digest, queued, token"
         " FROM attempt WHERE run = ?1 AND (?2 IS NULL OR path = ?2)",
         (row.key, path),
     ).fetchall()
-    which, bound = ("id BETWEEN ? AND ?", row.ids)
+    which, bound = "id BETWEEN ? AND ?", (*row.ids,)
     if path is not None:
         which, bound = "run = ? AND path = ?", (row.key, path)  # type: ignore[assignment]
+    if not every:
+        which, bound = f"{which} {_TOLD_APART}", (*bound, row.key)  # type: ignore[assignment]
     present = connection.execute(
         "SELECT path, ran, attempt, 'succeeded', started, finished, NULL, worker, digest, queued,"
-        f" id || '.' || token FROM node WHERE {which} AND state = 5",
+        f" id || '.' || token FROM node WHERE {which} AND state = 5 ORDER BY id",
         bound,
     ).fetchall()
     return [
@@ -280,6 +289,13 @@ def attempts(connection: Connection, run_id: str, path: str | None = None) -> li
             [*history, *present], key=lambda each: (each[4], each[5])
         )
     ]
+
+
+def nodes_and_tries(connection: Connection, run_id: str) -> tuple[list[NodeRun], list[Attempt]]:
+    """All node instances, and the attempts that they do not tell themselves: in a run of one round those of nodes
+    that have any beside the one that made their result, which a run of 100,000 nodes may have none of."""
+    row = find(connection, run_id)
+    return nodes(connection, run_id, None), _attempts(connection, row, None, row.round > 1)
 
 
 def _worker_name(connection: Connection, worker: int) -> str:

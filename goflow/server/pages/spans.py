@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 
 from goflow.backend import Attempt, NodeRun, Run
 from goflow.critical import critical_path
-from goflow.errors import UnknownNode
 from goflow.pieces import Piece, pieces_of
 from goflow.plan import Plan
 from goflow.server.pages.markup import Markup, tag
+from goflow.tally import StaticPaths
 from goflow.tries import counted
 
 #: units of a bar's width and height: the style sheet scales them to what place there is
@@ -106,15 +106,13 @@ def summed(
 ) -> dict[str, Span]:
     """The same by node of the definition, its instances summed up."""
     groups: dict[str, list[Span]] = {}
+    static = StaticPaths(plan)
     for node in recorded:
         each = None if node.path.endswith("]") else span(node, decisive, now, tries)
         if each is None:
             continue
-        try:
-            path = node.path if node.path.startswith("~") else plan.locate(node.path).static
-        except UnknownNode:  # the run was moved to another definition
-            continue
-        groups.setdefault(path, []).append(each)
+        path = node.path if node.path.startswith("~") else static(node.path)
+        groups.setdefault(path, []).append(each)  # also of those that only a former definition had
     return {path: group[0] if len(group) == 1 else _sum(group) for path, group in groups.items()}
 
 
