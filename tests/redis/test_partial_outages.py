@@ -204,7 +204,7 @@ def test_what_lies_on_the_others_is_renewed_and_gets_its_turn_while_a_server_is_
         begun = Counter(run_id for run_id, what, _ in noted(tmp_path) if what == "begins")
         assert begun == dict.fromkeys(long, 1), "a node was begun again"
         assert sorted(took)[2] < LEASE / 2, took
-        assert max(took) < LEASE, took
+        assert sum(took) < OUTAGE, "all of them ended while it was away"
 
 
 @AWAY
