@@ -77,8 +77,9 @@ class Link:
             return self._lines.ask(("EVALSHA", sha, 1, partition, *args))
         except Exception as error:  # noqa: BLE001 - `_bear` raises what is not to be repeated
             failed = None if _lacks_script(error) else error
-        again = lambda attempt: self.run_once(script, partition, args)  # noqa: E731
-        return self.patiently(partition, again, began, failed)
+        return self.patiently(
+            partition, lambda attempt: self.run_once(script, partition, args), began, failed
+        )
 
     def run_once(self, script: str, partition: str, args: Sequence[Word]) -> Any:
         """The same, once; raises what redis-py raises."""

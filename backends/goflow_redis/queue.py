@@ -135,26 +135,17 @@ class Queue(Store):
     ) -> list[tuple[Task, Literal["lost", "stop"]]]:
         """Keep the leases of the tasks a worker holds. Answers those it must kill."""
         verdicts: list[tuple[Task, Literal["lost", "stop"]]] = []
+        self._unrenewed.clear()
         for partition, places in self.grouped([task.run_id for task in tasks]):
             for first in range(0, len(places), 500):
+                held = [tasks[place] for place in places[first : first + 500]]
+                self._unrenewed[partition, first] = held
                 with self.link.servers.apart:
-                    verdicts += self._renew(partition, [tasks[n] for n in places[first:][:500]])
+                    verdicts += self.keep_leases(partition, held)
+                    del self._unrenewed[partition, first]
         with self.link.servers.apart:
             self.alive(worker)
         return verdicts
-
-    def _renew(
-        self, partition: str, held: Sequence[Task]
-    ) -> list[tuple[Task, Literal["lost", "stop"]]]:
-        args: list[Word] = [self.lives, len(held)]
-        for task in held:
-            args += (task.run_id, task.path, words.hold_of(task))
-        answers = self.link.run("renew", partition, args)
-        return [
-            (task, "lost" if answer == 1 else "stop")
-            for task, answer in zip(held, answers, strict=True)
-            if answer
-        ]
 
     def left_out(self) -> BackendError | None:
         """Why the last calls left out a part of what they were to do."""

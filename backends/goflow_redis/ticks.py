@@ -38,6 +38,7 @@ class Ticks(Store):
         """Promote due retries, take back what vanished workers held, end runs past their timeout, drop
         what is past its retention. Answers the time of the next thing that is due."""
         now = time.monotonic()
+        self.keep_late()
         due = min(filter(None, map(self._promote, self.keys.partitions)), default=None)
         if now >= self._reap_at:
             pause = min(1.0, self.lease / 6) if self.grace is None else self.grace
