@@ -86,10 +86,13 @@ def overview(
     `now` is what running nodes are timed against (the present by default). Nodes that the plan does not
     have (the run was moved to another definition) are left out.
     """
-    failed = _failed(recorded) if _unreached(run) != NodeState.WAITING else frozenset()
     notable = _Notable()
-    nodes = map(notable.seen, (_settled(node, run, failed) for node in recorded))
-    tallies = tally(plan, nodes)
+    nodes = recorded
+    if _unreached(run) != NodeState.WAITING:
+        failed = _failed(recorded)
+        done = NodeState.SUCCEEDED
+        nodes = (n if n.state is done else _settled(n, run, failed) for n in recorded)
+    tallies = tally(plan, map(notable.seen, nodes))
     told: dict[str, NodeSummary] = {}
     counts: dict[NodeState, int] = {}
     computed(_summarise(plan.graph, "", 1, _unreached(run), tallies, told, counts))

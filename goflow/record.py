@@ -37,7 +37,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
 
 
-class NodeRun(msgspec.Struct, frozen=True, kw_only=True):
+# gc=False: nothing in them leads back to them, and the collector would look through 100,000 of them again and again
+class NodeRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A recorded node instance of a run. `width` and `done` count a branch's scopes."""
 
     path: str
@@ -58,7 +59,7 @@ class NodeRun(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One recorded attempt at a node instance, for people: `state` says how it ended, `succeeded`,
     `failed`, `stopped` or `lost` (its worker vanished); `worker` is `HOST:PID`, its number where no
     more is known.

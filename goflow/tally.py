@@ -75,32 +75,40 @@ class StaticPaths:
         head, slash, name = path.rpartition("/")
         if not slash:
             return path
-        known = None
-        unknown: list[tuple[str, str]] = []  # owners, inmost first, each with what follows it
-        while known is None:
-            owner, bracket, key = head.rpartition("[") if head.endswith("]") else (head, "", "")
-            unknown.append((owner, f"{bracket}{key}/{name}"))
-            known = self._owners.get(owner)
-            if known is None:
-                head, slash, name = owner.rpartition("/")
-                if not slash:
-                    known = owner
-        while True:
-            owner, rest = unknown.pop()
-            self._remember(owner, known)
-            if rest[0] == "[" and self._kinds.get(known) == "foreach":
-                rest = "[" + rest[rest.rindex("]") :]
-            known += rest
-            if not unknown:
-                return known
+        owner, bracket, key = head.rpartition("[") if head[-1:] == "]" else (head, "", "")
+        known = self._owners.get(owner)
+        if known is None:
+            known = self._owner(owner)
+        return self._inside(known, bracket + key, name)
 
-    def _remember(self, owner: str, static: str) -> None:
-        if owner not in self._owners:
-            self._room -= len(owner) + len(static)
-            if len(self._owners) >= OWNERS or self._room < 0:
-                self._owners.clear()  # only remembered to be quick
-                self._room = self._most
-            self._owners[owner] = static
+    def _inside(self, owner: str, key: str, name: str) -> str:
+        if not key:
+            return f"{owner}/{name}"
+        return f"{owner}{'[]' if self._kinds.get(owner) == 'foreach' else key}/{name}"
+
+    def _owner(self, path: str) -> str:
+        """The static path of a branch or sub-DAG: walks out to one that is known, and remembers all on the way."""
+        passed: list[tuple[str, str, str]] = []
+        known: str | None = None
+        while known is None:
+            head, slash, name = path.rpartition("/")
+            if not slash:
+                known = self._remember(path, path)
+                break
+            owner, bracket, key = head.rpartition("[") if head[-1:] == "]" else (head, "", "")
+            passed.append((path, bracket + key, name))
+            path, known = owner, self._owners.get(owner)
+        for inner, key, name in reversed(passed):
+            known = self._remember(inner, self._inside(known, key, name))
+        return known
+
+    def _remember(self, owner: str, static: str) -> str:
+        self._room -= len(owner) + len(static)
+        if len(self._owners) >= OWNERS or self._room < 0:
+            self._owners.clear()  # only remembered to be quick
+            self._room = self._most
+        self._owners[owner] = static
+        return static
 
 
 def tally(plan: Plan, nodes: Iterable[NodeRun]) -> dict[str, Tally]:
