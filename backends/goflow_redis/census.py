@@ -221,7 +221,8 @@ def _queues(backend: RedisBackend, found: dict[str, list[Key]], fix: bool) -> Fi
         known = set(backend.classes(partition))
         for key in found[partition]:
             letter, _, queue = key.name[len(partition) + 1 :].partition(":")
-            if letter in ("q", "p") and not key.run and queue not in known:
+            if letter in ("q", "b", "p") and not key.run and queue not in known:
+                known.add(queue)  # once, whatever is left of it
                 lost.append((partition, queue))
     if not lost:
         return Finding(name=name, ok=True, text="every one is in the list of queues")

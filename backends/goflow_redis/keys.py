@@ -19,6 +19,7 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `D:counted:<worker>` | string | 1 h | the last call of a worker that was added to them |
 | `P:classes` | set | as its queues | `flow:fingerprint` of every queue there is |
 | `P:q:<class>` | stream, group `g` | while it is used | ready tasks: `r` run, `n` node path |
+| `P:b:<class>` | stream | as its queue | one entry: when a call left tasks in the queue last; wakes idle workers |
 | `P:p:<class>` | zset | while not empty | `run:branch` with scopes, `run:` with parked nodes to release on demand |
 | `P:due` | zset | for ever | `n:run:path` retries, `t:run` run timeouts, `x:run:cursor` ended runs with more open branches than one call gives an expiry, by time (ms) |
 | `P:flows` | set | as their lists and queues | flows that have a list or a queue |
@@ -66,7 +67,7 @@ OF_DIRECTORY: Final = {
     "definitions": "hash", "seen": "string!", "figures": "hash", "counted": "string!",
 }  # fmt: skip
 OF_PARTITION: Final = {
-    "classes": "set", "q": "stream", "p": "zset", "due": "zset", "flows": "set", "runs": "zset", "news": "stream",
+    "classes": "set", "q": "stream", "b": "stream", "p": "zset", "due": "zset", "flows": "set", "runs": "zset", "news": "stream",
     "figures": "hash", "untold": "stream", "ends": "stream!", "w": "string!",
 }  # fmt: skip
 OF_RUN: Final = {
@@ -115,7 +116,7 @@ class Keys:
         self, partition: str, classes: Iterable[str], flows: Iterable[str]
     ) -> list[str]:
         """Every lasting key of a partition apart from its runs'."""
-        queues = [f"{partition}:{letter}:{name}" for name in classes for letter in "qp"]
+        queues = [f"{partition}:{letter}:{name}" for name in classes for letter in "qbp"]
         lists = [self.runs(partition, flow) for flow in flows]
         lasting = ("due", "news", "ends", "classes", "flows", "figures", "untold")
         return [*(f"{partition}:{name}" for name in lasting), *queues, *lists]

@@ -187,9 +187,9 @@ class Queue(Store):
             self._staged.pop(outcome.task.token, None)
         claims += map(exchange.read_claim, tasks)
         if classes and len(tasks) < limit:  # more would have been taken
-            queues = (f"{partition}:q:{name}" for name in classes)
+            bells = (f"{partition}:b:{name}" for name in classes)
             streams = dict(
-                zip(queues, rested[0] if rested else [b"0-0"] * len(classes), strict=True)
+                zip(bells, rested[0] if rested else [b"0-0"] * len(classes), strict=True)
             )
             for waker in tuple(self.wakers):
                 waker.rest(partition, streams, every=len(classes) == len(wanted))
@@ -212,10 +212,10 @@ class Queue(Store):
         wakers = tuple(self.wakers)
         if len(wakers) != 1 or not classes:
             return classes
-        start = f"{partition}:q:"
+        start = f"{partition}:b:"
         made = {f"{start}{o.task.flow}:{o.task.fingerprint}" for o in outcomes}
-        queues = wakers[0].worthwhile(partition, [start + each for each in classes], made)
-        return [queue.removeprefix(start) for queue in queues]
+        bells = wakers[0].worthwhile(partition, [start + each for each in classes], made)
+        return [bell.removeprefix(start) for bell in bells]
 
     def _claim_more(self, ask: Ask, claims: list[Claim], dry: set[str], busy: bool) -> None:
         """Claims from one partition after the other until the limit is met or nothing is left. One that is
@@ -236,7 +236,7 @@ class Queue(Store):
         wakers = tuple(self.wakers)
         if len(wakers) != 1 or ask.run_id or not (busy or wakers[0].rang()):
             return set()
-        names = [f"q:{flow}:{fingerprint}" for flow, fingerprint in ask.flows]
+        names = [f"b:{flow}:{fingerprint}" for flow, fingerprint in ask.flows]
         return {
             partition
             for partition in self.keys.partitions

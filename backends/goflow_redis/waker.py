@@ -9,6 +9,9 @@ A worker would pay for a wake-up with every task of others, though it is busy. S
 listened on only between a claim that left nothing (whose answer brings the ids) and the next wake-up; until
 its worker has looked again it is silent. News (a stop, a new queue) are listened for all the time.
 
+What is listened to are bells, one a queue: the call that makes tasks rings it where it leaves some. What a commit takes
+itself wakes nobody, so a chain is of no concern to workers that are idle.
+
 A wake-up names the queues that rang. The worker then looks into those alone: of the others it is known up to
 which id they hold nothing, and that is from where they are listened to next. Once a second it looks into all.
 """
@@ -319,7 +322,7 @@ class QueueWaker(_Waker):
         else:
             known = link.ask(key, "SMEMBERS", f"{key}:classes")
             classes = sorted(each.decode() for each in known)
-        names = [f"{key}:q:{each}" for each in classes]
+        names = [f"{key}:b:{each}" for each in classes]
         ids = link.run("positions", key, [0, *names]) if names else []
         return dict(zip(names, ids, strict=True)) or {f"{key}:news": b"$"}
 

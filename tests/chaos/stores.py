@@ -221,6 +221,6 @@ def leftover_keys(client: Any) -> list[str]:
             found.append(f"{key} holds {client.zrange(raw, 0, -1)}")
         elif rest.startswith(":r:") and rest.endswith(":k"):
             found.append(f"{key} holds parked nodes")
-        elif key not in lasting and client.pttl(raw) == -1:
+        elif key not in lasting and not rest.startswith(":b:") and client.pttl(raw) == -1:
             found.append(f"{key} has neither an owner nor an expiry")
     return found

@@ -36,7 +36,7 @@ from goflow.testing.store import (
     success,
 )
 from goflow_redis import RedisBackend, scripts, waker
-from tests.redis import test_faults, zombies
+from tests.redis import bells, test_faults, zombies
 from tests.redis.hooks import RedisHooks, expire_leases, open_store, shared_server, teach
 from tests.redis.proxy import Proxy
 
@@ -394,6 +394,11 @@ def queue_of(store: Store, flow: FlowKey = FLOW) -> str:
     return backend.keys.queue(backend.keys.partitions[0], *flow)
 
 
+def bell_of(store: Store, flow: FlowKey = FLOW) -> str:
+    """What rings for it."""
+    return queue_of(store, flow).replace(":q:", ":b:")
+
+
 OTHER = ("other", FLOW[1])
 
 
@@ -409,25 +414,25 @@ def resting(store: Store, *flows: FlowKey) -> tuple[Worker, waker.QueueWaker]:
     return w, ear
 
 
-def rung(ear: waker.QueueWaker, queue: str) -> None:
-    """Wait until it has heard of this queue."""
+def rung(ear: waker.QueueWaker, bell: str) -> None:
+    """Wait until it has heard this bell."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         rings(ear, 0.1)
         ear.clear()
-        if queue in (ear._rung[queue.partition(":q:")[0]] or ()):
+        if bell in (ear._rung[bell.partition(":b:")[0]] or ()):
             return
-    raise AssertionError(f"{queue} did not ring")
+    raise AssertionError(f"{bell} did not ring")
 
 
 def what_rang_and_what_an_outcome_makes_ready_are_claimed_together(store: Store) -> None:
     """The queue of what is committed is looked into though it has not rung, and so is the one that has."""
     w, ear = resting(store, FLOW, OTHER)
     store.submit("r")
-    rung(ear, queue_of(store))
+    rung(ear, bell_of(store))
     (claim,) = w.claim(9)
     store.submit("s", flow=OTHER)
-    rung(ear, queue_of(store, OTHER))
+    rung(ear, bell_of(store, OTHER))
     _, claims = w.backend.commit([success(claim, b"", edge("a", "b"))], w.ask(9))
     assert sorted(each.task.path + each.task.run_id for each in claims) == ["as", "br"]
     ear.close()
@@ -438,7 +443,7 @@ def a_queue_it_does_not_listen_to_is_looked_into(store: Store) -> None:
     w, ear = resting(store, FLOW)
     both = Worker(w.backend, (FLOW, OTHER))
     store.submit("s")
-    rung(ear, queue_of(store))
+    rung(ear, bell_of(store))
     store.submit("r", flow=OTHER)
     assert sorted(claim.task.run_id for claim in both.claim(9)) == ["r", "s"]
     ear.close()
@@ -448,7 +453,7 @@ def another_thread_looks_into_every_queue(store: Store) -> None:
     """What rang for one thread's worker says nothing to the others."""
     w, ear = resting(store, FLOW, OTHER)
     store.submit("r")
-    rung(ear, queue_of(store))
+    rung(ear, bell_of(store))
     store.submit("s", flow=OTHER)
     found: list[Claim] = []
     thread = threading.Thread(target=lambda: found.extend(w.claim(9)))
@@ -462,10 +467,10 @@ def once_in_a_while_all_are_looked_into(store: Store) -> None:
     """What was not heard of is found though another queue rings."""
     w, ear = resting(store, FLOW, OTHER)
     store.submit("r", flow=OTHER)
-    rung(ear, queue_of(store, OTHER))
-    ear._rung[redis_of(store).keys.partitions[0]] = {queue_of(store)}
+    rung(ear, bell_of(store, OTHER))
+    ear._rung[redis_of(store).keys.partitions[0]] = {bell_of(store)}
     assert w.claim() == [], "it has looked into all a moment ago"
-    ear._rung[redis_of(store).keys.partitions[0]] = {queue_of(store)}
+    ear._rung[redis_of(store).keys.partitions[0]] = {bell_of(store)}
     ear._round_at.clear()
     assert w.paths() == ["a"]
     ear.close()
@@ -946,8 +951,8 @@ MUTANTS = [
     Mutant(
         "a queue that was forgotten is not known when it is there again",
         "_basics",
-        "  if entry then return entry end\n  open_queue(flow, class)\n",
-        "  if entry then return entry end\n",
+        "    open_queue(flow, class)\n    entry =",
+        "    entry =",
         (a_queue_that_was_forgotten_is_known_when_something_of_it_comes_due,),
     ),
     Mutant(
@@ -970,6 +975,30 @@ MUTANTS = [
         "if run.watched and (run.ended",
         "if false and (run.ended",
         (a_change_of_a_run_is_heard,),
+    ),
+    *(
+        Mutant(
+            f"nobody hears of the tasks that {name} makes ready",
+            name,
+            "\nring()\n",
+            "\n",
+            (bells.whoever_listens_hears_of_every_task,),
+        )
+        for name in ("submit", "commit", "due", "reap", "lost", "control", "retry")
+    ),
+    Mutant(
+        "nobody hears of the second of two tasks",
+        "_take",
+        "taken[class] = entries[#entries][1]",
+        "taken[class] = minted[class]",
+        (bells.what_a_call_leaves_is_heard_of,),
+    ),
+    Mutant(
+        "every step of a chain wakes everybody",
+        "_basics",
+        "if taken[class] ~= entry then",
+        "if true then",
+        (bells.a_chain_wakes_nobody_else,),
     ),
 ]
 

@@ -39,11 +39,27 @@ local function open_queue(flow, class)
   end
 end
 
+-- by class the entry that was made last, and the one that was taken last
+local minted, taken = {}, {}
+
 -- Queues a task under a new entry, whose id is the fence. A queue that is there is open.
 local function enqueue(flow, class, id, path)
   local queue = P .. ':q:' .. class
   local entry = call('XADD', queue, 'NOMKSTREAM', '*', 'r', id, 'n', path)
-  if entry then return entry end
-  open_queue(flow, class)
-  return call('XADD', queue, '*', 'r', id, 'n', path)
+  if not entry then
+    open_queue(flow, class)
+    entry = call('XADD', queue, '*', 'r', id, 'n', path)
+  end
+  minted[class] = entry
+  return entry
+end
+
+local function bell_key(class) return P .. ':b:' .. class end
+
+-- Wakes who waits for tasks, where this call leaves some: of what it has taken itself nobody need hear. A chain
+-- would wake every idle worker with each step, and the one that goes on with it too.
+local function ring()
+  for class, entry in pairs(minted) do
+    if taken[class] ~= entry then call('XADD', bell_key(class), 'MAXLEN', '1', '*', 'r', '') end
+  end
 end

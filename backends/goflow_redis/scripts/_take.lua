@@ -157,6 +157,7 @@ local function take(worker, letters, limit, classes, first, early)
       end
       early = nil
       looked = looked + #entries
+      if entries[1] then taken[class] = entries[#entries][1] end
       for index = 1, #entries do
         local entry, path = entries[index][1], entries[index][2][4]
         local run = get_run(entries[index][2][2], path)

@@ -14,8 +14,8 @@ if asked > 0 and #ARGV == asked + 7 and ARGV[4] == '0' and ARGV[5] ~= '0' then  
       break
     end
     if call('EXISTS', KEYS[1] .. ':p:' .. class) == 1 then lasts = nil break end
-    local last = filled and call('XREVRANGE', queue, '+', '-', 'COUNT', '1')[1]
-    lasts[index] = last and last[1] or '0-0'
+    local rang = call('XREVRANGE', KEYS[1] .. ':b:' .. class, '+', '-', 'COUNT', '1')[1]
+    lasts[index] = rang and rang[1] or '0-0'
   end
   if lasts then return {'', {}, lasts} end
 end

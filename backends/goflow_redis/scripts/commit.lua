@@ -14,7 +14,7 @@
 --          that sets, of each arrival a packed {target, closing, expects, hash, source, ref, has payload} and its
 --          payload, items, failure
 -- returns  for each outcome a letter, '1' accepted, '0' not (a table would cost as much as a command of a lone one);
---          {task ...}; where nothing is left to claim in the classes, {the last id of each}
+--          {task ...}; where nothing is left to claim in the classes, {when each rang last}
 -- repeat   an outcome already recorded under its hold is accepted and changes nothing; a repeated call gets
 --          the tasks it was given the first time
 local who, name, again, limit = arg(), arg(), number(), number()
@@ -236,12 +236,13 @@ if not tasks then
   tasks, held, hungry = take(tonumber(who), letters, limit, classes, first, early)
   if held[1] then call('SET', memory, name .. '\0' .. table.concat(held, '\0'), 'PX', HOUR) end
 end
+ring()
 save()
 
 if not hungry then return {accepted, tasks} end
 local lasts = {}
 for index, class in ipairs(classes) do
-  local last = call('XREVRANGE', queue_key(class), '+', '-', 'COUNT', '1')[1]
+  local last = call('XREVRANGE', bell_key(class), '+', '-', 'COUNT', '1')[1]
   lasts[index] = last and last[1] or '0-0'
 end
 return {accepted, tasks, lasts}

@@ -48,5 +48,6 @@ elseif action == 'stop' and run.kill == 0 then
   stop()
 end
 save_queue()
+ring()
 save()
 return {'ok', run_record(run), id_record(run), get_data(run, 'f:')}

@@ -40,6 +40,7 @@ end
 if #members > 0 then call('ZREM', due, unpack(members)) end
 for _, member in ipairs(further) do call('ZADD', due, NOW, member) end
 save_queue()
+ring()
 save()
 local next_due = call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
 return {next_due or '0', #members}

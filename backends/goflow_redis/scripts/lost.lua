@@ -96,5 +96,6 @@ if fix and lost > 0 then
   settle(run)
 end
 save_queue()
+ring()
 save()
 return lost

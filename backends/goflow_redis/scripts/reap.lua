@@ -60,5 +60,6 @@ end
 while cursor < #ARGV do reap(arg()) end
 for run in pairs(settled) do settle(run) end
 save_queue()
+ring()
 save()
 return taken

@@ -100,5 +100,6 @@ if get_data(run, 'e') then
   settle(run)
 end
 save_queue()
+ring()
 save()
 return {'ok', run_record(run), id_record(run), false}

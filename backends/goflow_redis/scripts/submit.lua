@@ -56,6 +56,7 @@ for place = 1, asked do
     answers[place + 1] = record
   end
 end
+ring()
 for flow, places in pairs(listed) do
   call_many('ZADD', list_key(flow), places, 1000)
   call('HINCRBY', P .. ':figures', flow .. ' begun', begun[flow] == 1 and '1' or begun[flow])

@@ -50,7 +50,7 @@ end
 local forgotten = 0
 if class ~= '' and call('XLEN', queue_key(class)) == 0 and call('EXISTS', pump_key(class)) == 0
     and last_entry(queue_key(class)) < NOW - RETENTION then
-  call('UNLINK', queue_key(class))
+  call('UNLINK', queue_key(class), bell_key(class))
   call('SREM', P .. ':classes', class)
   forgotten = 1
 end
