@@ -7,6 +7,7 @@ dies, however it dies, the kernel kills this process and all that it started (`_
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -131,6 +132,7 @@ def main(
     streams = _Streams(log.fileno(), marker)
     flows = {flow.key: flow for flow in source()}
     show_logging()  # after the flow files, which may have their own way
+    gc.freeze()  # what is loaded stays: no collection during a node goes through it
     with suppress(EOFError, OSError):  # the supervisor is gone, or user code cut the connection
         wire = Wire(connection)
         wire.send(encode(Results(())))  # loaded: from here on timeouts count

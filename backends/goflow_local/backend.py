@@ -34,6 +34,7 @@ from goflow.state import RunState
 from goflow_local import claim as claiming
 from goflow_local import commit as committing
 from goflow_local.change import Change
+from goflow_local.memory import Memory
 from goflow_local.rows import HELD, RunRow, fence, run_of
 from goflow_local.sql import Connection
 from goflow_local.store import Store, now
@@ -91,15 +92,17 @@ class LocalBackend:
 
     def _change(self, work: Callable[[Change], T]) -> T:
         """One write transaction, then its wake-ups."""
-        ports: list[int] = []
+        return self._rung(self._store.write(lambda connection: self._worked(work, connection)))
 
-        def whole(connection: Connection) -> T:
-            change = Change(self._store, connection)
-            answer = work(change)
-            ports.extend(change.finish())
-            return answer
+    def _worked(
+        self, work: Callable[[Change], T], connection: Connection, memory: Memory | None = None
+    ) -> tuple[T, list[int]]:
+        change = Change(self._store, connection, memory)
+        answer = work(change)
+        return answer, change.finish()
 
-        answer = self._store.write(whole)
+    def _rung(self, done: tuple[T, list[int]]) -> T:
+        answer, ports = done
         if ports:
             self._store.ring(ports)
         return answer
@@ -198,7 +201,7 @@ class LocalBackend:
             accepted = committing.commit(change, outcomes)
             return accepted, claiming.claim(change, ask) if ask is not None else []
 
-        return self._change(whole)
+        return self._rung(self._store.write_on(lambda c, memory: self._worked(whole, c, memory)))
 
     def renew(
         self, worker: int, tasks: Sequence[Task]

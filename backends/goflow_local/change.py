@@ -15,6 +15,7 @@ import msgspec
 from goflow.errors import UnknownRun
 from goflow.message import Arrival
 from goflow_local import rows
+from goflow_local.memory import Memory
 from goflow_local.rows import ENDS, OPEN, READY, RUN_COLUMNS, WAITING, WORK, RunRow, code_of
 from goflow_local.sql import Connection
 from goflow_local.store import Store, now
@@ -73,9 +74,11 @@ class Spot(msgspec.Struct, gc=False):
 class Change:
     """The working set of one transaction. Make it, change things, then `finish`."""
 
-    def __init__(self, store: Store, connection: Connection) -> None:
+    def __init__(self, store: Store, connection: Connection, memory: Memory | None = None) -> None:
         self.store = store
         self.connection = connection
+        #: what may be believed without a look into the file, if anything may
+        self.memory = memory
         self.execute = connection.execute
         self.now = now()
         #: lanes that have got tasks, and how many of those were taken right away
@@ -95,9 +98,16 @@ class Change:
         """The run with this key, to be changed in place."""
         run = self._runs.get(key)
         if run is None:
-            found = self.execute(_READ_RUN, (key,)).fetchone()
-            run = self._keep(rows.row_of(found))
+            run = None if self.memory is None else self.memory.runs.get(key)
+            run = self._keep(run or rows.row_of(self.execute(_READ_RUN, (key,)).fetchone()))
         return run
+
+    def owned(self, run_id: str, worker: int) -> int | None:
+        """The key of the run with this id, if this worker owns it."""
+        for run in self._runs.values():
+            if run.id == run_id:
+                return run.key if run.owner == worker else None
+        return owned(self.connection, run_id, worker)
 
     def find(self, run_id: str) -> RunRow | None:
         """The run with this id, if there is one."""
@@ -149,16 +159,19 @@ class Change:
 
     def spot(self, run: RunRow, path: str, expects: int) -> Spot | None:
         """The node at a path. One that is expected to get something (`expects` > 0) is made."""
-        spot = self._spots.get((run.key, path))
+        at = (run.key, path)
+        spot = self._spots.get(at)
+        if spot is None and self.memory is not None and at in self.memory.open:
+            spot = self._spots[at] = self.memory.open[at]
         if spot is None:
-            found = self.execute(_READ_SPOT, (run.key, path)).fetchone()
+            found = self.execute(_READ_SPOT, at).fetchone()
             if found is not None:
                 spot = Spot(*found)
             elif expects:
                 spot = Spot(run.new_id(), path, WAITING, expects, 0, fresh=True)
             else:
                 return None
-            self._spots[run.key, path] = spot
+            self._spots[at] = spot
         return spot
 
     def start(self, run: RunRow, path: str, scope: int, pos: int) -> None:
@@ -222,6 +235,9 @@ class Change:
                 altered.append(
                     (spot.state, spot.arrived, spot.released, spot.done, spot.ready, spot.id)
                 )
+            if self.memory is not None:
+                spot.fresh = False
+                self.memory.keep_spot(key, spot)
         self._spots.clear()
         if added:
             connection.executemany(_ADD_SPOT, added)
@@ -306,13 +322,23 @@ class Change:
             topics.add(key)
             if run.finished == self.now:
                 topics.add(ENDS)
+            if self.memory is not None:
+                self.memory.keep_run(run)
         if touched:
             self.connection.executemany(_TOUCH_RUN, touched)
         if altered:
             self.connection.executemany(_ALTER_RUN, altered)
         if self.alarm or any(n > 0 and claimable(lane) for lane, n in self.balance.items()):
             topics.add(WORK)
-        return listeners(self.connection, topics) if topics else []
+        return self._ports(topics) if topics else []
+
+    def _ports(self, topics: set[int]) -> list[int]:
+        """The ports of those who listen for any of these topics."""
+        memory = self.memory or Memory()
+        if memory.listeners is None:
+            memory.listeners = listeners(self.connection)
+        found = memory.listeners
+        return [port for port, topic in found if topic in topics]
 
 
 def claimable(lane: int) -> bool:
@@ -320,10 +346,16 @@ def claimable(lane: int) -> bool:
     return lane > 0 or lane % 2 == 0
 
 
-def listeners(connection: Connection, topics: set[int]) -> list[int]:
-    """The ports of those who listen for any of these topics."""
-    found = connection.execute("SELECT port, topic FROM listener").fetchall()
-    return [port for port, topic in found if topic in topics]
+def owned(connection: Connection, run_id: str, worker: int) -> int | None:
+    """The key of the run with this id, if this worker owns it."""
+    query = "SELECT id FROM run WHERE name = ? AND owner = ?"
+    found: tuple[int] | None = connection.execute(query, (run_id, worker)).fetchone()
+    return None if found is None else found[0]
+
+
+def listeners(connection: Connection) -> list[tuple[int, int]]:
+    """The port and the topic of all who listen."""
+    return connection.execute("SELECT port, topic FROM listener").fetchall()
 
 
 def unknown_run(connection: Connection, run_id: str) -> UnknownRun:

@@ -9,10 +9,12 @@ from goflow.backend import Ask
 from goflow.message import FINALLY, ON_FAILURE, Claim, Input, Request, Task
 from goflow.payload import EMPTY, Payload
 from goflow.state import RunState
-from goflow_local.change import Change
+from goflow_local.change import Change, owned
 from goflow_local.rows import (
     HANDLERS,
+    HELD,
     READY,
+    Held,
     RunRow,
     fence,
     payload_of,
@@ -57,7 +59,10 @@ _REQUEST = "SELECT media, data FROM request WHERE run = ?"
 def has_any(connection: Connection, store: Store, ask: Ask) -> bool:
     """Whether something is queued in a lane of an ask; usually the answer is no."""
     query = "SELECT 1 FROM queue WHERE lane = ? LIMIT 1"
-    lanes = _lanes(connection, store, ask)
+    if ask.run_id:
+        lanes = _own_lane(owned(connection, ask.run_id, ask.worker))
+    else:
+        lanes = _lanes(connection, store, ask)
     return any(connection.execute(query, (lane,)).fetchone() for lane in lanes)
 
 
@@ -65,7 +70,10 @@ def claim(change: Change, ask: Ask) -> list[Claim]:
     """Up to `ask.limit` of the tasks that have waited longest, now held by the worker."""
     if ask.limit <= 0:
         return []
-    lanes = _lanes(change.connection, change.store, ask)
+    if ask.run_id:
+        lanes = _own_lane(change.owned(ask.run_id, ask.worker))
+    else:
+        lanes = _lanes(change.connection, change.store, ask)
     taken: dict[int, tuple[RunRow, Any]] = {}
     _take(change, taken, _fresh(change, lanes, ask.limit))
     change.write_queue()
@@ -86,18 +94,20 @@ def claim(change: Change, ask: Ask) -> list[Claim]:
         token, attempt = run.next(), row[5] or 1
         queued = row[0] / 1e6
         held.append((token, ask.worker, attempt, run.round, queued, change.now, row[1]))
+        if change.memory is not None and row[5] == 0:  # nothing is staged under it yet
+            words = (row[1], run.key, row[3], HELD, token, attempt, row[6], ask.worker)
+            change.memory.keep_held(Held(*words, None, None, queued))
         claims.append(_claim(change, run, row, token, attempt))
     if held:
         change.connection.executemany(_HOLD, held)
     return claims
 
 
+def _own_lane(run: int | None) -> list[int]:
+    return [] if run is None else [-2 * run]
+
+
 def _lanes(connection: Connection, store: Store, ask: Ask) -> list[int]:
-    if ask.run_id:
-        found = connection.execute(
-            "SELECT id FROM run WHERE name = ? AND owner = ?", (ask.run_id, ask.worker)
-        ).fetchone()
-        return [] if found is None else [-2 * found[0]]
     lanes = []
     for key in ask.flows:
         lane = store.definitions.get(key)

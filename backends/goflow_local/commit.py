@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from goflow.message import Item, Opened, Outcome, Step, Task, pack
 from goflow.state import RunState
@@ -19,6 +18,7 @@ from goflow_local.rows import (
     RETRYING,
     STOPPED,
     SUCCEEDED,
+    Held,
     RunRow,
     code_of,
     fence,
@@ -49,29 +49,10 @@ _ATTEMPT = "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ITEM = "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?)"
 
 
-class Held(NamedTuple):
-    """A node row as a commit finds it."""
-
-    id: int
-    run: int
-    path: str
-    state: int
-    token: int
-    attempt: int
-    lost: int
-    worker: int
-    staged: int | None
-    items: int | None
-    queued: float | None
-
-
 def commit(change: Change, outcomes: Sequence[Outcome]) -> list[bool]:
     """Record what became of tasks. One bool each: whether the task was (still) theirs to settle."""
     fences = [fence(outcome.task.token) for outcome in outcomes]
-    found = {
-        row[0]: Held(*row)
-        for row in change.connection.executemany(_READ, [(node,) for node, _ in fences])
-    }
+    found = _held(change, [node for node, _ in fences])
     accepted = []
     settled: set[int] = set()
     touched: dict[int, RunRow] = {}
@@ -100,6 +81,17 @@ def commit(change: Change, outcomes: Sequence[Outcome]) -> list[bool]:
         if run.ending is not None:
             proceed(change, run)
     return accepted
+
+
+def _held(change: Change, nodes: Sequence[int]) -> dict[int, Held]:
+    """The rows of these nodes, of those that there are."""
+    known = {} if change.memory is None else change.memory.held
+    found = {node: known.pop(node) for node in nodes if node in known}
+    if len(found) < len(nodes):
+        missing = [(node,) for node in nodes if node not in found]
+        for row in change.connection.executemany(_READ, missing):
+            found[row[0]] = Held(*row)
+    return found
 
 
 def _succeed(change: Change, good: Sequence[tuple[RunRow, Held, Outcome, Step]]) -> None:

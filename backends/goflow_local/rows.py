@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -115,6 +115,22 @@ class RunRow(msgspec.Struct, gc=False):
     def ids_of(key: int) -> tuple[int, int]:
         """The same by the run's key."""
         return key << 32, (key + 1 << 32) - 1
+
+
+class Held(NamedTuple):
+    """A node row as a commit finds it."""
+
+    id: int
+    run: int
+    path: str
+    state: int
+    token: int
+    attempt: int
+    lost: int
+    worker: int
+    staged: int | None
+    items: int | None
+    queued: float | None
 
 
 #: what a query that wants the flows of all runs begins with

@@ -15,6 +15,7 @@ import apsw
 
 from goflow.errors import BackendError
 from goflow_local.liveness import Locks, OwnLocks, locks_of
+from goflow_local.memory import Memory
 from goflow_local.schema import connect
 from goflow_local.sql import Connection
 from goflow_local.trouble import translate
@@ -59,6 +60,9 @@ class Store:
         #: when a worker here last came, or found its own sign of life overdue, by the monotonic clock: it cannot
         #: know what kept others from giving theirs until then
         self.blind_at = float("-inf")
+        #: what the last transaction of `write_on` left, and the state of the file it is true of
+        self._memory: Memory | None = None
+        self._version = -1
         self._mutex = threading.RLock()
         self._pid = os.getpid()
         self._bell: Any = None
@@ -92,18 +96,41 @@ class Store:
         """Do `work` as one transaction, durable when this returns. Raises BackendError, StoreFull."""
         self._refuse_a_child()
         with self._mutex:
-            connection = self._usable()
+            self._memory = None
+            return self._transact(lambda connection: work(cast(Connection, connection)))
+
+    def write_on(self, work: Callable[[Connection, Memory], T]) -> T:
+        """The same for work that goes on where the last such left off: it gets what that one remembered, unless
+        anybody has written since, here or in another process."""
+        self._refuse_a_child()
+        with self._mutex:
+            left, self._memory = self._memory, None
+            kept = Memory()
+
+            def whole(connection: apsw.Connection) -> T:
+                nonlocal kept
+                # counts what this connection has written, and what it finds that others have
+                if left is not None and connection.data_version() == self._version:
+                    kept = left
+                return work(cast(Connection, connection), kept)
+
+            answer = self._transact(whole)
+            self._memory, self._version = kept, self._connection.data_version()
+        return answer
+
+    def _transact(self, work: Callable[[apsw.Connection], T]) -> T:
+        connection = self._usable()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
             try:
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    answer = work(cast(Connection, connection))
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
-            except apsw.Error as error:
-                raise translate(error, self.path) from None
+                answer = work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except apsw.Error as error:
+            raise translate(error, self.path) from None
         return answer
 
     def ring(self, ports: list[int]) -> None:

@@ -77,9 +77,8 @@ class Worker:
         """Commit one outcome; whether it was accepted."""
         accepted, claims = self.backend.commit([outcome])
         assert claims == [], "a commit that does not ask claims nothing"
-        (answer,) = accepted
-        assert answer is not None, "the store answered, so it knows"
-        return answer
+        assert len(accepted) == 1
+        return accepted[0]
 
     def succeed(
         self,

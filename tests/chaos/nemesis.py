@@ -78,11 +78,12 @@ def episode(
         runs = load.runs.values()
         problems += load.problems + judge(world.backend, world.oracle, runs, explained)
         excess = repeated(world.backend, world.oracle, runs).total()
-        world.dismiss()
+        if any(world.dismiss()):
+            problems.append("a worker did not drain")
         world.backend.close()
-        problems += world.surprises + nothing_is_left(world)
+        problems += nothing_is_left(world)
         if problems:
-            problems.append(f"the store and what the workers wrote are kept in {world.keep()}")
+            print(world.told())
         names = [fault.name for fault in struck]
         executions = world.oracle.executions().total()
         return Account(
@@ -98,11 +99,6 @@ def episode(
             time.monotonic() - began,
             pulse.worst,
         )
-    except BaseException as error:
-        for word in world.surprises:
-            error.add_note(word)
-        error.add_note(f"the store and what the workers wrote are kept in {world.keep()}")
-        raise
     finally:
         load.stop()
         world.close()
