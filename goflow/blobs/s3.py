@@ -108,20 +108,19 @@ class BucketPlace:
         if client is None or pid != os.getpid():
             from botocore.config import Config
 
-            client = (
-                _boto3()
-                .session.Session()
-                .client(
+            config = Config(
+                connect_timeout=_CONNECT,
+                read_timeout=_ANSWER,
+                retries={"max_attempts": _ATTEMPTS, "mode": "standard"},
+            )
+            session = _boto3().session.Session()
+            with _unsaid():
+                client = session.client(
                     "s3",
                     endpoint_url=self._endpoint,
                     region_name=self._region,
-                    config=Config(
-                        connect_timeout=_CONNECT,
-                        read_timeout=_ANSWER,
-                        retries={"max_attempts": _ATTEMPTS, "mode": "standard"},
-                    ),
+                    config=config,
                 )
-            )
             self._made = (os.getpid(), client)
         return client
 
@@ -137,6 +136,20 @@ class BucketPlace:
             yield
         except (BotoCoreError, ClientError, S3UploadFailedError) as error:
             raise BlobsAway(f"payload.blobs: {self.name}: {error}") from None
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """boto logs where it found credentials and endpoint: in a child that would be what a node said."""
+    import logging
+
+    boto = logging.getLogger("botocore")
+    level = boto.level
+    boto.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        boto.setLevel(level)
 
 
 def _in_this_thread() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import sys
@@ -52,6 +53,14 @@ def test_what_is_put_comes_back_and_goes_when_it_is_removed(place: Place, locati
     assert [[blob.run_id for blob in blobs] for blobs in place.all()] == [["r2"]]
     again: Place = pickle.loads(pickle.dumps(place))
     assert again.get("r2", "a") == b"three", "a child that was spawned has it too"
+
+
+def test_what_a_place_does_is_nothing_that_a_node_said(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        place.put("r", "a", b"one")
+    assert caplog.messages == []
 
 
 def test_of_a_large_payload_as_much_is_fetched_as_is_shown(place: Place) -> None:
