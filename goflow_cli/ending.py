@@ -37,7 +37,7 @@ def print_end(
     elif run.state == "failed":
         note(f"goflow: run {run.id} failed: {run.error}")
         if kept:
-            note(f"  see `goflow show {run.id}`; {then}")
+            note(f"  `goflow show {run.id}` tells what happened\n  {then}")
     elif run.state == "stopped":
         note(f"goflow: run {run.id} was stopped" + (f"; {then}" if kept else ""))
     elif interrupted:
