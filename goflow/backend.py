@@ -276,7 +276,8 @@ class Directory(Protocol):
         ...
 
     def waiting(self) -> dict[FlowKey, int]:
-        """How many ready tasks wait, by the definition they need."""
+        """How many ready tasks any worker could claim, by the definition they need: without those of paused
+        runs and of runs with a living owner."""
         ...
 
     def identity(self) -> str:

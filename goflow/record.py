@@ -27,7 +27,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     fingerprint: str = ""
     round: int = 1
-    #: the worker that alone may execute it, and whether that one is alive; 0: any worker
+    #: the worker that alone may execute it, and whether that one is gone; 0: any worker, or it has ended
     owner: int = 0
     abandoned: bool = False
     #: goes up with every change of the run or of a node of it

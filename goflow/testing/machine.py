@@ -336,7 +336,10 @@ class BackendMachine(BackendHooks, RuleBasedStateMachine):
             mine = [model for model in models if model.key == key and not model.owner]
             least = sum(len(model.claimable()) for model in mine)
             due = [n for m in mine for n in m.nodes.values() if n.state is NodeState.RETRYING]
-            assert least <= waiting.get(key, 0) <= least + len(due)
+            most = least + len(due)
+            assert least <= waiting.get(key, 0) <= most, (
+                "what any worker could claim: unowned, unpaused"
+            )
 
     def teardown(self) -> None:
         """With a healthy worker every accepted run ends, and no work is left over."""
