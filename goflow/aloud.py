@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
 from goflow.backend import Backend, Printing
@@ -26,6 +25,9 @@ class Aloud:
         self._store = backend if isinstance(backend, Printing) else None
         self._children = children
         self._last = 0.0
+        #: whether the store did not take all of it the last time. It may have taken some: each goes by itself then, so
+        #: that what a store in part could take is not recorded once a second
+        self._apart = False
 
     def due(self, child: Child) -> float | None:
         """When (monotonic) to record what a busy child's task has printed; None where there is nothing."""
@@ -40,10 +42,15 @@ class Aloud:
             return
         loud = [child for child in self._children if child.claims and self._over(child, now)]
         pieces = [(child, piece) for child in loud if (piece := child.log.piece())]
-        with suppress(BackendError):
-            if pieces:
-                self._store.printed([(child.claims[0].task, piece) for child, piece in pieces])
-            for child, piece in pieces:
+        together = [[pair] for pair in pieces] if self._apart else [pieces] if pieces else []
+        self._apart = False
+        for some in together:
+            try:
+                self._store.printed([(child.claims[0].task, piece) for child, piece in some])
+            except BackendError:
+                self._apart = True
+                continue
+            for child, piece in some:
                 child.log.recorded(piece)
         if loud:
             self._last = time.monotonic()

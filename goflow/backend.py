@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from goflow.config import Config
+    from goflow.errors import BackendError
 
 #: the seam's records are told from here too: who uses a backend imports one module
 __all__ = [
@@ -79,6 +80,7 @@ __all__ = [
     "LogLine",
     "NodeRun",
     "Paged",
+    "Parted",
     "Printing",
     "Queue",
     "Retry",
@@ -135,8 +137,9 @@ class Queue(Protocol):
 
     def commit(
         self, outcomes: Sequence[Outcome], ask: Ask | None = None
-    ) -> tuple[list[bool], list[Claim]]:
-        """Record outcomes, then claim. One bool each: whether it was accepted (False: held no more)."""
+    ) -> tuple[Sequence[bool | None], list[Claim]]:
+        """Record outcomes, then claim. One bool each: whether it was accepted (False: held no more); None from a
+        store of several parts where that one does not answer (see `Parted`): send it again."""
         ...
 
     def renew(
@@ -319,6 +322,20 @@ class Printing(Protocol):
     def printed(self, pieces: Sequence[tuple[Task, bytes]]) -> None:
         """Put each piece at the end of the run's logs, as its task's attempt's, and wake whoever watches the
         run. For a task that is held no more it does nothing. `Outcome.log` is then what came after."""
+        ...
+
+
+@runtime_checkable
+class Parted(Protocol):
+    """A backend of several parts that fail one by one, such as the servers of a cluster: what lies on one that does
+    not answer is left out, and the others get theirs as if it were not there. `claim` then answers what they
+    have, `commit` None for an outcome that could not be told, `renew` nothing of a task whose lease could not
+    be kept, and `tick` does what it can; none of them waits for that part once it is known not to answer. They
+    raise where no part answers. Nothing is taken back from a part before its holders had a lease's time, since it
+    answers again, to renew. A backend in one piece just lacks the method."""
+
+    def left_out(self) -> BackendError | None:
+        """Why something was left out since this was last asked, told once for as long as it lasts."""
         ...
 
 

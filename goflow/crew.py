@@ -132,7 +132,7 @@ class Crew:
             self._selector.modify(child.connection, events, self._called(self._on_message, child))
 
     def recorded(self) -> None:
-        """The store has all that the children have answered."""
+        """The store has all that the children have answered, but for what a part of it could not be told."""
         for child in self._pool.children:
             if child.owes:
                 with self._sending(child):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from goflow.backend import Backend, Definition, FlowKey, Run, WorkerInfo
 from goflow.blobs.carrier import Carrier
-from goflow.errors import BackendError, StoreAway, StoreFull
+from goflow.errors import BackendError
 from goflow.farewell import asked_to_end
 from goflow.observer import Observer, Quiet
 from goflow.patience import patiently
@@ -47,7 +47,7 @@ def serve_flows(
     bare, carrier = _halves(backend, config)
     with (
         _sweeping(backend, config),
-        _entered(backend, patiently(begin, (observer or Quiet()).troubled)) as me,
+        _entered(backend, patiently(begin, (observer or Quiet()).troubled, full=True)) as me,
         traced(config, backend, observer) as watching,
     ):
         worker = _worker(bare, carrier, flows, me, config, watching, patient=True)
@@ -128,7 +128,7 @@ def _entered(backend: Backend, me: int) -> Iterator[int]:
     try:
         yield me
     finally:
-        with suppress(StoreAway, StoreFull):  # its lease runs out
+        with suppress(BackendError):  # away, full, or failing where its disk is: the lease runs out
             backend.leave(me)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec.structs import replace
 
@@ -21,6 +21,9 @@ from goflow.workflow import Flow
 
 Sentence = Literal["lost", "stop"]
 
+#: seconds until what a part of the store did not take is sent again
+AGAIN: Final = 0.25
+
 
 class Ledger:
     """The outcomes that wait for the next commit, and the tasks that are sentenced."""
@@ -28,7 +31,30 @@ class Ledger:
     def __init__(self, flows: Mapping[FlowKey, Flow]) -> None:
         self._flows = flows
         self.outcomes: list[Outcome] = []
+        #: those for a part of the store that does not answer, and when (monotonic) they are sent again. Whoever made
+        #: them works for the others meanwhile, so a worker that is killed then repeats these too
+        self.kept: list[Outcome] = []
+        self.again_at = 0.0
         self.sentences: dict[str, Sentence] = {}
+
+    def due(self) -> list[Outcome]:
+        """What is to be committed now."""
+        if self.kept and time.monotonic() >= self.again_at:
+            self.outcomes = [*self.kept, *self.outcomes]
+            self.kept = []
+        return self.outcomes
+
+    def told(
+        self, sent: Sequence[Outcome], accepted: Sequence[bool | None]
+    ) -> list[tuple[Outcome, bool]]:
+        """These were committed. What nobody has answered is kept, the others come back with the answer."""
+        self.outcomes = []
+        missed = [outcome for outcome, fine in zip(sent, accepted, strict=True) if fine is None]
+        if missed:
+            self.kept += missed
+            self.again_at = time.monotonic() + AGAIN
+        pairs = zip(sent, accepted, strict=True)
+        return [(outcome, fine) for outcome, fine in pairs if fine is not None]
 
     def answered(self, task: Task, result: Result, log: bytes, reads: Reads | None = None) -> None:
         """A child executed it: it succeeded, or failed with an exception."""

@@ -8,7 +8,7 @@ from itertools import count
 from math import inf
 from typing import Final, TypeVar
 
-from goflow.errors import BackendError, StoreAway
+from goflow.errors import BackendError, StoreAway, StoreFull
 
 T = TypeVar("T")
 
@@ -22,15 +22,20 @@ def pause(attempt: int) -> float:
 
 
 def patiently(
-    ask: Callable[[], T], troubled: Callable[[BackendError], None], until: float = inf
+    ask: Callable[[], T],
+    troubled: Callable[[BackendError], None],
+    until: float = inf,
+    *,
+    full: bool = False,
 ) -> T:
-    """What `ask()` answers once the store is there; `troubled` hears of each failure. A store that refuses
-    (a wrong password, another schema) is no matter of patience: that error is raised, and so is the last one
-    before `until` (monotonic seconds)."""
+    """What `ask()` answers once the store is there, and where it writes (`full`), once there is room; `troubled`
+    hears of each failure. A store that refuses (a wrong password, another schema) is no matter of patience: that
+    error is raised, and so is the last one before `until` (monotonic seconds)."""
+    passing = (StoreAway, StoreFull) if full else (StoreAway,)
     for attempt in count():
         try:
             return ask()
-        except StoreAway as error:
+        except passing as error:
             if time.monotonic() + pause(attempt) >= until:
                 raise
             troubled(error)

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
-from goflow.backend import Ask, Backend, FlowKey, Waker
+from goflow.backend import Ask, Backend, FlowKey, Parted, Waker
 from goflow.blobs.carrier import Carrier
 from goflow.crew import Crew
 from goflow.engine import refusal
-from goflow.errors import BackendError
+from goflow.errors import BackendError, StoreAway
 from goflow.figures import Accountable, Meter
 from goflow.ledger import Ledger
 from goflow.message import Task
@@ -100,6 +100,7 @@ class Worker:
             patient=patient,
         )
         self._deaf = 0
+        self._parted = backend if isinstance(backend, Parted) else None
         self._draining: float | None = None
         self._draining_told = False
         self._look = True
@@ -156,10 +157,10 @@ class Worker:
                 self._stopping = False
                 self._backend.control(self._run_id, "stop")
                 self._renew_at, self._look = 0.0, True
+            if now >= self._renew_at:  # first: what is held has a date
+                self._renew(now)
             if now >= self._tick_at:
                 self._tick(now)
-            if now >= self._renew_at:
-                self._renew(now)
             self._exchange()
         except BackendError as error:
             self._suffer(error)
@@ -171,15 +172,15 @@ class Worker:
         """One call to the store: outcomes in, claims out."""
         if time.monotonic() < self._held:
             return
-        outcomes, limit = self._ledger.outcomes, self._limit()
+        outcomes, limit = self._ledger.due(), self._limit()
         ask = None
         if limit > 0 and (self._look or outcomes):
             ask = Ask(worker=self._id, limit=limit, flows=tuple(self._flows), run_id=self._run_id)
         if outcomes:
             accepted, claims = self._backend.commit(outcomes, ask)
-            self._ledger.outcomes = []
+            told = self._ledger.told(outcomes, accepted)
             self._crew.recorded()
-            for outcome, fine in zip(outcomes, accepted, strict=True):
+            for outcome, fine in told:
                 self._observer.finished(outcome, fine)
                 if fine and not outcome.released:
                     self._meter.add(outcome)
@@ -243,6 +244,8 @@ class Worker:
         rest = min(self._tick_at, self._renew_at) - now
         if self._ledger.outcomes or (self._look and self._limit() > 0 and not self._deaf):
             rest = min(rest, self._held - now)
+        if self._ledger.kept:
+            rest = min(rest, self._ledger.again_at - now)
         pulse = self._observer.pulse()
         if pulse is not None:
             rest = min(rest, pulse)
@@ -273,6 +276,8 @@ class Worker:
 
     def _tick(self, now: float) -> None:
         due = self._backend.tick(self._id)
+        if self._parted is not None and (error := self._parted.left_out()) is not None:
+            self._observer.troubled(error)
         if now >= self._count_at:
             self._count_at = now + 1.0
             self._count()
@@ -284,7 +289,12 @@ class Worker:
         """Hand over what was counted since the last time."""
         while numbers := self._meter.numbers():
             if isinstance(self._backend, Accountable):
-                self._backend.count(self._id, numbers)  # where it fails, these again first
+                try:
+                    self._backend.count(self._id, numbers)
+                except StoreAway:
+                    if self._parted is None:
+                        raise
+                    return  # the part that counts is away: these again first
             self._meter.clear()
 
     def _renew(self, now: float) -> None:
@@ -311,7 +321,8 @@ class Worker:
         if not self._patient:
             raise error
         self._observer.troubled(error)
-        select.select([self._inbox], [], [], pause(self._deaf))  # a signal may end the pause
+        # a signal may end the pause; and what is held must be renewed in time once the store is there again
+        select.select([self._inbox], [], [], min(pause(self._deaf), self._lease / 4))
         self._deaf += 1
 
     def _drained(self) -> bool:
@@ -325,18 +336,20 @@ class Worker:
         self._crew.backlog.clear()
         if self._crew.busy:
             return False
-        given_up = self._deaf > 0 and time.monotonic() >= self._draining
-        return given_up or not self._ledger.outcomes
+        deaf = self._deaf > 0 or (self._ledger.kept and not self._ledger.outcomes)
+        given_up = deaf and time.monotonic() >= self._draining
+        return given_up or not (self._ledger.outcomes or self._ledger.kept)
 
     def _resting(self) -> bool:
-        return not (self._ledger.outcomes or self._crew.backlog or self._look or self._crew.busy)
+        waiting = self._ledger.outcomes or self._ledger.kept
+        return not (waiting or self._crew.backlog or self._look or self._crew.busy)
 
     def _hand_back(self) -> None:
         """The loop has ended: what is still held goes back without a penalty."""
         self._ledger.released((*self._crew.claims, *self._crew.backlog))
         try:
-            if self._ledger.outcomes:
-                self._backend.commit(self._ledger.outcomes, None)
+            if outcomes := [*self._ledger.kept, *self._ledger.outcomes]:
+                self._backend.commit(outcomes, None)
             self._count()
         except BackendError as error:
             self._observer.troubled(error)  # its leases run out, others take over

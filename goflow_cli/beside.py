@@ -190,7 +190,7 @@ def _work(orders: Orders) -> None:
     log = ServiceLog(config.logs.format)
     watching = WorkerLog(log)
     # before flow files change sys.path
-    store = patiently(lambda: load_backend(config.backend, config), watching.troubled)
+    store = patiently(lambda: load_backend(config.backend, config), watching.troubled, full=True)
     if orders.files:
         flows, problems = gather_files(orders.files)
     else:

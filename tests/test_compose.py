@@ -82,6 +82,7 @@ def test_redis_keeps_what_it_is_given(compose: Any) -> None:
     redis = compose["services"]["redis"]
     assert "--appendonly yes" in redis["command"]
     assert "--maxmemory-policy noeviction" in redis["command"]
+    assert "--lazyfree-lazy-expire yes" in redis["command"]
     assert "redis:/data" in redis["volumes"]
     used = {v.split(":")[0] for s in compose["services"].values() for v in s.get("volumes", ())}
     assert {name for name in used if not name.startswith(".")} == set(compose["volumes"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import apsw
 
 from goflow.errors import BackendError, StoreFull
@@ -10,7 +12,7 @@ from goflow_local.schema import PATIENCE
 
 def translate(error: Exception, path: str) -> BackendError:
     """What a user is told about an error of the store in `path`."""
-    if isinstance(error, apsw.FullError):
+    if isinstance(error, apsw.FullError) or _lacks_room(error):
         return StoreFull(f"no space left for the store {path}: free some, then go on")
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return BackendError(
@@ -34,3 +36,7 @@ def translate(error: Exception, path: str) -> BackendError:
             f"cannot open the store {path}: {reason}. Make its folder writable, or set local.path"
         )
     return BackendError(f"the store {path} refuses: {error}")
+
+
+def _lacks_room(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

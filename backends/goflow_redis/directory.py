@@ -43,13 +43,15 @@ class Directory(Queue):
         """
         top, now = self.keys.directory, time.time()
         self.entered.pop(worker, None)
-        left = [
-            Outcome(Task(run_id, "", "", path, entry), now, now, released=True)
-            for holder, run_id, path, entry in self.held()
-            if holder == worker and words.letters_of(entry).startswith(self.mark)
-        ]
-        if left:
-            self.commit(left)
+        for partition in self.keys.partitions:
+            with self.link.servers.apart:  # there it is taken back when its lease is over
+                left = [
+                    Outcome(Task(run_id, "", "", path, entry), now, now, released=True)
+                    for holder, run_id, path, entry in self._held(partition)
+                    if holder == worker and words.letters_of(entry).startswith(self.mark)
+                ]
+                if left:
+                    self.commit(left)
         self.link.ask_all(
             top, [("HDEL", f"{top}:workers", worker), ("ZREM", f"{top}:alive", worker)]
         )
@@ -85,12 +87,14 @@ class Directory(Queue):
 
     def held(self) -> list[tuple[int, str, str, str]]:
         """Worker, run id, node path and token of held tasks."""
+        return [each for partition in self.keys.partitions for each in self._held(partition)]
+
+    def _held(self, partition: str) -> list[tuple[int, str, str, str]]:
         found = []
-        for partition in self.keys.partitions:
-            for name in self.classes(partition):
-                told = iter(self.link.run("held", partition, [self.lives, name, _DOING]))
-                for worker, run_id, path, entry in zip(told, told, told, told, strict=True):
-                    found.append((int(worker), run_id.decode(), path.decode(), entry.decode()))
+        for name in self.classes(partition):
+            told = iter(self.link.run("held", partition, [self.lives, name, _DOING]))
+            for worker, run_id, path, entry in zip(told, told, told, told, strict=True):
+                found.append((int(worker), run_id.decode(), path.decode(), entry.decode()))
         return found
 
     def register(self, definition: Definition) -> None:
@@ -166,7 +170,7 @@ class Directory(Queue):
             life = max(1, int(seconds * MS))
             return bool(self.link.ask_once(key, "SET", key, mine, "NX", "PX", life))
 
-        return self.link.patiently(ask)
+        return self.link.patiently(key, ask)
 
 
 def _pairs(flat: list[bytes]) -> list[tuple[bytes, bytes]]:

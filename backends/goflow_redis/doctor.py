@@ -34,6 +34,7 @@ def diagnose(backend: RedisBackend, fix: bool) -> list[Finding]:
             _eviction(told),
             _persistence(backend, key, told),
             _memory(told),
+            _expiry(backend, key),
         ]
         if len(servers) > 1:
             place = f"port {told.get('tcp_port')}: "
@@ -130,6 +131,21 @@ def _memory(told: dict[str, str]) -> Finding:
         return Finding(name="memory", ok=True, text=text)
     text += ": raise maxmemory, shorten retention.finished_runs, or `goflow dead drop` old failures"
     return Finding(name="memory", ok=False, text=text)
+
+
+def _expiry(backend: RedisBackend, key: str) -> Finding:
+    """Whether the server answers while it frees a large run whose retention is over."""
+    setting = _setting(backend, key, "lazyfree-lazy-expire")
+    if setting == "yes":
+        text = "what is past its retention is freed beside other work"
+    elif setting is None:
+        text = "lazyfree-lazy-expire, which this user may not read, is best set to yes"
+    else:
+        text = (
+            "nobody is answered while a large run that is past its retention is freed (tenths of a second for 100,000"
+            " nodes): set lazyfree-lazy-expire yes"
+        )
+    return Finding(name="expiry", ok=True, text=text)
 
 
 def _workers(backend: RedisBackend) -> Finding:

@@ -21,7 +21,7 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `P:q:<class>` | stream, group `g` | while it is used | ready tasks: `r` run, `n` node path |
 | `P:b:<class>` | stream | as its queue | one entry: when a call left tasks in the queue last; wakes idle workers |
 | `P:p:<class>` | zset | while not empty | `run:branch` with scopes, `run:` with parked nodes to release on demand |
-| `P:due` | zset | for ever | `n:run:path` retries, `t:run` run timeouts, by time (ms) |
+| `P:due` | zset | for ever | `n:run:path` retries, `t:run` run timeouts, `x:run:cursor` ended runs with more open branches than one call gives an expiry, by time (ms) |
 | `P:flows` | set | as their lists and queues | flows that have a list or a queue |
 | `P:runs:<flow>` | zset | entries: as their runs | run ids by state and then by creation (us: runs of one millisecond keep their order); scores in `_records.lua` |
 | `P:news` | stream | 100 entries | `class` a new queue, `stop` a run to be killed |

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Any, Final, TypeVar
 
 from goflow.errors import BackendError, StoreAway, StoreFull
 from goflow_redis import scripts
 from goflow_redis.address import Address
 from goflow_redis.line import Command, Lines, Word, exchange
+from goflow_redis.servers import Servers
 
 T = TypeVar("T")
 
@@ -24,10 +25,11 @@ PAUSES: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 #: worker whose connection has died without a word still renews in time over a new one
 CONNECT_TIMEOUT: Final = 5.0
 ANSWER_TIMEOUT: Final = 15.0
+#: which part of a lease that is at most; in a cluster less, since what is held on the other servers waits meanwhile
+_PART: Final = 2
+_PART_OF_CLUSTER: Final = 8
 #: parts of INFO that say whether a server is fit, and how long it has been up
 _SECTIONS: Final = ("server", "memory", "replication")
-#: since when a connection is steady that has not been made again
-_CUT: Final = float("inf")
 #: MOVED and ASK answers followed for one call
 _REDIRECTIONS: Final = 5
 
@@ -40,7 +42,8 @@ class Link:
 
     def __init__(self, address: Address, *, lease: float = 30.0) -> None:
         self.address = address
-        self.patience = min(ANSWER_TIMEOUT, lease / 2)
+        part = _PART_OF_CLUSTER if address.kind == "cluster" else _PART
+        self.patience = min(ANSWER_TIMEOUT, lease / part)
         self.name = f"Redis at {address.name}"
         #: what a connection that breaks may mean besides
         self._hint = ""
@@ -57,26 +60,26 @@ class Link:
         self._scripts: Mapping[str, scripts.Script] = {}
         #: connections that were waited on, of one server
         self.spare: list[Any] = []
-        #: monotonic time since which the connection has not been cut
-        self.steady_since = 0.0
         with self._mapped:
             self._connect()
-        self.steady_since = time.monotonic()
+        self.servers = Servers(self.cluster, tls=address.tls)
 
     # -- asking -----------------------------------------------------------------------------------
 
     def run(self, script: str, partition: str, args: Sequence[Word]) -> Any:
         """A transition's answer. It is repeated when the connection is cut, so the script must be safe
         under that. Raises BackendError, StoreFull."""
-        if self._lines is None or self.steady_since == _CUT:
-            return self.patiently(lambda attempt: self.run_once(script, partition, args))
+        if self._lines is None or self.servers.shaky:
+            return self.patiently(partition, lambda attempt: self.run_once(script, partition, args))
         began = time.monotonic()
         sha = self._scripts[script].sha
         try:  # as nearly always: the shortest way
             return self._lines.ask(("EVALSHA", sha, 1, partition, *args))
         except Exception as error:  # noqa: BLE001 - `_bear` raises what is not to be repeated
             failed = None if _lacks_script(error) else error
-        return self.patiently(lambda attempt: self.run_once(script, partition, args), began, failed)
+        return self.patiently(
+            partition, lambda attempt: self.run_once(script, partition, args), began, failed
+        )
 
     def run_once(self, script: str, partition: str, args: Sequence[Word]) -> Any:
         """The same, once; raises what redis-py raises."""
@@ -106,51 +109,56 @@ class Link:
         self._scripts = scripts.load(modern=version >= (7,))
         return told
 
-    def uptimes(self) -> list[int]:
-        """Seconds each server with keys of ours has been up."""
-        if self.cluster is None:
-            answers = [self.ask("gf", "INFO", "server")]
-        else:
-            masters = self.cluster.get_primaries()
-            pools = [self.cluster.get_redis_connection(node).connection_pool for node in masters]
-            answers = [self.patiently(partial(_info, pool)) for pool in pools]
-        return [int(_fields(answer)["uptime_in_seconds"]) for answer in answers]
+    def uptime(self, key: str) -> int:
+        """Seconds the server that has `key` has been up."""
+        return int(_fields(self.ask(key, "INFO", "server"))["uptime_in_seconds"])
 
     def ask_all(self, key: str, commands: Sequence[Command]) -> list[Any]:
         """The answers of several commands sent at once, all to the server that has `key`."""
-        return self.patiently(lambda attempt: self._ask(key, commands)) if commands else []
+        if not commands:
+            return []
+        return self.patiently(key, lambda attempt: self._ask(key, commands))
 
     def patiently(
-        self, ask: Callable[[int], T], began: float = 0.0, failed: Exception | None = None
+        self,
+        key: str,
+        ask: Callable[[int], T],
+        began: float = 0.0,
+        failed: Exception | None = None,
     ) -> T:
-        """What `ask(attempt)` answers, asked again while the connection is cut; errors as ours. `began` (monotonic)
-        and `failed` are of a first attempt that was made already."""
+        """What `ask(attempt)` answers, asked again while the connection to the server that has `key` is cut; errors
+        as ours. One of a cluster that gave no answer before is called once, and not before it has said something.
+        `began` (monotonic) and `failed` are of a first attempt that was made already."""
+        returning = self.servers.check(key)
         began = began or time.monotonic()
         attempt = 0
         if failed is not None:
-            with self._mapped:
-                self._bear(failed, attempt, began)
+            self._bear(key, failed, attempt, began, once=returning)
             attempt = 1
         while True:
             try:
                 answer = ask(attempt)
             except Exception as error:  # noqa: BLE001 - `_bear` raises what is not to be repeated
-                with self._mapped:
-                    self._bear(error, attempt, began)
+                self._bear(key, error, attempt, began, once=returning)
             else:
-                if attempt or self.steady_since == _CUT:  # by this call, or one that gave up
-                    self.steady_since = time.monotonic()
+                if attempt or self.servers.shaky:
+                    self.servers.heard(key, again=attempt > 0)
                 return answer
             attempt += 1
 
-    def _bear(self, error: Exception, attempt: int, began: float) -> None:
+    def _bear(self, key: str, error: Exception, attempt: int, began: float, *, once: bool) -> None:
         """Wait a moment before a call is repeated that failed so; raises the error where that cannot help."""
-        if not isinstance(error, _cuts()):
-            raise error
-        late = attempt > 0 and time.monotonic() - began > self.patience
-        self._cut()
-        if attempt == len(PAUSES) - 1 or late or _hopeless(error):
-            raise error
+        try:
+            with self._mapped:
+                if not isinstance(error, _cuts()):
+                    raise error
+                late = attempt > 0 and time.monotonic() - began > self.patience
+                self.servers.cut(key)
+                if once or attempt == len(PAUSES) - 1 or late or _hopeless(error):
+                    raise error
+        except StoreAway as away:
+            self.servers.failed(key, away)
+            raise
         time.sleep(PAUSES[attempt])
 
     def listener(self, key: str) -> Any:
@@ -169,6 +177,7 @@ class Link:
 
     def close(self) -> None:
         """Close every connection."""
+        self.servers.close()
         while self.spare:
             self.spare.pop().disconnect()
         if self._lines is not None:
@@ -198,7 +207,7 @@ class Link:
             except AskError as error:
                 pool, asking = self._pool_at(error.host, error.port), True
             except MovedError:
-                self.cluster.nodes_manager.initialize()
+                self.servers.survey()
                 pool, asking = self._pool_of(key), False
             except TryAgainError:
                 time.sleep(0.05)
@@ -217,21 +226,10 @@ class Link:
     def _pool_at(self, host: str, port: int) -> Any:
         node = self.cluster.get_node(host=host, port=port)
         if node is None:
-            self.cluster.nodes_manager.initialize()
+            self.servers.survey()
             node = self.cluster.get_node(host=host, port=port)
         assert node is not None
         return self.cluster.get_redis_connection(node).connection_pool
-
-    def _cut(self) -> None:
-        """The connection was cut: the next attempt asks anew where the servers are."""
-        self.steady_since = _CUT
-        if self.cluster is not None:
-            from redis.exceptions import RedisClusterException, RedisError
-
-            try:
-                self.cluster.nodes_manager.initialize()
-            except (RedisError, RedisClusterException):
-                return  # the attempt itself will say so
 
     def _connect(self) -> None:
         from redis.backoff import NoBackoff
@@ -295,11 +293,6 @@ def _lacks_script(error: Exception) -> bool:
     from redis.exceptions import NoScriptError
 
     return isinstance(error, NoScriptError)
-
-
-def _info(pool: Any, attempt: int) -> bytes:
-    answer: bytes = exchange(pool, [("INFO", "server")])[0]
-    return answer
 
 
 def _fields(info: bytes) -> dict[str, str]:

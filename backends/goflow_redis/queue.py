@@ -70,20 +70,21 @@ class Queue(Store):
 
     def commit(
         self, outcomes: Sequence[Outcome], ask: Ask | None = None
-    ) -> tuple[list[bool], list[Claim]]:
-        """Record outcomes, then claim."""
-        accepted = [False] * len(outcomes)
+    ) -> tuple[list[bool | None], list[Claim]]:
+        """Record outcomes, then claim. What lies on a server of a cluster that does not answer is left out."""
+        accepted: list[bool | None] = [None] * len(outcomes)
         claims = self._undelivered.pop(ask.worker, []) if ask is not None else []
         dry: set[str] = set()
         try:
             for partition, places in self._batches(outcomes):
-                dry.discard(partition)
-                batch = [outcomes[place] for place in places]
-                answers, empty = self._exchange(partition, batch, ask, claims)
-                for place, answer in zip(places, answers, strict=True):
-                    accepted[place] = answer == ord(b"1")
-                if empty:
-                    dry.add(partition)
+                dry.add(partition)
+                with self.link.servers.apart:
+                    batch = [outcomes[place] for place in places]
+                    answers, empty = self._exchange(partition, batch, ask, claims)
+                    for place, answer in zip(places, answers, strict=True):
+                        accepted[place] = answer == ord(b"1")
+                    if not empty:
+                        dry.discard(partition)
             if ask is not None:
                 self._claim_more(ask, claims, dry, bool(outcomes))
         except BaseException:
@@ -134,17 +135,21 @@ class Queue(Store):
     ) -> list[tuple[Task, Literal["lost", "stop"]]]:
         """Keep the leases of the tasks a worker holds. Answers those it must kill."""
         verdicts: list[tuple[Task, Literal["lost", "stop"]]] = []
-        self.alive(worker)
+        self._unrenewed.clear()
         for partition, places in self.grouped([task.run_id for task in tasks]):
             for first in range(0, len(places), 500):
                 held = [tasks[place] for place in places[first : first + 500]]
-                args: list[Word] = [self.lives, len(held)]
-                for task in held:
-                    args += (task.run_id, task.path, words.hold_of(task))
-                for task, answer in zip(held, self.link.run("renew", partition, args), strict=True):
-                    if answer:
-                        verdicts.append((task, "lost" if answer == 1 else "stop"))
+                self._unrenewed[partition, first] = held
+                with self.link.servers.apart:
+                    verdicts += self.keep_leases(partition, held)
+                    del self._unrenewed[partition, first]
+        with self.link.servers.apart:
+            self.alive(worker)
         return verdicts
+
+    def left_out(self) -> BackendError | None:
+        """Why the last calls left out a part of what they were to do."""
+        return self.link.servers.left_out()
 
     # -- one exchange -----------------------------------------------------------------------------
 
@@ -173,7 +178,7 @@ class Queue(Store):
             return self.link.run_once("commit", partition, args)
 
         try:
-            answers, tasks, *rested = self.link.patiently(ask_once)
+            answers, tasks, *rested = self.link.patiently(partition, ask_once)
         except BaseException:
             if limit > 0:
                 self._unanswered[partition, worker] = call
@@ -221,8 +226,10 @@ class Queue(Store):
         start = next(self._turns) % len(partitions)
         for partition in itertools.chain(partitions[start:], partitions[:start]):
             while partition not in dry and len(claims) < ask.limit:
-                if self._exchange(partition, (), ask, claims)[1]:
-                    dry.add(partition)
+                dry.add(partition)
+                with self.link.servers.apart:
+                    if not self._exchange(partition, (), ask, claims)[1]:
+                        dry.discard(partition)
 
     def _quiet(self, ask: Ask, busy: bool) -> set[str]:
         """The partitions of which the waker of a worker knows that they hold nothing it asks for."""

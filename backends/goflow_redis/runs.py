@@ -326,7 +326,7 @@ class Runs(Store):
             # the first call may have been executed and its answer lost
             return (b"ok" if attempt and how == b"gone" else how), state
 
-        how, state = self.link.patiently(ask)
+        how, state = self.link.patiently(partition, ask)
         if how == b"gone":
             raise UnknownRun(run_id)
         if how == b"live":

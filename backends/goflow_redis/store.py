@@ -8,13 +8,13 @@ import random
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from string import ascii_letters
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 from uuid import uuid4
 from weakref import WeakSet
 
 from goflow.backend import FlowKey
 from goflow.errors import UnknownRun
-from goflow.message import Claim, Failure, pack
+from goflow.message import Claim, Failure, Task, pack
 from goflow.payload import Payload
 from goflow_redis import records, words
 from goflow_redis.keys import Keys
@@ -65,6 +65,8 @@ class Store:
         #: workers that entered by this connection, as they are recorded
         self.entered: dict[int, bytes] = {}
         self._staged: dict[str, int] = {}
+        #: what a renewal had to leave out, by partition and place
+        self._unrenewed: dict[tuple[str, int], Sequence[Task]] = {}
         self._unanswered: dict[tuple[str, int], str] = {}
         #: claims of calls that failed later on, by worker: the next call hands them over
         self._undelivered: dict[int, list[Claim]] = {}
@@ -97,6 +99,28 @@ class Store:
         """A sign of life: the worker's own lease begins anew."""
         said = self.entered.get(worker, b"")
         self.link.run("alive", self.keys.directory, [worker, int(self.lease * MS), said])
+
+    def keep_leases(
+        self, partition: str, held: Sequence[Task]
+    ) -> list[tuple[Task, Literal["lost", "stop"]]]:
+        """Those of tasks that are held there begin anew. Answers those that must be killed."""
+        args: list[words.Word] = [self.lives, len(held)]
+        for task in held:
+            args += (task.run_id, task.path, words.hold_of(task))
+        answers = self.link.run("renew", partition, args)
+        return [
+            (task, "lost" if answer == 1 else "stop")
+            for task, answer in zip(held, answers, strict=True)
+            if answer
+        ]
+
+    def keep_late(self) -> None:
+        """The same for those that could not be kept in time, where their server is back: others wait no longer than
+        a lease for that. Which must be killed the next renewal answers."""
+        for (partition, first), held in list(self._unrenewed.items()):
+            with self.link.servers.apart:
+                self.keep_leases(partition, held)
+                del self._unrenewed[partition, first]
 
     def clock(self) -> float:
         """The directory's server's time, in seconds since the epoch."""

@@ -26,9 +26,9 @@ EVER: Final = 1 << 53
 
 
 class Ticks(Store):
-    """`tick` and what it does. Nothing is taken back before the connection has been steady, and the server
-    up, for its holder's lease, or for `grace` (seconds, for tests): an idle time counts the server's absence
-    too."""
+    """`tick` and what it does. Nothing is taken back before the connection to the server that has it has been
+    steady, and that server up, for its holder's lease, or for `grace` (seconds, for tests): an idle time counts the
+    server's absence too."""
 
     grace: float | None = None
     _reap_at = 0.0
@@ -38,34 +38,46 @@ class Ticks(Store):
         """Promote due retries, take back what vanished workers held, end runs past their timeout, drop
         what is past its retention. Answers the time of the next thing that is due."""
         now = time.monotonic()
+        self.keep_late()
         due = min(filter(None, map(self._promote, self.keys.partitions)), default=None)
         if now >= self._reap_at:
             pause = min(1.0, self.lease / 6) if self.grace is None else self.grace
             self._reap_at = now + min(1.0, pause) * random.uniform(0.8, 1.2)
-            self.alive(worker)  # one that holds nothing renews nothing
-            trusted = self._trusted()
+            uptimes: dict[str, int] = {}
             for partition in self.keys.partitions:
-                self._reap(partition, trusted)
+                with self.link.servers.apart:
+                    self._reap(partition, self._trusted(partition, uptimes))
+            with self.link.servers.apart:
+                self.alive(worker)  # one that holds nothing renews nothing
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_PAUSE * random.uniform(0.8, 1.2)
             for partition in self.keys.partitions:
-                if self._sweep(partition):
-                    self._sweep_at = now  # there is more: go on with the next tick
-            self._sweep_directory()
+                with self.link.servers.apart:
+                    if self._sweep(partition):
+                        self._sweep_at = now  # there is more: go on with the next tick
+            with self.link.servers.apart:
+                self._sweep_directory()
+        for waker in tuple(self.wakers):
+            waker.resume()
         return due
 
     def _promote(self, partition: str) -> float | None:
         """Due retries and run timeouts; the time of the next one."""
-        next_due, _ = self.link.run("due", partition, [self.lives, PROMOTE])
-        return float(next_due) / MS or None
+        with self.link.servers.apart:
+            next_due, _ = self.link.run("due", partition, [self.lives, PROMOTE])
+            return float(next_due) / MS or None
+        return None
 
-    def _trusted(self) -> int:
-        """For how long (ms) idle times have told of workers alone, and not of a server or a network that
-        was away."""
-        steady = max(0.0, min(time.monotonic() - self.link.steady_since, *self.link.uptimes()))
+    def _trusted(self, partition: str, uptimes: dict[str, int]) -> int:
+        """For how long (ms) idle times there have told of workers alone, and not of a server or a network that
+        was away. `uptimes` are those of the servers that were asked just now."""
+        steady, server = self.link.servers.steady_since(partition), self.link.servers.of(partition)
+        if server not in uptimes:
+            uptimes[server] = self.link.uptime(partition)
+        trusted = max(0.0, min(time.monotonic() - steady, uptimes[server]))
         if self.grace is not None:
-            return EVER if steady >= self.grace else 0
-        return int(steady * MS)
+            return EVER if trusted >= self.grace else 0
+        return int(trusted * MS)
 
     def _reap(self, partition: str, trusted: int) -> None:
         names = self.classes(partition)

@@ -121,8 +121,7 @@ class _Waker(ABC):
         self._sockets: dict[_Ear, int] = {}
         self._alarm: tuple[int, int] | None = None
         try:
-            for ear in self._ears:
-                self._attend(ear)
+            self._attend_all()
         except BaseException:
             self.close()
             raise
@@ -139,14 +138,11 @@ class _Waker(ABC):
                 self._forget(key.data)
                 self._heard(key.data, key.data.hear())
         self._silence()
-        for ear in self._ears:
-            if ear not in self._sockets and not ear.lazy:
-                try:
-                    self._attend(ear)
-                except BackendError:
-                    time.sleep(_PAUSE)
-                    self._ring()
-                    return
+        try:
+            self._attend_all()
+        except BackendError:
+            time.sleep(_PAUSE)
+            self._ring()
 
     def close(self) -> None:
         """Stop listening."""
@@ -161,8 +157,24 @@ class _Waker(ABC):
         self._silence()
         self._selector.close()
 
-    def _attend(self, ear: _Ear) -> None:
-        self._listen(ear, self._streams(ear))
+    def _attend_all(self) -> None:
+        """Listen with every ear. Raises BackendError, once the others do, where one cannot and is missed."""
+        missed = None
+        for ear in self._missing():
+            try:
+                self._listen(ear, self._streams(ear))
+            except BackendError as error:
+                missed = error
+        if missed is not None and not self._does_without():
+            raise missed
+
+    def _missing(self) -> list[_Ear]:
+        """Those that should listen and do not."""
+        return [ear for ear in self._ears if ear not in self._sockets and not ear.lazy]
+
+    def _does_without(self) -> bool:
+        """Whether it is as well that some do not listen."""
+        return False
 
     def _listen(self, ear: _Ear, streams: dict[str, bytes]) -> None:
         socket = ear.listen(streams, self.most)
@@ -176,6 +188,8 @@ class _Waker(ABC):
 
     def _ring(self) -> None:
         """Stay readable: nobody may sleep on a connection that is not there."""
+        if self._alarm is not None:
+            return
         self._alarm = os.pipe()
         os.write(self._alarm[1], b".")
         self._selector.register(self._alarm[0], selectors.EVENT_READ)
@@ -267,6 +281,18 @@ class QueueWaker(_Waker):
             self._listen(ear, streams)
         except BackendError:  # what comes next fails too, and is told there
             self._rung[partition] = None
+
+    def resume(self) -> None:
+        """Have its worker look where a server was away: it may be there again. Called now and then."""
+        silent = self._store.link.servers.silent
+        if threading.get_ident() == self._thread and not all(
+            silent(ear.key) for ear in self._missing()
+        ):
+            self._ring()
+
+    def _does_without(self) -> bool:
+        """A worker goes on with the servers that are there."""
+        return not self._store.link.servers.gone
 
     def full(self, partition: str) -> None:
         """A claim may have left something: the next looks into every queue."""

@@ -77,8 +77,9 @@ class Worker:
         """Commit one outcome; whether it was accepted."""
         accepted, claims = self.backend.commit([outcome])
         assert claims == [], "a commit that does not ask claims nothing"
-        assert len(accepted) == 1
-        return accepted[0]
+        (answer,) = accepted
+        assert answer is not None, "the store answered, so it knows"
+        return answer
 
     def succeed(
         self,

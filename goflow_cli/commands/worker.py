@@ -33,7 +33,7 @@ def worker(
     session = Session(start, backend, worker__concurrency=concurrency)
     log = ServiceLog(session.config.logs.format)
     watching = WorkerLog(log)
-    store = patiently(lambda: session.backend, watching.troubled)
+    store = patiently(lambda: session.backend, watching.troubled, full=True)
     flows = session.flows(files)
     for name in names:
         if name not in flows:

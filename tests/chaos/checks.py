@@ -145,6 +145,7 @@ def nothing_is_left(world: World) -> list[str]:
     """Once the workers have gone: no task, key, process or file that nobody needs."""
     problems = [f"left in the store: {each}" for each in world.stage.leftovers()]
     problems += [f"process {pid} is left" for pid in world.processes()]
+    problems += [f"{file} is left" for file in world.strays()]
     told = world.told()
     for word in ("Traceback", "mistake", "Error in"):
         if word in told:

@@ -76,6 +76,7 @@ class KillWorker(Fault):
         worker = self.victim()
         self.repeats = AT_HAND
         worker.end(signal.SIGKILL)
+        self.world.ended(worker, "killed", -signal.SIGKILL)
         self.world.replace(worker)
 
 
@@ -98,8 +99,10 @@ class DrainWorker(Fault):
     def strike(self) -> None:
         worker = self.victim()
         worker.send(signal.SIGCONT)  # another fault may have frozen it
-        code = worker.end(signal.SIGTERM)
-        assert code == 0 or not worker.started(), f"a worker ended with {code}"
+        worker.end(signal.SIGTERM)
+        # one that has only come may not have heard of signals yet
+        early = () if worker.started() else (-signal.SIGTERM,)
+        self.world.ended(worker, "told to drain", 0, *early)
         self.world.replace(worker)
 
 

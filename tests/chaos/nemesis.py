@@ -78,12 +78,11 @@ def episode(
         runs = load.runs.values()
         problems += load.problems + judge(world.backend, world.oracle, runs, explained)
         excess = repeated(world.backend, world.oracle, runs).total()
-        if any(world.dismiss()):
-            problems.append("a worker did not drain")
+        world.dismiss()
         world.backend.close()
-        problems += nothing_is_left(world)
+        problems += world.surprises + nothing_is_left(world)
         if problems:
-            print(world.told())
+            problems.append(f"the store and what the workers wrote are kept in {world.keep()}")
         names = [fault.name for fault in struck]
         executions = world.oracle.executions().total()
         return Account(
@@ -99,6 +98,11 @@ def episode(
             time.monotonic() - began,
             pulse.worst,
         )
+    except BaseException as error:
+        for word in world.surprises:
+            error.add_note(word)
+        error.add_note(f"the store and what the workers wrote are kept in {world.keep()}")
+        raise
     finally:
         load.stop()
         world.close()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -26,6 +28,8 @@ HERE: Final = Path(__file__).parent
 LEASE: Final = 2.0
 #: tasks at a time in each worker
 CONCURRENCY: Final = 3
+#: characters of a worker's last words
+WORDS: Final = 3000
 #: versions of the flows; the workers take turns
 VERSIONS: Final = (1, 2)
 
@@ -83,6 +87,10 @@ class WorkerProcess:
             self.process.send_signal(number)
         return self.process.wait(timeout=60)
 
+    def last_words(self) -> str:
+        """The end of what it wrote."""
+        return self.log.read_text(errors="replace")[-WORDS:]
+
 
 class World:
     """Everything an episode needs. `backend` is a connection of this process's own, through no proxy."""
@@ -93,10 +101,13 @@ class World:
         self.clock = folder / "clock.txt"
         self.oracle = Oracle(folder / "records.txt")
         self.mark = uuid4().hex
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("GOFLOW_")},
             "NEMESIS_RECORDS": str(self.oracle.file),
             "NEMESIS_WORLD": self.mark,
+            "TMPDIR": str(self.temporary),
         }
         self.flows: dict[int, dict[str, Flow]] = {}
         for version in VERSIONS:
@@ -104,6 +115,8 @@ class World:
         self.config = load_config(self.project(VERSIONS[0]), environ={})
         self.backend: Backend = load_backend(stage.direct_url, self.config)
         self.workers: list[WorkerProcess] = []
+        #: processes of ours that ended as they should not have
+        self.surprises: list[str] = []
 
     def project(self, version: int) -> Path:
         """The folder in which workers of a version start."""
@@ -128,15 +141,42 @@ class World:
         for worker in list(self.workers):
             worker.send(signal.SIGCONT, children=True)
             if worker.process.poll() is not None:
+                self.ended(worker, "by itself")
                 self.replace(worker)
 
-    def dismiss(self) -> list[int]:
-        """All workers drain; what they ended with."""
+    def ended(self, worker: WorkerProcess, how: str, *expected: int) -> None:
+        """Note what a worker ended with, where that is none of what was expected."""
+        code = worker.process.wait(timeout=60)
+        if code not in expected:
+            name = f"{worker.log.name}, {'at work' if worker.started() else 'not yet at work'},"
+            self.surprises.append(f"{name} ended with {code}, {how}; {worker.last_words()}")
+
+    def dismiss(self) -> None:
+        """All workers drain."""
+        deadline = time.monotonic() + 60
         while not all(worker.started() for worker in self.workers):
+            if time.monotonic() > deadline or any(
+                w.process.poll() is not None for w in self.workers
+            ):
+                break
             time.sleep(0.05)
-        codes = [worker.end(signal.SIGTERM) for worker in self.workers]
+        for worker in self.workers:
+            worker.end(signal.SIGTERM)
+            self.ended(worker, "told to drain in peace", 0)
         self.workers.clear()
-        return codes
+
+    def keep(self) -> Path:
+        """A copy of the store, the projects and what the workers wrote, which stays."""
+        kept = Path(tempfile.mkdtemp(prefix=f"goflow-nemesis-{self.stage.name}-"))
+        for folder in (self.folder, self.stage.disk.folder):
+            shutil.copytree(
+                folder,
+                kept,
+                ignore=shutil.ignore_patterns("filler", "*.sock"),
+                ignore_dangling_symlinks=True,
+                dirs_exist_ok=True,
+            )
+        return kept
 
     def processes(self) -> list[int]:
         """Every process that still carries this world's mark, zombies apart."""
@@ -152,6 +192,13 @@ class World:
         """What the workers wrote on standard error."""
         files = sorted(self.folder.glob("worker-*.log"), key=lambda file: file.stat().st_mtime)
         return "".join(f"{file.name}\n{file.read_text(errors='replace')}" for file in files)
+
+    def strays(self) -> list[str]:
+        """Files that its processes have left where they should not."""
+        usual = ("flow.py", "goflow.toml", "__pycache__")
+        places = [self.temporary, *map(self.project, VERSIONS)]
+        found = [file for folder in places for file in folder.iterdir() if file.name not in usual]
+        return [str(file.relative_to(self.folder)) for file in found]
 
     def close(self) -> None:
         """Leave nothing behind, whatever has failed."""

@@ -22,6 +22,7 @@ SLOTS = 16384
 class RedisCluster(Private):
     """Three masters, each with a third of the slots. `url` names one of them.
 
+    Whoever is silent for `node_timeout` ms is taken for failed by the others.
     With `durable` each keeps an append-only file, and may be killed and started again. With `proxied` clients
     are told to take the way through `proxies`, one before each master.
     """
@@ -33,7 +34,9 @@ class RedisCluster(Private):
         proxied: bool = False,
         folder: Path | None = None,
         environment: dict[str, str] | None = None,
+        node_timeout: int = 5000,
     ) -> None:
+        self._node_timeout = node_timeout
         self._kept = ("--appendonly", "yes" if durable else "no", "--appendfsync", "always")
         self._environment = environment
         self.folder = folder or Path(tempfile.mkdtemp(prefix="goflow-cluster-"))
@@ -55,7 +58,7 @@ class RedisCluster(Private):
         command = [
             binary(),
             *("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)),
-            *("--cluster-enabled", "yes", "--cluster-node-timeout", "5000"),
+            *("--cluster-enabled", "yes", "--cluster-node-timeout", str(self._node_timeout)),
             *("--save", "", "--loglevel", "warning", *self._kept),
         ]
         if self.proxies:

@@ -127,6 +127,20 @@ def test_a_policy_that_would_lose_work_is_a_problem_before_it_can(
         server.client.config_set("maxmemory-policy", "noeviction")
 
 
+def test_a_server_that_stands_still_while_it_frees_a_run_is_told(
+    backend: RedisBackend, server: RedisServer
+) -> None:
+    name = "lazyfree-lazy-expire"
+    before = server.client.config_get(name)[name]
+    try:
+        server.client.config_set(name, "no")
+        assert "set lazyfree-lazy-expire yes" in finding(backend, "expiry").text
+        server.client.config_set(name, "yes")
+        assert "beside other work" in finding(backend, "expiry").text
+    finally:
+        server.client.config_set(name, before)
+
+
 def test_a_server_that_is_almost_full_is_a_problem(
     server: RedisServer, backend: RedisBackend
 ) -> None:

@@ -120,6 +120,31 @@ def test_a_finished_run_leaves_only_what_expires(
     assert all(0 < life <= kept for life in lives)
 
 
+def test_scopes_of_very_many_branches_get_their_expiry_in_pieces(
+    server: RedisServer, backend: RedisBackend
+) -> None:
+    """One command for each would hold the server up."""
+    w, names = Worker(backend), [f"n{number}" for number in range(1100)]
+    backend.submit(request("r", *names))
+    claims = w.claim(len(names))
+    assert len(claims) == len(names)
+    for claim in claims:
+        assert w.open(claim, scopes(claim.task.path, "ab"), expects=2, window=1)
+    backend.control("r", "stop")
+    assert backend.run("r").state is RunState.STOPPED
+    lists = server.client.keys("*:r:r:s:*")
+    assert len(lists) == len(names)
+    counts = []
+    while left := sum(server.client.pttl(key) == -1 for key in lists):
+        counts.append(left)
+        backend.tick(w.id)
+    assert counts[0] == len(names)
+    assert 3 <= len(counts) <= 5, counts
+    drain(backend)
+    assert leaks(server, backend) == []
+    assert server.client.exists(f"{backend.keys.partitions[0]}:due") == 0
+
+
 def test_what_is_left_over_by_attempts_expires_though_the_run_goes_on(
     server: RedisServer, backend: RedisBackend
 ) -> None:

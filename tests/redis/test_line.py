@@ -49,10 +49,10 @@ def test_one_that_was_closed_while_it_rested_is_replaced_without_a_word(
     link: Link, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("goflow_redis.line.FRESH", 0.0)
-    steady, before = link.steady_since, identity(link)
+    steady, before = link.servers.steady_since(""), identity(link)
     server.client.client_kill_filter(_id=str(before))
     assert identity(link) != before
-    assert link.steady_since == steady
+    assert link.servers.steady_since("") == steady
 
 
 def test_one_that_is_cut_takes_the_idle_ones_with_it(link: Link, server: RedisServer) -> None:

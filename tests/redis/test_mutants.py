@@ -125,6 +125,25 @@ def a_queue_that_was_forgotten_is_known_when_something_of_it_comes_due(store: St
     assert w.one("a").task.attempt == 2
 
 
+def scopes_of_very_many_branches_expire_in_pieces(store: Store) -> None:
+    """Of a run that ends with more open branches than a call may look at, all scopes expire, some at a time."""
+    w, names = store.worker(), [f"n{number}" for number in range(1100)]
+    store.submit("r", *names)
+    for claim in w.claim(len(names)):
+        assert w.open(claim, scopes(claim.task.path, "ab"), expects=2, window=1)
+    store.backend.control("r", "stop")
+    backend = redis_of(store)
+    keys = [f"{backend.keys.run('r')}:s:{name}" for name in names]
+    counts = []
+    for _ in range(5):
+        lives = backend.link.ask_all("r", [("PTTL", key) for key in keys])
+        counts.append(lives.count(-1))
+        backend.tick(w.id)
+    assert counts[0] == len(names)
+    assert counts[-1] == 0
+    assert counts[1] > 0
+
+
 def a_renewed_lease_holds(store: Store) -> None:
     """What was renewed a moment ago is not taken back."""
     w = store.worker()
@@ -935,6 +954,20 @@ MUTANTS = [
         "    open_queue(flow, class)\n    entry =",
         "    entry =",
         (a_queue_that_was_forgotten_is_known_when_something_of_it_comes_due,),
+    ),
+    Mutant(
+        "scopes of very many branches get their expiry at once",
+        "_records",
+        "local SOME = 500 ",
+        "local SOME = 100000 ",
+        (scopes_of_very_many_branches_expire_in_pieces,),
+    ),
+    Mutant(
+        "the expiry of scopes is not gone on with",
+        "due",
+        "  if step[1] ~= '0' then further",
+        "  if false then further",
+        (scopes_of_very_many_branches_expire_in_pieces,),
     ),
     Mutant(
         "watchers hear nothing",

@@ -178,14 +178,21 @@ end
 -- added to the partition's figures when the script saves
 local counts = {}
 
+local SOME = 500   -- branches whose scopes get their expiry in one call
+
 -- Of what a run has beyond its two hashes: what is kept as long as it is, and what is gone with its end.
 -- rare
 local function expire_rest(run, life)
   for letter in string.gmatch(run.uses, '[alcx]') do call('PEXPIRE', run.key .. ':' .. letter, life) end
   if string.find(run.uses, 'k', 1, true) then call('UNLINK', run.key .. ':k') end
   if string.find(run.uses, 'x', 1, true) then
-    for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do
-      call('PEXPIRE', run.key .. ':s:' .. path, life)
+    -- one after the other, of some hundreds of branches at a time (see due.lua)
+    if call('SCARD', run.key .. ':x') > SOME then
+      call('ZADD', P .. ':due', NOW, 'x:' .. run.id .. ':0')
+    else
+      for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do
+        call('PEXPIRE', run.key .. ':s:' .. path, life)
+      end
     end
   end
 end

@@ -1,16 +1,31 @@
--- DUE: promote retries whose delay is over, end runs past their timeout.
+-- DUE: promote retries whose delay is over, end runs past their timeout, and go on with the expiry of what ended runs
+-- with very many open branches leave.
 -- uses: basics records ready ending
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; how many at most
 -- returns  the time (ms) of the next one, 0 where there is none; how many were looked at
 -- repeat   nothing is due
-local due = P .. ':due'
+local due, further, left = P .. ':due', {}, SOME
+
+-- Scopes that wait in branches of a run that has ended are kept as long as it is. (A step of SSCAN may give the same
+-- branch once more, or some more than it was asked for.)
+local function expire_scopes(run, member, place)
+  if left <= 0 then further[#further + 1] = member return end
+  local life, step = call('PTTL', run.key), call('SSCAN', run.key .. ':x', place, 'COUNT', left)
+  life = string.format('%d', math.max(1, life))
+  for _, path in ipairs(step[2]) do call('PEXPIRE', run.key .. ':s:' .. path, life) end
+  left = left - #step[2]
+  if step[1] ~= '0' then further[#further + 1] = 'x:' .. run.id .. ':' .. step[1] end
+end
+
 local members = call('ZRANGEBYSCORE', due, '-inf', NOW, 'LIMIT', 0, number())
 for _, member in ipairs(members) do
   local kind, id, path = string.match(member, '^(%a):([^:]*):?(.*)$')
   local run = get_run(id)
-  if run and not run.terminal then
+  if run and run.terminal and kind == 'x' then
+    expire_scopes(run, member, path)
+  elseif run and not run.terminal then
     if kind == 't' and run.ending == '-' then
       set_ending(run, 'failed', call('HGET', run.key .. ':d', 'z') or nil)
       run.kill = 1
@@ -23,6 +38,7 @@ for _, member in ipairs(members) do
   end
 end
 if #members > 0 then call('ZREM', due, unpack(members)) end
+for _, member in ipairs(further) do call('ZADD', due, NOW, member) end
 save_queue()
 ring()
 save()

@@ -30,9 +30,11 @@ local further, starts = list(), list()
 paths[#paths + 1] = ':y'
 call_many('HDEL', run.key, paths, 1000)
 call_many('HDEL', run.key .. ':d', fields, 1000)
-for _, path in ipairs(lists) do
-  call('UNLINK', run.key .. ':s:' .. path)
-  call('SREM', run.key .. ':x', path)
+local scoped = {}
+for index, path in ipairs(lists) do scoped[index] = run.key .. ':s:' .. path end
+if scoped[1] then
+  call_many('UNLINK', scoped[1], scoped, 1000)
+  call_many('SREM', run.key .. ':x', lists, 1000)
 end
 for _, attempt in ipairs(attempts) do push(run, 'a', attempt) end
 for _, path in ipairs(HANDLERS) do run.nodes[path] = nil end
