@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from goflow.backend import Backend, Run, Waker
-from goflow.client import AGAIN, SERVERS, Client, Query, left_until, none_of, not_ended
-from goflow.errors import BackendError
+from goflow.client import (
+    AGAIN,
+    SERVERS,
+    Client,
+    Query,
+    left_until,
+    no_word,
+    none_of,
+    not_ended,
+)
+from goflow.errors import BackendError, StoreAway
+from goflow.patience import pause, warn
 from goflow.payload import Payload
 from goflow.state import RunState
 from goflow.wholesale import Wholesale
@@ -75,27 +86,37 @@ class AsyncClient:
         """See Client.wait."""
         if self._far:
             return await self._poll(run_id, timeout)
-        found = await self._call(lambda: self._client._made(run_id))
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._wait(run_id)
+        except TimeoutError:
+            pass
+        try:
+            raise TimeoutError(not_ended(await self.run(run_id), timeout))
+        except StoreAway as error:
+            raise TimeoutError(no_word(f"run {run_id}", timeout, error)) from error
+
+    async def _wait(self, run_id: str) -> Payload:
+        """The same without a limit."""
+        made = partial(self._client._made, run_id)
+        found = await self._outlast(made)
         if found is not None:  # what has ended need not be listened to
             return found
-        waker = await self._listen(run_id)
+        waker = await self._outlasting(lambda: self._listen(run_id))
         number = waker.fileno()
         self._waits[number] = woken = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_reader(number, woken.set)
         try:
-            async with asyncio.timeout(timeout):
-                while not await self._call(lambda: self._client._ended(run_id, waker)):
-                    woken.clear()
-                    await woken.wait()
-        except TimeoutError:
-            raise TimeoutError(not_ended(await self.run(run_id), timeout)) from None
+            while not await self._outlast(partial(self._client._ended, run_id, waker)):
+                woken.clear()
+                await woken.wait()
         finally:
             if not self._closed:
                 del self._waits[number]
                 loop.remove_reader(number)
                 self._thread.submit(self._let_go, waker)
-        return await self.result(run_id)
+        return await self._outlast(partial(self._client.result, run_id))
 
     async def wait_all(self, run_ids: Iterable[str], timeout: float | None = None) -> list[Payload]:
         """See Client.wait_all."""
@@ -104,16 +125,26 @@ class AsyncClient:
         if self._far:
             return [await self.wait(run_id, left_until(deadline)) for run_id in wanted]
         backend = self._client.backend
+        try:
+            return await self._wait_all(backend, wanted, deadline, timeout)
+        except StoreAway as error:
+            raise TimeoutError(no_word(f"{len(wanted):,} runs", timeout, error)) from error
+
+    async def _wait_all(
+        self, backend: Backend, wanted: list[str], deadline: float | None, timeout: float | None
+    ) -> list[Payload]:
+        """The same; StoreAway where the store is away at the deadline."""
         if not isinstance(backend, Wholesale):
             made: dict[str, Payload] = {}
-            while pending := await self._call(lambda: self._client._collect(wanted, made)):
+            collect = partial(self._client._collect, wanted, made)
+            while pending := await self._outlast(collect, deadline):
                 if left_until(deadline) == 0:
                     raise TimeoutError(none_of(pending, wanted, timeout))
                 await asyncio.sleep(AGAIN)
             return [made[run_id] for run_id in wanted]
         from goflow.awaited import DOUBT, Awaited, readable
 
-        awaited = await self._call(lambda: Awaited(backend, wanted))
+        awaited = await self._outlast(partial(Awaited, backend, wanted), deadline)
         try:
             while awaited.pending:
                 left = left_until(deadline)
@@ -122,7 +153,7 @@ class AsyncClient:
                 woken = await readable(awaited, DOUBT if left is None else min(left, DOUBT))
                 if woken and awaited.linger:
                     await asyncio.sleep(awaited.linger)
-                await self._call(partial(awaited.look, doubt=not woken))
+                await self._outlast(partial(awaited.look, doubt=not woken), deadline)
         finally:
             await self._call(awaited.close)
         return awaited.results
@@ -180,6 +211,25 @@ class AsyncClient:
     async def _call(self, work: Callable[[], _T]) -> _T:
         self._check_open()
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _outlast(self, work: Callable[[], _T], deadline: float | None = None) -> _T:
+        """What `work()` answers once the store is there; the thread is free between the attempts."""
+        return await self._outlasting(lambda: self._call(work), deadline)
+
+    async def _outlasting(
+        self, ask: Callable[[], Awaitable[_T]], deadline: float | None = None
+    ) -> _T:
+        for attempt in count():
+            try:
+                return await ask()
+            except StoreAway as error:
+                left = left_until(deadline)
+                if left == 0:
+                    raise
+                if attempt == 0:
+                    warn(f"{error} (trying again)")
+                await asyncio.sleep(pause(attempt) if left is None else min(pause(attempt), left))
+        raise AssertionError("counting does not end")
 
     async def _listen(self, run_id: str) -> Waker:
         """What wakes when the run has ended; let go of again where the caller is cancelled meanwhile."""

@@ -56,6 +56,8 @@ class Awaited:
         self._run_ids = run_ids
         self._made: dict[str, Payload] = {}
         self.pending = dict.fromkeys(run_ids)
+        #: whether a look has failed: then what was heard for it is lost
+        self._doubt = False
         # listened to before they are looked at, so that no end is missed
         self._waker = backend.watch_ends()
         try:
@@ -79,12 +81,15 @@ class Awaited:
         return [self._made[run_id] for run_id in self._run_ids]
 
     def look(self, *, doubt: bool) -> None:
-        """Look at those that have ended, in doubt at all. Raises RunFailed, RunStopped, UnknownRun."""
+        """Look at those that have ended, in doubt at all. Raises RunFailed, RunStopped, UnknownRun; a look that
+        raises StoreAway may be repeated."""
+        doubt, self._doubt = doubt or self._doubt, True
         told, unsaid = heard(self._waker, self.pending.keys(), doubt=doubt)
         for run_id, look in told.items():
             self._take(run_id, look)
         if unsaid:
             self._look(unsaid)
+        self._doubt = False
 
     def close(self) -> None:
         """Listen no more."""

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final
 from goflow.adoption import adoption
 from goflow.backend import Action, Backend, EndWatcher, Retry, Run, Waker, load_backend
 from goflow.engine import request
-from goflow.errors import Conflict, UnknownFlow
+from goflow.errors import Conflict, StoreAway, UnknownFlow
 from goflow.message import Rewind
+from goflow.patience import outlasting
 from goflow.payload import Payload, of_input, within
 from goflow.plan import Plan
 from goflow.rewind import find, rewind_from
@@ -150,25 +151,35 @@ class Client:
     def wait(self, run_id: str, timeout: float | None = None) -> Payload:
         """The result, as soon as there is one; `timeout` in seconds.
 
-        Wakes at once, without polling. Raises RunFailed, RunStopped, TimeoutError, UnknownRun.
+        Wakes at once, without polling, and goes on waiting while the store is away (a warning of the logger
+        `goflow` says so). Raises RunFailed, RunStopped, TimeoutError, UnknownRun.
         """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            return self._wait(run_id, deadline, timeout)
+        except StoreAway as error:
+            raise TimeoutError(no_word(f"run {run_id}", timeout, error)) from error
+
+    def _wait(self, run_id: str, deadline: float | None, timeout: float | None) -> Payload:
+        """The same; StoreAway where the store is away at the deadline."""
+        outlast = outlasting(deadline)
+        made = partial(self._made, run_id)
         if run_id != self._newest or not isinstance(self.backend, EndWatcher):
-            found = self._made(run_id)
+            found = outlast(made)
             if found is not None:  # what has ended need not be listened to
                 return found
-        deadline = None if timeout is None else time.monotonic() + timeout
-        waker, look = self._awaiting(run_id)
+        waker, look = outlast(partial(self._awaiting, run_id))
         try:
             while True:
                 if look:
-                    found = self._made(run_id)
+                    found = outlast(made)
                     if found is not None:
                         return found
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise TimeoutError(not_ended(self.run(run_id), timeout))
                 select.select([waker], [], [], left and min(left, TIMEOUT_MAX))
-                found = self._made(run_id)  # most likely: then it need not listen again
+                found = outlast(made)  # most likely: then it need not listen again
                 if found is not None:
                     return found
                 waker.clear()
@@ -180,19 +191,29 @@ class Client:
         seconds for all together.
 
         It hears of all ends at once and reads results many at a time, so it costs a small part of what
-        `wait` for each would. Raises RunFailed, RunStopped or UnknownRun as soon as that is known of one of them (the others
-        go on), TimeoutError.
+        `wait` for each would, and it outlasts a store that is away as that does. Raises RunFailed, RunStopped or
+        UnknownRun as soon as that is known of one of them (the others go on), TimeoutError.
 
         >>> runs = [client.submit("thumbnails", each) for each in images]  # doctest: +SKIP
         >>> thumbnails = client.wait_all([run.id for run in runs], timeout=60)  # doctest: +SKIP
         """
         wanted = list(run_ids)
         deadline = None if timeout is None else time.monotonic() + timeout
-        if not isinstance(self.backend, Wholesale):
-            return self._wait_each(wanted, timeout)
+        wait = self._wait_all if isinstance(self.backend, Wholesale) else self._wait_each
+        try:
+            return wait(wanted, deadline, timeout)
+        except StoreAway as error:
+            raise TimeoutError(no_word(f"{len(wanted):,} runs", timeout, error)) from error
+
+    def _wait_all(
+        self, wanted: list[str], deadline: float | None, timeout: float | None
+    ) -> list[Payload]:
+        """The same over a backend that tells of many ends at once; StoreAway where it is away at the deadline."""
         from goflow.awaited import DOUBT, Awaited
 
-        awaited = Awaited(self.backend, wanted)
+        assert isinstance(self.backend, Wholesale)
+        outlast = outlasting(deadline)
+        awaited = outlast(partial(Awaited, self.backend, wanted))
         try:
             while awaited.pending:
                 left = left_until(deadline)
@@ -202,16 +223,18 @@ class Client:
                 woken, _, _ = select.select([awaited], [], [], patience)
                 if woken and awaited.linger:
                     time.sleep(awaited.linger)
-                awaited.look(doubt=not woken)
+                outlast(partial(awaited.look, doubt=not woken))
         finally:
             awaited.close()
         return awaited.results
 
-    def _wait_each(self, run_ids: list[str], timeout: float | None) -> list[Payload]:
+    def _wait_each(
+        self, run_ids: list[str], deadline: float | None, timeout: float | None
+    ) -> list[Payload]:
         """The same over a backend that tells no ends of many: all are looked at, again and again."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        outlast = outlasting(deadline)
         made: dict[str, Payload] = {}
-        while pending := self._collect(run_ids, made):
+        while pending := outlast(partial(self._collect, run_ids, made)):
             if left_until(deadline) == 0:
                 raise TimeoutError(none_of(pending, run_ids, timeout))
             time.sleep(AGAIN)
@@ -315,6 +338,10 @@ class Client:
 def left_until(deadline: float | None) -> float | None:
     """Seconds until then, 0 where it has passed."""
     return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def no_word(what: str, timeout: float | None, error: StoreAway) -> str:
+    return f"no word of {what} after {timeout or 0:g} s: {error}"
 
 
 def none_of(pending: Iterable[str], wanted: Sequence[str], timeout: float | None) -> str:

@@ -30,16 +30,17 @@ def patiently(
 ) -> T:
     """What `ask()` answers once the store is there, and where it writes (`full`), once there is room; `troubled`
     hears of each failure. A store that refuses (a wrong password, another schema) is no matter of patience: that
-    error is raised, and so is the last one before `until` (monotonic seconds)."""
+    error is raised, and so is the one of an attempt at `until` (monotonic seconds)."""
     passing = (StoreAway, StoreFull) if full else (StoreAway,)
     for attempt in count():
         try:
             return ask()
         except passing as error:
-            if time.monotonic() + pause(attempt) >= until:
+            left = until - time.monotonic()
+            if left <= 0:
                 raise
             troubled(error)
-            time.sleep(pause(attempt))
+            time.sleep(min(pause(attempt), left))
     raise AssertionError("counting does not end")
 
 
@@ -64,3 +65,15 @@ class Outlast:
         if away:
             self._say("it is there again")
         return answer
+
+
+def outlasting(deadline: float | None) -> Outlast:
+    """Asks patiently until then (monotonic); a log tells of a store that is away."""
+    return Outlast(warn, inf if deadline is None else deadline)
+
+
+def warn(text: str) -> None:
+    """Tell whoever reads the program's log."""
+    import logging
+
+    logging.getLogger("goflow").warning(text)

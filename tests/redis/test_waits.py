@@ -1,0 +1,148 @@
+"""Who waits in a program for runs while the server is killed and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+import goflow
+from goflow import Client, Payload
+from goflow.backend import Ask, WorkerInfo
+from goflow.engine import request
+from goflow.message import Outcome, Step
+from goflow.payload import of_input
+from goflow.workflow import build
+from goflow_redis import RedisBackend
+from tests.redis.hooks import open_store
+from tests.redis.server import RedisServer
+
+FLOW = build("one", lambda workflow, context: workflow.dag.node("a"))
+NAMES = ["r0", "r1"]
+
+
+@pytest.fixture
+def store(own: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisBackend]:
+    """A store with two runs on their way. A call is given up at once, so that an outage is a long one."""
+    monkeypatch.setattr("goflow_redis.link.PAUSES", (0.0,))
+    backend = open_store(own.url, "waits")
+    for name in NAMES:
+        backend.submit(request(FLOW.plan, name, of_input(b"x")))
+    yield backend
+    backend.close()
+
+
+def finish(url: str) -> None:
+    """Execute what is ready, as a worker would."""
+    with open_store(url, "waits") as backend:
+        me = backend.enter(WorkerInfo(id=0, host="here", pid=1, started=0.0, concurrency=1))
+        ask = Ask(worker=me, limit=10, flows=(FLOW.key,))
+        now = time.time()
+        done = Step(output=Payload(b"done", "text/plain"), ends=True)
+        backend.commit([Outcome(c.task, now, now, step=done) for c in backend.claim(ask)], None)
+
+
+def one(store: RedisBackend, timeout: float | None) -> Sequence[Payload]:
+    return [Client(store).wait("r0", timeout)]
+
+
+def many(store: RedisBackend, timeout: float | None) -> Sequence[Payload]:
+    return Client(store).wait_all(NAMES, timeout)
+
+
+def twin(store: RedisBackend, timeout: float | None) -> Sequence[Payload]:
+    async def wait() -> Payload:
+        async with goflow.AsyncClient(store) as client:
+            return await client.wait("r0", timeout)
+
+    return [asyncio.run(wait())]
+
+
+def twin_of_many(store: RedisBackend, timeout: float | None) -> Sequence[Payload]:
+    async def wait() -> list[Payload]:
+        async with goflow.AsyncClient(store) as client:
+            return await client.wait_all(NAMES, timeout)
+
+    return asyncio.run(wait())
+
+
+Wait = Callable[[RedisBackend, float | None], Sequence[Payload]]
+each_wait = pytest.mark.parametrize("wait", [one, many, twin, twin_of_many])
+
+
+class Trouble(logging.Handler):
+    """Sets an event when the log tells of a store that is away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "trying again" in record.getMessage():
+            self.told.set()
+
+
+@pytest.fixture
+def trouble() -> Iterator[Trouble]:
+    handler = Trouble()
+    logging.getLogger("goflow").addHandler(handler)
+    yield handler
+    logging.getLogger("goflow").removeHandler(handler)
+
+
+def listening(server: RedisServer) -> bool:
+    return int(server.client.info("clients")["blocked_clients"]) > 0
+
+
+@each_wait
+def test_a_wait_outlasts_a_server_that_is_killed_and_started_again(
+    wait: Wait, store: RedisBackend, own: RedisServer, trouble: Trouble
+) -> None:
+    def interrupt() -> None:
+        while not listening(own):
+            time.sleep(0.01)
+        own.kill()
+        assert trouble.told.wait(20)
+        own.start()
+        finish(own.url)
+
+    meanwhile = threading.Thread(target=interrupt)
+    meanwhile.start()
+    try:
+        assert {payload.text() for payload in wait(store, 60)} == {"done"}
+    finally:
+        meanwhile.join()
+
+
+@each_wait
+def test_a_wait_that_begins_while_the_server_is_away_outlasts_that_too(
+    wait: Wait, store: RedisBackend, own: RedisServer, trouble: Trouble
+) -> None:
+    own.kill()
+
+    def start() -> None:
+        assert trouble.told.wait(20)
+        own.start()
+        finish(own.url)
+
+    meanwhile = threading.Thread(target=start)
+    meanwhile.start()
+    try:
+        assert {payload.text() for payload in wait(store, None)} == {"done"}
+    finally:
+        meanwhile.join()
+
+
+@each_wait
+def test_a_wait_whose_time_is_over_while_the_server_is_away_says_both(
+    wait: Wait, store: RedisBackend, own: RedisServer
+) -> None:
+    own.kill()
+    began = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"no word of .*r.* after 0\.7 s: Redis at .* cannot be"):
+        wait(store, 0.7)
+    assert 0.65 <= time.monotonic() - began < 10
