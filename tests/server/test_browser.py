@@ -32,6 +32,9 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machin
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PAGES = ("/", "/ui/flow/each", "/ui/runs", "/ui/dead", "/ui/workers")
 
+#: what a busy machine may take to show what was clicked
+expect.set_options(timeout=20_000)
+
 #: what of axe's rules the dark scheme can break
 COLOURS = {"runOnly": ["color-contrast"]}
 

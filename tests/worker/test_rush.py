@@ -80,7 +80,8 @@ class Rushing:
         self.store.submit(request(flow.plan, "run", EMPTY))
         info = WorkerInfo(id=0, host="here", pid=1, started=0.0, concurrency=2)
         self.worker = Worker(self.store, [flow], self.store.enter(info), concurrency=2)
-        self.worker._rush.came(claims(1_000_000), rest=False, now=time.monotonic())
+        # one over and over: a million that differ take longer to make than the test may, on a busy machine
+        self.worker._rush.came(claims(1) * 1_000_000, rest=False, now=time.monotonic())
 
     def work(self) -> None:
         self.worker.run(until=lambda: self.store.run("run").state.terminal)
