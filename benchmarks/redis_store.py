@@ -1,15 +1,17 @@
 """What the Redis backend costs without workers: nodes per second over the seam, and Redis's share.
 
-    python -m benchmarks.redis_store [--batch 32] [--rounds 3]
+    python -m benchmarks.redis_store [--batch 32] [--rounds 3] [--lone 1500]
 
 One process plays the worker: it claims, invents the results of no-op nodes (100 bytes) and commits them with
 the next claim in the same call. Beside it, in the same run, a yardstick: plain commands of redis-py over the
-same connection. Figures are medians of the rounds.
+same connection. Figures are medians of the rounds. With `--lone` also what Redis spends on calls that carry one run
+or one task, so many of each.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -110,6 +112,53 @@ def measure(
     return Figures(nodes / took, seconds * 1e6 / nodes, calls / nodes)
 
 
+def alone(backend: RedisBackend, server: RedisServer, calls: int) -> dict[str, float]:
+    """Microseconds of Redis that one call takes, by what it does to one-node runs, or to a chain."""
+    info = WorkerInfo(id=0, host="bench", pid=0, started=time.time(), concurrency=1, flows=(FLOW,))
+    ask = Ask(worker=backend.enter(info), limit=1, flows=(FLOW,))
+    held: list[Claim] = []
+    numbers = itertools.count()
+
+    def submit() -> None:
+        request = Request(
+            uuid4().hex, *FLOW, payload=Payload(b"in"), query={}, digest="d", starts=("a",)
+        )
+        backend.submit(request)
+
+    def claim() -> None:
+        held.extend(backend.claim(ask))
+
+    def commit(step: Step, then: Ask | None = None) -> None:
+        now, claim = time.time(), held.pop()
+        accepted, more = backend.commit([Outcome(claim.task, now, now, step=step)], then)
+        assert accepted == [True]
+        held.extend(more)
+
+    def follow() -> None:
+        arrival = Arrival(f"n{next(numbers)}", held[-1].task.path, 1)
+        commit(Step(output=RESULT, arrivals=(arrival,)), ask)
+
+    end = Step(output=RESULT, ends=True)
+
+    def cost(call: Callable[[], None], times: int = calls) -> float:
+        server.client.config_resetstat()
+        for _ in range(times):
+            call()
+        told: Any = server.client.info("commandstats")
+        return float(told["cmdstat_evalsha"]["usec"]) / times
+
+    for warm in (submit, claim, lambda: commit(end)):
+        cost(warm, 300)
+    costs = {"submit": cost(submit), "claim": cost(claim), "end": cost(lambda: commit(end))}
+    cost(submit, calls + 1)
+    claim()
+    costs["end, next run"] = cost(lambda: commit(end, ask))
+    costs["a chain's step"] = cost(follow)
+    commit(end)
+    costs["claim in vain"] = cost(claim)
+    return costs
+
+
 def usage(server: RedisServer) -> tuple[float, int]:
     """Seconds of CPU the server has used, and how many scripts it has run."""
     info: Any = server.client.info("all")
@@ -137,6 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--lone", type=int, default=0, metavar="CALLS")
     options = parser.parse_args()
     with RedisServer() as server:
         config = Config(redis=Redis(url=server.url, namespace="bench"))
@@ -152,6 +202,9 @@ def main() -> None:
             ]
             rate, cost, calls = (statistics.median(each) for each in zip(*rounds, strict=True))
             print(f"{name:18} {rate:>10,.0f} {cost:>10.1f} {calls:>11.3f}")
+        if options.lone:
+            for what, cost in alone(backend, server, options.lone).items():
+                print(f"a lone call, {what:18} {cost:>10.1f} us of Redis")
         backend.close()
 
 
