@@ -61,6 +61,11 @@ class Fault:
         """A worker."""
         return self.dice.choice(self.world.workers)
 
+    def at_hand(self) -> int:
+        """Executions that a worker which is gone now may have begun in vain: `AT_HAND`, and while a server of a cluster
+        is away as many that have ended and could not be told, since its children went on with the others."""
+        return AT_HAND * (2 if self.world.stage.partly_away() else 1)
+
     @property
     def name(self) -> str:
         return type(self).__name__
@@ -74,7 +79,7 @@ class KillWorker(Fault):
 
     def strike(self) -> None:
         worker = self.victim()
-        self.repeats = AT_HAND
+        self.repeats = self.at_hand()
         worker.end(signal.SIGKILL)
         self.world.ended(worker, "killed", -signal.SIGKILL)
         self.world.replace(worker)
@@ -114,7 +119,7 @@ class FreezeWorker(Fault):
 
     def strike(self) -> None:
         self.frozen = self.victim()
-        self.repeats = AT_HAND
+        self.repeats = self.at_hand()
         self.frozen.send(signal.SIGSTOP, children=self.children)
 
     def heal(self) -> None:

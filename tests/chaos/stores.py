@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import apsw
+import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import MovedError
+from redis.retry import Retry
 
 from goflow_redis.keys import CLUSTER_PARTITIONS, Keys
 from tests.redis.cluster import RedisCluster
@@ -78,6 +81,10 @@ class Stage:
     def leftovers(self) -> list[str]:
         """What is left though nothing is on its way."""
         raise NotImplementedError
+
+    def partly_away(self) -> bool:
+        """Whether a part of it does not answer, while others may."""
+        return False
 
     def close(self) -> None:
         """End it and remove it."""
@@ -195,6 +202,17 @@ class ClusterStage(ServerStage):
 
     def leftovers(self) -> list[str]:
         return [each for client in self.cluster.clients for each in leftover_keys(client)]
+
+    def partly_away(self) -> bool:
+        for port in self.cluster.ports:
+            impatient = redis.Redis(port=port, socket_timeout=0.2, retry=Retry(NoBackoff(), 0))
+            try:
+                impatient.ping()
+            except redis.RedisError:
+                return True
+            finally:
+                impatient.close()
+        return False
 
     def close(self) -> None:
         self.cluster.close()
