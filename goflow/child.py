@@ -255,9 +255,9 @@ def _user_spans() -> UserSpans | None:
     teller = os.environ.get("GOFLOW_SPANS")
     if not teller:
         return None
-    from goflow.userspans import UserSpans
+    from goflow.userspans import Sender, UserSpans
 
-    return UserSpans(teller)
+    return UserSpans(Sender(teller).send)
 
 
 class _Streams:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +34,10 @@ _PATIENCE: Final = 1.0
 _LONGEST: Final = 60_000
 
 _encode: Final = msgspec.msgpack.Encoder().encode
+
+
+#: takes a span that is finished; never raises
+Send = Callable[[Span], None]
 
 
 class Sender:
@@ -65,11 +69,11 @@ class Sender:
 
 
 class UserSpans:
-    """What a child does for the spans of its tasks."""
+    """What a process does for the spans of its tasks; `send` gets each that is finished."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, send: Send) -> None:
         if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-            trace.set_tracer_provider(_Provider(Sender(path)))
+            trace.set_tracer_provider(_Provider(send))
         self._run_id, self._trace = "", trace_of("", {})
 
     @contextmanager
@@ -102,8 +106,8 @@ class UserSpans:
 class _Provider(trace.TracerProvider):
     """Loads the SDK when the first tracer is asked for, which is when user code starts its first span."""
 
-    def __init__(self, sender: Sender) -> None:
-        self._sender = sender
+    def __init__(self, send: Send) -> None:
+        self._send = send
         self._made: Any = None
 
     def get_tracer(self, *args: Any, **more: Any) -> trace.Tracer:
@@ -117,11 +121,11 @@ class _Provider(trace.TracerProvider):
 
     def _real(self) -> Any:
         if self._made is None:
-            self._made = _provider(self._sender)
+            self._made = _provider(self._send)
         return self._made
 
 
-def _provider(sender: Sender) -> Any:
+def _provider(send: Send) -> Any:
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
     from opentelemetry.sdk.trace.id_generator import IdGenerator
 
@@ -139,7 +143,7 @@ def _provider(sender: Sender) -> Any:
 
         def on_end(self, span: ReadableSpan) -> None:
             if span.context is not None and span.context.trace_flags.sampled:
-                sender.send(_plain(span))
+                send(_plain(span))
 
     provider = TracerProvider(id_generator=Drawn(), shutdown_on_exit=False)
     provider.add_span_processor(ToTeller())

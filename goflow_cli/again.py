@@ -24,6 +24,7 @@ from goflow.recorded import Again, Recorded, again, named, rescue
 from goflow.workflow import Flow
 from goflow_cli.exit_codes import DONE, FAILED
 from goflow_cli.session import Session, note, put_result
+from goflow_cli.spans import Within
 from goflow_cli.table import clean
 from goflow_cli.told import print_json, value
 
@@ -74,9 +75,10 @@ def execute(
     pdb: bool,
     as_json: bool,
     number: int | None = None,
+    within: Within,
 ) -> int:
     """Run a node and tell how it went beside how it was recorded: its last attempt, or the one of this number.
-    Raises UnknownNode, Conflict."""
+    `within` is what each task is executed in. Raises UnknownNode, Conflict."""
     path = named(recorded, name)
     try:
         tasks = again(recorded, flow.plan, path)
@@ -89,7 +91,7 @@ def execute(
     show_logging()
     if not as_json:
         _tell_code(recorded, flow, path, earlier)
-    trial = _Trial(recorded, flow, pdb=pdb, quiet=as_json)
+    trial = _Trial(recorded, flow, pdb=pdb, quiet=as_json, within=within)
     result, error = trial.all(tasks, stood, alone=earlier is not None)
     same = _same(recorded, path, result, error, earlier)
     if as_json:
@@ -113,11 +115,14 @@ def execute(
 class _Trial:
     """Tasks of one node executed here, and what is told of them: to a person, or (`quiet`) for `--json`."""
 
-    def __init__(self, recorded: Recorded, flow: Flow, *, pdb: bool, quiet: bool) -> None:
+    def __init__(
+        self, recorded: Recorded, flow: Flow, *, pdb: bool, quiet: bool, within: Within
+    ) -> None:
         self._recorded = recorded
         self._flow = flow
         self._pdb = pdb
         self._quiet = quiet
+        self._within = within
         self.told: list[dict[str, Any]] = []
 
     def all(
@@ -143,10 +148,14 @@ class _Trial:
 
     def _one(self, each: Again, moment: Then) -> tuple[Step | None, Failure | None]:
         if each.role != "open" and moment.attempt is not None:
-            each = each._replace(task=replace(each.task, attempt=moment.attempt.attempt))
+            attempt = moment.attempt
+            each = each._replace(
+                task=replace(each.task, attempt=attempt.attempt, token=attempt.token)
+            )
         notes: list[str] = []
         read = AsOf(self._recorded, moment, notes.append if self._quiet else _say).read
-        result, error = _attempt(read, self._flow, each, pdb=self._pdb)
+        with self._within(self._flow.plan, each.task):
+            result, error = _attempt(read, self._flow, each, pdb=self._pdb)
         self.told.append(_json(each, result, error) | ({"notes": notes} if notes else {}))
         if not self._quiet:
             _tell(each, result, error)

@@ -38,8 +38,12 @@ def debug(
     """
     from goflow.recorded import InStore
     from goflow_cli.again import execute, flow_of
+    from goflow_cli.spans import telling
 
     session = Session(flow_file, backend)
     recorded = InStore(session.backend, session.run(run_id))
     flow = flow_of(session, recorded, flow_file)
-    return execute(recorded, flow, node, pdb=pdb, as_json=as_json, number=attempt)
+    with telling(session.config) as within:
+        return execute(
+            recorded, flow, node, pdb=pdb, as_json=as_json, number=attempt, within=within
+        )

@@ -60,10 +60,14 @@ def replay(
     recorded = _read(file)
     if node is not None:
         from goflow_cli.again import execute
+        from goflow_cli.spans import telling
 
         session = Session(flow_file)
         flow = _flow(session, recorded, flow_file)
-        return execute(recorded, flow, node, pdb=pdb, as_json=as_json, number=attempt)
+        with telling(session.config) as within:
+            return execute(
+                recorded, flow, node, pdb=pdb, as_json=as_json, number=attempt, within=within
+            )
     session = Session(flow_file, "local", ephemeral=True)
     store = session.backend  # opened before user code changes sys.path
     run, interrupted = _run(session, store, recorded, _flow(session, recorded, flow_file))

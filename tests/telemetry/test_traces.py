@@ -140,6 +140,20 @@ def test_a_run_is_one_trace_of_all_it_did(tmp_path: Path, options: tuple[str, ..
     assert not any("secret words" in span.text for span in spans)
 
 
+def test_a_node_that_is_debugged_has_its_spans_below_its_attempt(tmp_path: Path) -> None:
+    with collecting() as collector:
+        assert run(tmp_path, collector, "traced", "--request-id", "r1") == 0
+        debugged = ("debug", "r1", "each[b]/work")
+        assert goflow(tmp_path, *debugged, **collector.environment).returncode == 0
+    check(collector.spans)
+    (attempt,) = collector.named("each[b]/work")
+    outer = [span for span in collector.named("outer") if span.parent == attempt.id]
+    assert len(outer) == 2, "that of the run, and that of the debugged node"
+    assert {span.trace for span in outer} == {attempt.trace}
+    inner = {span.parent for span in collector.named("inner")}
+    assert {span.id for span in outer} <= inner
+
+
 def test_what_user_code_finished_before_its_process_died_is_told(tmp_path: Path) -> None:
     with collecting() as collector:
         assert run(tmp_path, collector, "dies") == 1
