@@ -98,7 +98,7 @@ def hostile(workflow: goflow.Workflow, context: goflow.Context) -> None:
 
     def fail(data: bytes) -> None:
         print(HOSTILE)
-        raise ValueError(HOSTILE)
+        raise ValueError(f"{HOSTILE} {'y' * 200}")
 
     items = dag.foreach_branch("each", lambda data: {HOSTILE: HOSTILE})
     items.node("pass")

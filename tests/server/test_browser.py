@@ -343,6 +343,8 @@ def test_a_phone_scrolls_down_only(browser: Browser, http: httpx.Client, house: 
     for path in (*PAGES, f"/ui/run/{name}?node=fail"):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+        cut = "[...document.querySelectorAll('.scroll:has(table)')].filter(e => e.scrollWidth > e.clientWidth)"
+        assert page.evaluate(f"{cut}.length") == 0, f"a list of {path} is cut"
     context.close()
 
 
