@@ -19,6 +19,9 @@ _READ: Final = 1 << 16
 _GULP: Final = 1 << 24
 #: bytes that no message has (1 TiB): what claims more was written by user code that found the descriptor
 _ABSURD: Final = 1 << 40
+#: bytes from which a message is neither put behind its length nor taken out of what was read: both would have it
+#: in memory once more. Smaller ones are, which is quicker
+_LARGE: Final = 1 << 18
 
 
 class Garbled(Exception):
@@ -35,12 +38,13 @@ class Wire:
 
     def send(self, message: bytes) -> None:
         """Hand over a message."""
-        left = _framed(message)
-        sent = os.write(self._file, left)
-        while sent < len(left):
-            sent += os.write(self._file, memoryview(left)[sent:])
+        sent = _begin(self._file, message)
+        if sent < _LENGTH.size + len(message):
+            for left in _rest(message, sent):
+                while left:
+                    left = left[os.write(self._file, left) :]
 
-    def receive(self) -> bytes:
+    def receive(self) -> bytes | memoryview:
         """The next message, once it is whole. Raises EOFError where none will come any more, Garbled."""
         while self._missing() > 0:
             self._read()
@@ -57,9 +61,12 @@ class Wire:
             raise EOFError
         self._held += data
 
-    def _next(self) -> bytes:
+    def _next(self) -> bytes | memoryview:
         held = self._held
         end = _LENGTH.size + _LENGTH.unpack_from(held)[0]
+        if end == len(held) > _LARGE:
+            self._held = bytearray()
+            return memoryview(held)[_LENGTH.size :]
         message = bytes(memoryview(held)[_LENGTH.size : end])
         del held[:end]
         return message
@@ -91,13 +98,12 @@ class Reins(Wire):
 
     def send(self, message: bytes) -> None:
         """Hand over a message, or as much of it as goes now."""
-        left = _framed(message)
         try:
-            sent = 0 if self._unsent else os.write(self._file, left)
+            sent = 0 if self._unsent else _begin(self._file, message)
         except BlockingIOError:
             sent = 0
-        if sent < len(left):
-            self._unsent.append(memoryview(left)[sent:])
+        if sent < _LENGTH.size + len(message):
+            self._unsent.extend(_rest(message, sent))
 
     def push(self) -> None:
         """Send on what is left."""
@@ -112,7 +118,7 @@ class Reins(Wire):
             else:
                 self._unsent.popleft()
 
-    def next(self) -> bytes | None:
+    def next(self) -> bytes | memoryview | None:
         """The next message, if it is whole by now. Raises EOFError where none will come any more, Garbled."""
         try:
             while self._missing() > 0:
@@ -122,5 +128,16 @@ class Reins(Wire):
         return self._next()
 
 
-def _framed(message: bytes) -> bytes:
-    return _LENGTH.pack(len(message)) + message
+def _begin(file: int, message: bytes) -> int:
+    """Send a message behind its length; answers how many bytes of both went."""
+    length = _LENGTH.pack(len(message))
+    if len(message) < _LARGE:
+        return os.write(file, length + message)
+    return os.writev(file, (length, message))
+
+
+def _rest(message: bytes, sent: int) -> list[memoryview]:
+    """What is left of a message and its length, of which so many bytes went."""
+    if sent >= _LENGTH.size:
+        return [memoryview(message)[sent - _LENGTH.size :]]
+    return [memoryview(_LENGTH.pack(len(message)))[sent:], memoryview(message)]

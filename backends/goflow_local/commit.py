@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from goflow.message import Item, Opened, Outcome, Step, Task, pack
 from goflow.state import RunState
@@ -47,6 +48,9 @@ _OUTPUT = "INSERT OR REPLACE INTO output VALUES (?, ?, ?)"
 _LOG = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?)"
 _ATTEMPT = "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ITEM = "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?)"
+
+#: bytes of an output from which its statement is not kept: with it SQLite would keep the output until the next one
+_LARGE: Final = 1 << 20
 
 
 def commit(change: Change, outcomes: Sequence[Outcome]) -> list[bool]:
@@ -108,7 +112,8 @@ def _succeed(change: Change, good: Sequence[tuple[RunRow, Held, Outcome, Step]])
         for arrival in step.arrivals:
             change.arrive(run, held.id, arrival)
     change.connection.executemany(_SUCCEED, states)
-    change.connection.executemany(_OUTPUT, outputs)
+    small = all(len(data) < _LARGE for *_, data in outputs)
+    change.connection.executemany(_OUTPUT, outputs, can_cache=small)
     for run, held, _, step in good:
         if step.opened is not None:
             _open(change, run, held, step.opened)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import tracemalloc
 
+import apsw
 import pytest
 
 from goflow.backend import AllNodes, Definition
@@ -310,3 +311,14 @@ def test_what_a_run_that_ended_left_to_retry_holds_up_no_other_runs_retry(open_s
     assert worker.retry(worker.one("a"), at=0)
     backend.tick(worker.id)
     assert worker.one("a").task.run_id == "r"
+
+
+def test_a_large_output_is_not_held_once_it_is_recorded(open_store: Open) -> None:
+    with open_store() as backend:
+        for number in range(2):
+            backend.submit(request(f"r{number}"))
+        worker = Worker(backend, (FLOW,))
+        worker.succeed(worker.one("a"), output=Payload(b"x"))
+        before = apsw.memory_used()
+        worker.succeed(worker.one("a"), output=Payload(bytes(8_000_000)))
+        assert apsw.memory_used() - before < 4_500_000, "SQLite's page cache, and no copy of it"

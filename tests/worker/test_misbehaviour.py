@@ -410,18 +410,17 @@ def test_a_process_that_is_frozen_while_it_answers_keeps_its_worker_from_nothing
 
 def freeze_when_answering(folder: Path) -> None:
     """Stop this process once it has said some of a large result."""
-    write = os.write
+    writev = os.writev
 
-    def write_some(file: int, data: memoryview) -> int:
-        if len(data) < 1_000_000:
-            return write(file, data)
-        os.write = write
-        sent = write(file, data[:100_000])
+    def write_some(file: int, buffers: tuple[bytes, bytes]) -> int:
+        os.writev = writev
+        length, message = buffers
+        sent = os.write(file, length + message[:100_000])
         note(folder, str(os.getpid()))
         os.kill(os.getpid(), signal.SIGSTOP)
         return sent
 
-    os.write = write_some  # type: ignore[assignment]
+    os.writev = write_some  # type: ignore[assignment]
 
 
 def test_what_looks_like_the_beginning_of_an_answer_keeps_a_worker_from_nothing(
