@@ -271,6 +271,7 @@ class QueueWaker(_Waker):
                 answer = ear.hear()
                 if _later(answer, streams):
                     self._heard(ear, answer)
+                    self._ring()  # nothing listens now, and a claim that left nothing is not repeated
                     return
             elif ear.streams.keys() >= streams.keys():
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -89,5 +90,42 @@ def test_a_busy_worker_is_woken_for_what_it_did_not_look_for(backend: RedisBacke
             waker.clear()
             claims += w.claim(10)
         assert {claim.task.run_id for claim in claims} == {second, third}
+    finally:
+        waker.close()
+
+
+def test_a_worker_is_woken_for_what_came_between_the_claim_and_its_answer(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = runs_apart(backend, 2)
+    w = Worker(backend)
+    partition = backend.keys.partition(first)
+    known = next(f"k{n}" for n in range(1000) if backend.keys.partition(f"k{n}") == partition)
+    backend.submit(request(known))  # so that the queue is no news any more
+    waker = backend.watch()
+    try:
+        assert w.succeed(w.one("a"), b"", ends=True)
+        assert w.claim() == [], "from here on it listens"
+        claim, missed = backend.link.run_once, [first]
+
+        def claim_and_miss(*call: Any) -> Any:
+            answer = claim(*call)
+            if missed:
+                run_id = missed.pop()
+                backend.submit(request(run_id))
+                # the bell is heard before its worker looks at the answer
+                assert woken(waker)
+            return answer
+
+        with monkeypatch.context() as patch:
+            patch.setattr(backend.link, "run_once", claim_and_miss)
+            claims: list[Claim] = []
+            backend._exchange(partition, (), w.ask(10), claims)
+            assert claims == [], "the run came too late for this claim"
+        assert woken(waker), "or the run would wait for the next round"
+        waker.clear()
+        assert [claim.task.run_id for claim in w.claim()] == [first]
+        backend.submit(request(second))
+        assert woken(waker)
     finally:
         waker.close()
