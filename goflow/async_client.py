@@ -91,10 +91,13 @@ class AsyncClient:
                 return await self._wait(run_id)
         except TimeoutError:
             pass
-        try:
-            raise TimeoutError(not_ended(await self.run(run_id), timeout))
+        try:  # the time may have run out while its end was read
+            run = await self.run(run_id)
+            if run.state.terminal:
+                return await self.result(run_id)
         except StoreAway as error:
             raise TimeoutError(no_word(f"run {run_id}", timeout, error)) from error
+        raise TimeoutError(not_ended(run, timeout))
 
     async def _wait(self, run_id: str) -> Payload:
         """The same without a limit."""
@@ -106,10 +109,18 @@ class AsyncClient:
         number = waker.fileno()
         self._waits[number] = woken = asyncio.Event()
         loop = asyncio.get_running_loop()
-        loop.add_reader(number, woken.set)
+
+        def rung() -> None:
+            loop.remove_reader(
+                number
+            )  # it stays readable until it is cleared: through an outage of the store
+            woken.set()
+
         try:
             while not await self._outlast(partial(self._client._ended, run_id, waker)):
+                self._check_open()
                 woken.clear()
+                loop.add_reader(number, rung)
                 await woken.wait()
         finally:
             if not self._closed:

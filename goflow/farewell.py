@@ -17,8 +17,11 @@ def asked_to_end(handle: Callable[[bool], None]) -> Iterator[list[int]]:
     others nothing is caught, and whoever owns the thread says when to end.
     """
     caught: list[int] = []
+    hung_up = False
 
     def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal hung_up
+        hung_up = hung_up or number == signal.SIGHUP
         if number == signal.SIGHUP and caught:
             return
         caught.append(number)
@@ -36,5 +39,5 @@ def asked_to_end(handle: Callable[[bool], None]) -> Iterator[list[int]]:
         yield caught
     finally:
         for number, former in zip(numbers, before, strict=True):
-            again = number == signal.SIGHUP and caught and former is signal.SIG_DFL
+            again = number == signal.SIGHUP and hung_up and former is signal.SIG_DFL
             signal.signal(number, signal.SIG_IGN if again else former)

@@ -141,8 +141,8 @@ class Link:
             except Exception as error:  # noqa: BLE001 - `_bear` raises what is not to be repeated
                 self._bear(key, error, attempt, began, once=returning)
             else:
-                if attempt or self.servers.shaky:
-                    self.servers.heard(key, again=attempt > 0)
+                if attempt or returning or self.servers.shaky:
+                    self.servers.heard(key, again=attempt > 0 or returning)
                 return answer
             attempt += 1
 

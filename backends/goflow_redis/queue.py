@@ -135,14 +135,15 @@ class Queue(Store):
     ) -> list[tuple[Task, Literal["lost", "stop"]]]:
         """Keep the leases of the tasks a worker holds. Answers those it must kill."""
         verdicts: list[tuple[Task, Literal["lost", "stop"]]] = []
-        self._unrenewed.clear()
+        for place in [place for place in list(self._unrenewed) if place[0] == worker]:
+            self._unrenewed.pop(place, None)
         for partition, places in self.grouped([task.run_id for task in tasks]):
             for first in range(0, len(places), 500):
                 held = [tasks[place] for place in places[first : first + 500]]
-                self._unrenewed[partition, first] = held
+                self._unrenewed[worker, partition, first] = held
                 with self.link.servers.apart:
                     verdicts += self.keep_leases(partition, held)
-                    del self._unrenewed[partition, first]
+                    self._unrenewed.pop((worker, partition, first), None)
         with self.link.servers.apart:
             self.alive(worker)
         return verdicts

@@ -65,8 +65,8 @@ class Store:
         #: workers that entered by this connection, as they are recorded
         self.entered: dict[int, bytes] = {}
         self._staged: dict[str, int] = {}
-        #: what a renewal had to leave out, by partition and place
-        self._unrenewed: dict[tuple[str, int], Sequence[Task]] = {}
+        #: what a renewal had to leave out, by worker, partition and place
+        self._unrenewed: dict[tuple[int, str, int], Sequence[Task]] = {}
         self._unanswered: dict[tuple[str, int], str] = {}
         #: claims of calls that failed later on, by worker: the next call hands them over
         self._undelivered: dict[int, list[Claim]] = {}
@@ -117,10 +117,10 @@ class Store:
     def keep_late(self) -> None:
         """The same for those that could not be kept in time, where their server is back: others wait no longer than
         a lease for that. Which must be killed the next renewal answers."""
-        for (partition, first), held in list(self._unrenewed.items()):
+        for place, held in list(self._unrenewed.items()):
             with self.link.servers.apart:
-                self.keep_leases(partition, held)
-                del self._unrenewed[partition, first]
+                self.keep_leases(place[1], held)
+                self._unrenewed.pop(place, None)  # its worker may have renewed it meanwhile
 
     def clock(self) -> float:
         """The directory's server's time, in seconds since the epoch."""

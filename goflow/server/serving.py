@@ -132,7 +132,8 @@ class Server(uvicorn.Server):
         """SIGTERM, SIGINT and SIGHUP drain, a second one ends at once; nobody gets them again afterwards."""
 
         def handle(first: bool) -> None:
-            self.force_exit = not first
+            # a drain that nobody signalled (`drain`) has begun as well
+            self.force_exit = self.force_exit or not first or self.should_exit
             self.should_exit = True
 
         with asked_to_end(handle):

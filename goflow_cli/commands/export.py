@@ -34,12 +34,12 @@ def export(run_id: str, output: str | None, force: bool, backend: str | None) ->
         sys.stdout.buffer.writelines(lines(recorded))
         sys.stdout.buffer.flush()
         return 0
-    _write(output, lines(recorded), force)
+    write_export(output, lines(recorded), force=force)
     note(f"goflow: run {run_id} is in {output}")
     return 0
 
 
-def _write(where: str, lines: Iterable[bytes], force: bool) -> None:
+def write_export(where: str, lines: Iterable[bytes], *, force: bool) -> None:
     """Write the file, whole or not at all; what is no file but takes bytes (a pipe, a device) gets them as they come."""
     file = Path(where)
     try:
@@ -58,7 +58,7 @@ def _write(where: str, lines: Iterable[bytes], force: bool) -> None:
             ) as new:
                 new.writelines(lines)
             part.replace(file)
-        except OSError:
+        except BaseException:  # the lines are read from the store as they are written; or Ctrl-C
             with suppress(OSError):  # nobody asked for a part
                 part.unlink(missing_ok=True)
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from msgspec.structs import replace
 
 from goflow.backend import load_backend
 from goflow.config import load_config
+from goflow.errors import StoreAway
 from goflow.recorded import InStore
 from goflow.runfile import InFile, export
+from goflow_cli.commands.export import write_export
 from tests.cli.shell import ask, end_of, goflow, started
 
 AGAIN = '''
@@ -312,6 +315,16 @@ def test_an_export_that_cannot_be_written_leaves_no_part_of_it(home: Path, outpu
     exported(home)
     assert f"cannot write {output!r}" in goflow("export", "w", "-o", output, code=2).err
     assert not [*home.glob("*.part"), *home.glob(".*part")]
+
+
+def test_an_export_that_its_store_breaks_off_leaves_no_part_of_it(tmp_path: Path) -> None:
+    def lines() -> Iterator[bytes]:
+        yield b"{}\n"
+        raise StoreAway("the store went away")
+
+    with pytest.raises(StoreAway):
+        write_export(str(tmp_path / "run.jsonl"), lines(), force=False)
+    assert not list(tmp_path.glob("run*"))
 
 
 def test_an_export_writes_over_a_file_only_when_forced(home: Path) -> None:

@@ -451,3 +451,21 @@ def test_a_script_cut_after_the_commit_of_an_end_leaves_the_result(
     with pytest.raises(RunFailed, match="boom"):
         backend.result("bad")
     assert FLOW not in backend.waiting()
+
+
+def test_two_workers_of_one_connection_renew_at_the_same_time(
+    backend: RedisBackend, w: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Worker(backend)
+    for run_id in ("r", "s"):
+        backend.submit(request(run_id))
+    mine, theirs = w.one("a").task, other.one("a").task
+    keep = backend.keep_leases
+
+    def meanwhile(*call: Any) -> Any:
+        monkeypatch.undo()
+        assert backend.renew(other.id, [theirs]) == []
+        return keep(*call)
+
+    monkeypatch.setattr(backend, "keep_leases", meanwhile)
+    assert backend.renew(w.id, [mine]) == []

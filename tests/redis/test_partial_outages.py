@@ -374,3 +374,15 @@ def test_what_is_printed_for_the_others_is_not_recorded_over_and_over_while_a_se
             assert told[:-4] in ([], [b"0"]), (
                 "what was told before the call failed is told again once"
             )
+
+
+def test_a_server_taken_for_silent_that_answers_is_one_like_the_others_again(
+    cluster: RedisCluster,
+) -> None:
+    with opened(cluster) as backend:
+        key = backend.keys.partitions[0]
+        # as after a failover: the call failed at the old master, and the key is the new one's by now
+        backend.link.servers.failed(key, StoreAway("the old master is away"))
+        until(lambda: not backend.link.servers.silent(key))
+        assert backend.link.ask(key, "EXISTS", key) == 0
+        assert not backend.link.servers.check(key), "the next call is one like any other"

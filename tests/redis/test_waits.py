@@ -146,3 +146,44 @@ def test_a_wait_whose_time_is_over_while_the_server_is_away_says_both(
     with pytest.raises(TimeoutError, match=r"no word of .*r.* after 0\.7 s: Redis at .* cannot be"):
         wait(store, 0.7)
     assert 0.65 <= time.monotonic() - began < 10
+
+
+def test_the_twin_has_what_ended_before_its_time_was_over(
+    store: RedisBackend, own: RedisServer
+) -> None:
+    finish(own.url)
+    assert [payload.text() for payload in twin(store, 0)] == ["done"]
+
+
+def test_the_loop_of_the_twin_sleeps_through_an_outage(
+    store: RedisBackend, own: RedisServer, trouble: Trouble
+) -> None:
+    async def turns(client: goflow.AsyncClient) -> int:
+        """How often the loop comes round in half a second of the outage."""
+        count = 0
+        loop = asyncio.get_running_loop()
+        waiting = asyncio.create_task(client.wait("r0"))
+        while not await loop.run_in_executor(None, listening, own):
+            await asyncio.sleep(0.01)
+        own.kill()
+        assert await loop.run_in_executor(None, trouble.told.wait, 20)
+        until = loop.time() + 0.5
+        select = loop._selector.select  # type: ignore[attr-defined]
+
+        def counting(timeout: float | None) -> object:
+            nonlocal count
+            count += 1
+            return select(timeout)
+
+        loop._selector.select = counting  # type: ignore[attr-defined]
+        while loop.time() < until:
+            await asyncio.sleep(0.1)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        return count
+
+    async def main() -> int:
+        async with goflow.AsyncClient(store) as client:
+            return await turns(client)
+
+    assert asyncio.run(main()) < 100
