@@ -145,6 +145,24 @@ def test_scopes_of_very_many_branches_get_their_expiry_in_pieces(
     assert server.client.exists(f"{backend.keys.partitions[0]}:due") == 0
 
 
+def test_scopes_of_very_many_branches_go_though_nobody_worked_until_their_run_was_gone(
+    server: RedisServer, backend: RedisBackend
+) -> None:
+    w, names = Worker(backend), [f"n{number}" for number in range(600)]
+    backend.submit(request("r", *names))
+    for claim in w.claim(len(names)):
+        assert w.open(claim, scopes(claim.task.path, "ab"), expects=2, window=1)
+    backend.control("r", "stop")
+    expiring = [key for key in server.client.keys("*:r:r*") if server.client.pttl(key) > 0]
+    server.client.delete(*expiring)  # as its retention does
+    assert len(server.client.keys("*:r:r:s:*")) == len(names)
+    for _ in range(3):
+        backend.tick(w.id)
+    assert server.client.keys("*:r:r*") == []
+    drain(backend)
+    assert leaks(server, backend) == []
+
+
 def test_what_is_left_over_by_attempts_expires_though_the_run_goes_on(
     server: RedisServer, backend: RedisBackend
 ) -> None:

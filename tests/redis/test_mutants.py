@@ -144,6 +144,24 @@ def scopes_of_very_many_branches_expire_in_pieces(store: Store) -> None:
     assert counts[1] > 0
 
 
+def scopes_of_very_many_branches_go_after_their_run(store: Store) -> None:
+    """Where nobody worked until the run was gone, its scopes go all the same."""
+    w, names = store.worker(), [f"n{number}" for number in range(600)]
+    store.submit("r", *names)
+    for claim in w.claim(len(names)):
+        assert w.open(claim, scopes(claim.task.path, "ab"), expects=2, window=1)
+    store.backend.control("r", "stop")
+    backend = redis_of(store)
+    run = backend.keys.run("r")
+    for suffix in ("", ":d", ":l", ":x"):
+        if backend.link.ask(run, "PTTL", run + suffix) > 0:
+            backend.link.ask(run, "UNLINK", run + suffix)
+    for _ in range(3):
+        backend.tick(w.id)
+    left = [name for name in names if backend.link.ask(run, "EXISTS", f"{run}:s:{name}")]
+    assert left == [], "nobody will ever remove them"
+
+
 def a_renewed_lease_holds(store: Store) -> None:
     """What was renewed a moment ago is not taken back."""
     w = store.worker()
@@ -556,8 +574,8 @@ MUTANTS = [
     Mutant(
         "what attempts read stays for ever",
         "_records",
-        "'[alcx]'",
-        "'[alx]'",
+        "'[alc]'",
+        "'[al]'",
         (what_attempts_read_goes_with_its_run,),
     ),
     Mutant(
@@ -965,9 +983,23 @@ MUTANTS = [
     Mutant(
         "the expiry of scopes is not gone on with",
         "due",
-        "  if step[1] ~= '0' then further",
-        "  if false then further",
+        "  if step[1] ~= '0' then\n",
+        "  if false then\n",
         (scopes_of_very_many_branches_expire_in_pieces,),
+    ),
+    Mutant(
+        "scopes of very many branches stay when their run has gone",
+        "due",
+        "(not run or run.terminal)",
+        "run and run.terminal",
+        (scopes_of_very_many_branches_go_after_their_run,),
+    ),
+    Mutant(
+        "the list of very many branches goes with its run",
+        "_records",
+        "      call('ZADD', P .. ':due', NOW, 'x:'",
+        "      call('PEXPIRE', run.key .. ':x', life)\n      call('ZADD', P .. ':due', NOW, 'x:'",
+        (scopes_of_very_many_branches_go_after_their_run,),
     ),
     Mutant(
         "watchers hear nothing",

@@ -183,13 +183,15 @@ local SOME = 500   -- branches whose scopes get their expiry in one call
 -- Of what a run has beyond its two hashes: what is kept as long as it is, and what is gone with its end.
 -- rare
 local function expire_rest(run, life)
-  for letter in string.gmatch(run.uses, '[alcx]') do call('PEXPIRE', run.key .. ':' .. letter, life) end
+  for letter in string.gmatch(run.uses, '[alc]') do call('PEXPIRE', run.key .. ':' .. letter, life) end
   if string.find(run.uses, 'k', 1, true) then call('UNLINK', run.key .. ':k') end
   if string.find(run.uses, 'x', 1, true) then
-    -- one after the other, of some hundreds of branches at a time (see due.lua)
+    -- one after the other, of some hundreds of branches at a time (see due.lua). The list of them, `:x`, gets its own
+    -- with the last: nothing else knows of what is left, however late somebody goes on
     if call('SCARD', run.key .. ':x') > SOME then
       call('ZADD', P .. ':due', NOW, 'x:' .. run.id .. ':0')
     else
+      call('PEXPIRE', run.key .. ':x', life)
       for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do
         call('PEXPIRE', run.key .. ':s:' .. path, life)
       end

@@ -8,23 +8,36 @@
 -- repeat   nothing is due
 local due, further, left = P .. ':due', {}, SOME
 
--- Scopes that wait in branches of a run that has ended are kept as long as it is. (A step of SSCAN may give the same
--- branch once more, or some more than it was asked for.)
-local function expire_scopes(run, member, place)
+-- As long as a run is kept: -1 where it has no end of its own, -2 where it has gone.
+local function expire_in(key, life)
+  if life >= 0 then
+    call('PEXPIRE', key, string.format('%d', life))
+  elseif life == -2 then
+    call('UNLINK', key)
+  end
+end
+
+-- Scopes that wait in branches of a run that has ended are kept as long as it is, and go where it has gone already. (A
+-- step of SSCAN may give the same branch once more, or some more than it was asked for.)
+local function expire_scopes(id, member, place)
   if left <= 0 then further[#further + 1] = member return end
-  local life, step = call('PTTL', run.key), call('SSCAN', run.key .. ':x', place, 'COUNT', left)
-  life = string.format('%d', math.max(1, life))
-  for _, path in ipairs(step[2]) do call('PEXPIRE', run.key .. ':s:' .. path, life) end
+  local key = P .. ':r:' .. id
+  local life, step = call('PTTL', key), call('SSCAN', key .. ':x', place, 'COUNT', left)
+  for _, path in ipairs(step[2]) do expire_in(key .. ':s:' .. path, life) end
   left = left - #step[2]
-  if step[1] ~= '0' then further[#further + 1] = 'x:' .. run.id .. ':' .. step[1] end
+  if step[1] ~= '0' then
+    further[#further + 1] = 'x:' .. id .. ':' .. step[1]
+  else
+    expire_in(key .. ':x', life)
+  end
 end
 
 local members = call('ZRANGEBYSCORE', due, '-inf', NOW, 'LIMIT', 0, number())
 for _, member in ipairs(members) do
   local kind, id, path = string.match(member, '^(%a):([^:]*):?(.*)$')
   local run = get_run(id)
-  if run and run.terminal and kind == 'x' then
-    expire_scopes(run, member, path)
+  if kind == 'x' and (not run or run.terminal) then
+    expire_scopes(id, member, path)
   elseif run and not run.terminal then
     if kind == 't' and run.ending == '-' then
       set_ending(run, 'failed', call('HGET', run.key .. ':d', 'z') or nil)
