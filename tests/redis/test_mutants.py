@@ -125,13 +125,19 @@ def a_queue_that_was_forgotten_is_known_when_something_of_it_comes_due(store: St
     assert w.one("a").task.attempt == 2
 
 
-def scopes_of_very_many_branches_expire_in_pieces(store: Store) -> None:
-    """Of a run that ends with more open branches than a call may look at, all scopes expire, some at a time."""
-    w, names = store.worker(), [f"n{number}" for number in range(1100)]
+def stopped_with_branches(store: Store, count: int) -> tuple[Worker, list[str]]:
+    """A worker of a run that was stopped with so many open branches, and their names."""
+    w, names = store.worker(), [f"n{number}" for number in range(count)]
     store.submit("r", *names)
     for claim in w.claim(len(names)):
         assert w.open(claim, scopes(claim.task.path, "ab"), expects=2, window=1)
     store.backend.control("r", "stop")
+    return w, names
+
+
+def scopes_of_very_many_branches_expire_in_pieces(store: Store) -> None:
+    """Of a run that ends with more open branches than a call may look at, all scopes expire, some at a time."""
+    w, names = stopped_with_branches(store, 1100)
     backend = redis_of(store)
     keys = [f"{backend.keys.run('r')}:s:{name}" for name in names]
     counts = []
@@ -146,11 +152,7 @@ def scopes_of_very_many_branches_expire_in_pieces(store: Store) -> None:
 
 def scopes_of_very_many_branches_go_after_their_run(store: Store) -> None:
     """Where nobody worked until the run was gone, its scopes go all the same."""
-    w, names = store.worker(), [f"n{number}" for number in range(600)]
-    store.submit("r", *names)
-    for claim in w.claim(len(names)):
-        assert w.open(claim, scopes(claim.task.path, "ab"), expects=2, window=1)
-    store.backend.control("r", "stop")
+    w, names = stopped_with_branches(store, 600)
     backend = redis_of(store)
     run = backend.keys.run("r")
     for suffix in ("", ":d", ":l", ":x"):
