@@ -17,17 +17,22 @@ from __future__ import annotations
 from goflow.testing.hooks import BackendHooks
 from goflow.testing.suite.attempting import Attempting
 from goflow.testing.suite.branching import Branching
+from goflow.testing.suite.browsing import Browsing
 from goflow.testing.suite.claiming import Claiming
 from goflow.testing.suite.committing import Committing
 from goflow.testing.suite.controlling import Controlling
 from goflow.testing.suite.directory import Listing
 from goflow.testing.suite.ending import Ending
 from goflow.testing.suite.forgetting import Forgetting
+from goflow.testing.suite.glimpsing import Glimpsing
+from goflow.testing.suite.logs import Logging
 from goflow.testing.suite.owning import Owning
+from goflow.testing.suite.pausing import Pausing
 from goflow.testing.suite.printing import Speaking
 from goflow.testing.suite.reading import Reading
 from goflow.testing.suite.rewinding import Rewinding
 from goflow.testing.suite.rounds import Rounds
+from goflow.testing.suite.stopping import Stopping
 from goflow.testing.suite.submitting import Submitting
 from goflow.testing.suite.telling import Counting, Telling
 from goflow.testing.suite.versions import Remembering
@@ -44,12 +49,17 @@ class BackendConformance(
     Branching,
     Attempting,
     Ending,
+    Pausing,
+    Stopping,
     Controlling,
     Forgetting,
     Owning,
     Rounds,
     Rewinding,
+    Browsing,
     Reading,
+    Glimpsing,
+    Logging,
     Speaking,
     Remembering,
     Watching,
