@@ -16,7 +16,7 @@ import msgspec
 from goflow.backend import NodeRun
 from goflow.errors import Conflict, UnknownNode
 from goflow.message import RESULT, Arrival, Rewind
-from goflow.nodepath import Place, Scope, owners
+from goflow.nodepath import Place, Scope, is_planned, owners
 from goflow.plan import Edge, Plan
 from goflow.state import NodeState
 
@@ -55,9 +55,7 @@ class _Adoption:
         self._undone = undone
         self._gone = frozenset(undone.removed)
         self._reopened = frozenset(undone.reopened)
-        self._nodes = {
-            n.path: n for n in nodes if not n.path.startswith("~") and not n.path.endswith("]")
-        }
+        self._nodes = {n.path: n for n in nodes if is_planned(n.path)}
         self._undone_paths: dict[str, bool] = {}
         self._closed: dict[str, bool] = {}
         self._problems: list[str] = []

@@ -13,7 +13,7 @@ import msgspec
 
 from goflow.backend import NodeRun
 from goflow.errors import UnknownNode
-from goflow.message import FINALLY, ON_FAILURE
+from goflow.nodepath import is_join
 from goflow.payload import Payload
 from goflow.plan import Plan
 from goflow.recorded import Recorded
@@ -41,7 +41,7 @@ def differences(recorded: Recorded, here: Recorded) -> list[Difference]:
     are left out: what they join is told. So is what one of them did not get to because it failed elsewhere."""
     found: dict[str, Difference] = {}
     for path in [*recorded.nodes, *(path for path in here.nodes if path not in recorded.nodes)]:
-        if path.endswith("]") or (path.startswith("~") and path not in (ON_FAILURE, FINALLY)):
+        if is_join(path):
             continue
         before, after = _outcome(recorded, path), _outcome(here, path)
         if before != after and not (_cut_off(recorded, before) or _cut_off(here, after)):

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from goflow.errors import UnknownNode
+from goflow.message import RESULT
 
 if TYPE_CHECKING:
     from goflow.plan import Graph, Node
@@ -126,6 +127,16 @@ class Way:
             step, scope = self._steps[level], self.scope(level)
             name = self._head[step.begin : step.named]
             yield Place(self._head[: step.named], step.node, scope, scope.static + name)
+
+
+def is_join(path: str) -> bool:
+    """Whether it is a join of several ends that the engine adds: `each[alice]` for a scope, `~result` for the run."""
+    return path.endswith("]") or path == RESULT
+
+
+def is_planned(path: str) -> bool:
+    """Whether it is the path of a node of the plan, which is neither such a join nor a handler."""
+    return not (path.endswith("]") or path.startswith("~"))
 
 
 def root(graph: Graph) -> Scope:

@@ -17,7 +17,7 @@ import msgspec
 
 from goflow.backend import NodeRun, Run
 from goflow.message import FINALLY, ON_FAILURE
-from goflow.nodepath import around, encode_key
+from goflow.nodepath import around, encode_key, is_join
 from goflow.plan import Graph, Node, Plan
 from goflow.state import NodeState, RunState
 from goflow.tally import Tally, tally
@@ -115,7 +115,7 @@ def rows(plan: Plan, run: Run, recorded: Sequence[NodeRun]) -> Iterator[Row]:
     failed = _failed(recorded)
     seen: dict[str, NodeRun] = {}
     for node in recorded:
-        if _internal(node.path) and node.state != NodeState.FAILED:
+        if is_join(node.path) and node.state != NodeState.FAILED:
             continue
         node = seen[node.path] = _settled(node, run, failed)
         yield Row(
@@ -127,10 +127,6 @@ def rows(plan: Plan, run: Run, recorded: Sequence[NodeRun]) -> Iterator[Row]:
             error=node.error,
         )
     yield from flattened(_unseen(plan.graph, "", _unreached(run), seen))
-
-
-def _internal(path: str) -> bool:
-    return path.endswith("]") or (path.startswith("~") and path not in (ON_FAILURE, FINALLY))
 
 
 def _unreached(run: Run) -> NodeState:
@@ -253,7 +249,7 @@ class _Notable:
         if node.state == NodeState.FAILED:
             if len(self._failed) < NOTABLE:
                 self._failed.append(node)
-        elif _internal(node.path):
+        elif is_join(node.path):
             pass
         elif node.state in (NodeState.RUNNING, NodeState.RETRYING):
             _keep(self._active, node, _by_start)

@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple, Protocol, cast
 from goflow import wholesale
 from goflow.backend import Access, Attempt, Backend, LogLine, NodeRun, Run, Versioned, bare
 from goflow.errors import Conflict, UnknownFlow
-from goflow.message import FINALLY, ON_FAILURE, RESULT, Failure, Input, Request, Task
-from goflow.nodepath import Scope
+from goflow.message import FINALLY, ON_FAILURE, Failure, Input, Request, Task
+from goflow.nodepath import Scope, is_join
 from goflow.payload import Payload
 from goflow.plan import Graph, Plan
 from goflow.rewind import find
@@ -160,7 +160,7 @@ def again(recorded: Recorded, plan: Plan, path: str) -> list[Again]:
     `plan` is the definition that will execute them; where it wants inputs that this run has not recorded
     it is refused with Conflict. So are nodes the run has not reached, and joins that goflow adds itself.
     """
-    if path == RESULT or path.endswith("]"):
+    if is_join(path):
         raise Conflict(f"{path} is a join that goflow adds: no function of the flow runs in it")
     run = recorded.run
     if path in (ON_FAILURE, FINALLY):

@@ -23,7 +23,7 @@ import msgspec
 from goflow.backend import Attempt, Backend, Run, bare
 from goflow.errors import UnknownFlow, UnknownNode
 from goflow.message import WORKER_LOST, Request
-from goflow.nodepath import around, owners
+from goflow.nodepath import around, is_planned, owners
 from goflow.plan import Plan
 from goflow.state import RunState
 from goflow.tracing import Trace, attempt_span, branch_span, number, trace_of
@@ -253,7 +253,7 @@ def _branches(plan: Plan | None, attempts: Iterable[Attempt]) -> set[str]:
 
 def is_branch(plan: Plan | None, path: str) -> bool:
     """Whether a path is that of a branch or sub-DAG of this definition."""
-    if plan is None or path.startswith("~") or path.endswith("]"):
+    if plan is None or not is_planned(path):
         return False
     try:
         return plan.locate(path).node.kind != "node"

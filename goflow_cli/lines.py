@@ -13,6 +13,7 @@ from typing import Final
 
 from goflow.drawing.text import duration
 from goflow.message import Outcome, Step, Task
+from goflow.nodepath import is_join
 from goflow.plan import Plan
 from goflow.state import NodeState
 from goflow_cli.views.line import LineWriter, sentence
@@ -96,7 +97,7 @@ class Lines(Echo):
 
     def _told(self, path: str) -> bool:
         """Whether a node gets lines of its own: not inside a foreach, and no join we add."""
-        if path.endswith("]") or path == "~result":
+        if is_join(path):
             return False
         return path.startswith("~") or "[]" not in self._plan.locate(path).static
 

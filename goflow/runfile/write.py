@@ -12,6 +12,7 @@ import msgspec
 from goflow.backend import NodeRun, Run
 from goflow.errors import VersionGone
 from goflow.message import Failure
+from goflow.nodepath import is_planned
 from goflow.payload import Payload
 from goflow.plan import Plan
 from goflow.recorded import Recorded
@@ -140,7 +141,7 @@ def _node_line(
 def _own_inputs(plan: Plan, path: str) -> bool:
     """Whether a node gets something that no other record holds: it starts a scope, or an edge of it has
     a forwarder."""
-    if path.startswith("~") or path.endswith("]"):
+    if not is_planned(path):
         return False
     place = plan.locate(path)
     edges = place.scope.graph.edges_in[place.node.name]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from goflow.backend import Backend, NodeRun, Run, WorkerInfo
 from goflow.drawing.text import duration
+from goflow.nodepath import is_planned
 from goflow.plan import Plan
 from goflow.why.reason import NAMED, Reason, ago, some
 
@@ -99,7 +100,7 @@ def held(store: Backend, run: Run, plan: Plan, nodes: Sequence[NodeRun]) -> list
 
 
 def _limit(plan: Plan, node: NodeRun) -> str:
-    if node.path.startswith("~") or node.path.endswith("]"):
+    if not is_planned(node.path):
         return ""
     timeout = plan.locate(node.path).node.timeout
     return f" (its timeout is {duration(timeout)})" if timeout is not None else ""

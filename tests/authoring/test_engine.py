@@ -22,8 +22,9 @@ from goflow import (
     RunFailed,
     Workflow,
 )
-from goflow.engine import CHUNK, LONGEST_DELAY, after_failure, refusal, request, step
+from goflow.engine import LONGEST_DELAY, after_failure, refusal, request, step
 from goflow.message import TIMED_OUT, WORKER_LOST, Failure, Input, Item, Step, Task
+from goflow.opening import CHUNK
 from goflow.payload import EMPTY, JSON, OCTETS, TEXT, of_input
 from goflow.state import NodeState, RunState
 from goflow.testing import Simulation, run
