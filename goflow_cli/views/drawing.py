@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Final, NamedTuple, TextIO
 
 from goflow.overview import Overview
@@ -37,8 +38,9 @@ def _unicode(stream: TextIO) -> bool:
         "┌─┐│▼✓●…".encode(stream.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
-    told = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
-    locale = next(filter(None, told), "")
+    # in its UTF-8 mode Python has set LC_CTYPE itself, where LANG asked for C (PEP 538)
+    names = ("LC_ALL", "LANG") if sys.flags.utf8_mode else ("LC_ALL", "LC_CTYPE", "LANG")
+    locale = next(filter(None, map(os.environ.get, names)), "")
     overruled = os.environ.get("PYTHONIOENCODING") or os.environ.get("PYTHONUTF8")
     return locale not in ("C", "POSIX") or bool(overruled)
 

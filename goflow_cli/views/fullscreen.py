@@ -6,16 +6,20 @@ import os
 import select
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderResult
 from rich.live import Live
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
 
+from goflow.drawing.look import Line, paint
 from goflow.errors import BackendError
 from goflow.standing import Standing, Watcher
 from goflow_cli.views.drawing import screen
-from goflow_cli.views.region import ConsoleDimensions, Lines
 from goflow_cli.views.top import page
 
 
@@ -44,12 +48,36 @@ def show(watcher: Watcher, name: str, interval: float) -> None:
                 trouble = f"{error}; looking again"
 
 
+class _Lines:
+    """Painted lines as rich wants them. The last one does not end: the screen would scroll."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._lines = lines
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for number, line in enumerate(self._lines):
+            if number:
+                yield Segment.line()
+            for text, sgr in line:
+                yield Segment(text, _style(sgr))
+
+
+@cache
+def _style(sgr: str) -> Style | None:
+    """The style that these SGR parameters mean."""
+    if not sgr:
+        return None
+    spans = Text.from_ansi(paint([("x", sgr)], True)).spans
+    style = spans[0].style if spans else None
+    return style if isinstance(style, Style) else None
+
+
 def _draw(live: Live, now: Standing, name: str, trouble: str) -> None:
     seen = screen(sys.stdout)
     live.console.size = ConsoleDimensions(seen.width, seen.height)
     lines = page(now, name, seen._replace(height=seen.height - 1), trouble)
     lines += [[] for _ in range(seen.height - 1 - len(lines))]
-    live.update(Lines([*lines, [("q leaves", "2")]], last=False), refresh=True)
+    live.update(_Lines([*lines, [("q leaves", "2")]]), refresh=True)
 
 
 def _wait(keys: int | None, seconds: float) -> bool:

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TextIO
 
-from goflow.drawing.look import Line, paint
+from goflow.drawing.look import Line
 from goflow.overview import Overview
 from goflow.plan import Plan
 from goflow_cli.views.drawing import screen
 from goflow_cli.views.output import Output
+from goflow_cli.views.region import Region, noticed
 
 if TYPE_CHECKING:
-    from rich.live import Live
-
     from goflow_cli.views.frame import Frame
 
 #: seconds between two pictures at least; how long before the first one, so that a short run never
@@ -54,11 +54,14 @@ class LiveView:
         self._stream = stream or sys.stderr
         self._clock = clock
         self._due = clock() + FIRST
-        self._live: Live | None = None
+        self._region = Region(self._stream)
+        self._surroundings = ExitStack()
         self._output = Output(screen(self._stream).unicode)
         self._frame: Frame | None = None
+        self._last: list[Line] = []
 
     def __enter__(self) -> Self:
+        self._surroundings.enter_context(noticed(self._region))
         return self
 
     def __exit__(
@@ -67,22 +70,20 @@ class LiveView:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Leave the final picture, and in any case a terminal that works."""
-        try:
+        """Leave the final picture."""
+        with self._surroundings:
             self._output.close()
             if error is None or isinstance(error, KeyboardInterrupt):
-                self._show([*self._lines(PROMPT), []], last=True)
-        finally:
-            if self._live is not None:
-                self._live.stop()
-                self._live = None
+                self._last = [*self._lines(PROMPT), []]
+            self._region.draw(self._last, self._output.take())
 
     def tick(self) -> float:
         """Redraw if it is time. Answers in how many seconds it wants to be called again."""
         begin = self._clock()
         if begin < self._due:
             return self._due - begin
-        self._show(self._lines())
+        self._last = self._lines()
+        self._region.draw(self._last, self._output.take())
         end = self._clock()
         self._due = end + max(SOONEST, COST * (end - begin))
         return max(LATEST, self._due - end)
@@ -94,16 +95,7 @@ class LiveView:
     def say(self, text: str) -> None:
         """A word of goflow itself, above the picture and at once: it may be that none can be drawn."""
         self._output.add("goflow", f"{text}\n".encode())
-        printed = self._output.take()
-        if self._live is None:
-            self._stream.writelines(
-                paint(line, screen(self._stream).color) + "\n" for line in printed
-            )
-            self._stream.flush()
-            return
-        from goflow_cli.views.region import Lines
-
-        self._live.console.print(Lines(printed))
+        self._region.draw(self._last, self._output.take())
 
     def _lines(self, spare: int = 1) -> list[Line]:
         from goflow_cli.views.frame import Frame  # the layout: not needed before the first picture
@@ -111,21 +103,3 @@ class LiveView:
         if self._frame is None:
             self._frame = Frame(self._plan)
         return self._frame.lines(self._current(), screen(self._stream), spare)
-
-    def _show(self, lines: Sequence[Line], *, last: bool = False) -> None:
-        width, height, color, _ = screen(self._stream)
-        if self._live is None and last:
-            for line in (*self._output.take(), *lines):
-                self._stream.write(paint(line, color) + "\n")
-            self._stream.flush()
-            return
-        from goflow_cli.views.region import ConsoleDimensions, Lines, opened
-
-        if self._live is None:
-            self._live = opened(self._stream, color)
-        self._live.console.size = ConsoleDimensions(width, height)
-        printed = self._output.take()
-        self._live.update(Lines(lines))
-        if printed:
-            self._live.console.print(Lines(printed))
-        self._live.refresh()

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import signal
+import subprocess
+import sys
 from typing import Any
 
+import pyte
 import pytest
 
 from goflow.backend import NodeRun
@@ -22,6 +28,16 @@ from tests.views.samples import PLANS, foreach, graph, node, seen
 
 CHAIN = PLANS["chain"]
 FAN = Plan("fan", graph("each", each=foreach("each", graph("a"))))
+
+
+WIDE = Plan("wide", graph("left middle right"))
+
+
+def on_screen(text: str, columns: int = 60) -> list[str]:
+    """The lines that a terminal of so many columns shows."""
+    screen = pyte.Screen(columns, 60)
+    pyte.Stream(screen).feed(text.replace("\n", "\r\n"))
+    return "\n".join(line.rstrip() for line in screen.display).rstrip().split("\n")
 
 
 class Terminal(io.TextIOWrapper):
@@ -73,12 +89,12 @@ def size(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_a_short_run_leaves_its_picture_and_never_opens_a_live_region() -> None:
+def test_a_short_run_leaves_its_picture_and_moves_no_cursor() -> None:
     out, story, clock = Terminal(), Story(CHAIN), Clock()
     with LiveView(CHAIN, story, out, clock) as view:
         assert view.tick() == pytest.approx(live.FIRST)
         story.nodes = [node("fetch", "succeeded", 0, 0.01)]
-    assert "\x1b[?25l" not in out.text
+    assert not re.search(r"\x1b\[\d*[A-J]", out.text)
     assert "fetch" in out.text
     assert story.looks == 1
 
@@ -105,31 +121,85 @@ def test_a_slow_store_is_looked_at_less_often() -> None:
         assert view.tick() == pytest.approx(live.COST * 1.0)
 
 
-def test_the_live_region_ends_with_the_final_picture_and_a_visible_cursor() -> None:
+def test_pictures_replace_each_other_and_the_final_one_stays() -> None:
     out, story, clock = Terminal(), Story(CHAIN), Clock()
     with LiveView(CHAIN, story, out, clock) as view:
         clock.now += 1
         view.tick()
-        assert "\x1b[?25l" in out.text
+        clock.now += 1
+        view.tick()
         story.state = "succeeded"
         story.nodes = [node(name, "succeeded", 0, 1) for name in ("fetch", "parse", "store")]
-    assert out.text.rindex("3 succeeded") > out.text.index("3 waiting")
-    assert out.text.rindex("\x1b[?25h") > out.text.rindex("\x1b[?25l")
+    shown = on_screen(out.text)
+    assert sum("fetch" in line for line in shown) == 1
+    assert any("3 succeeded" in line for line in shown)
+    assert not any("waiting" in line for line in shown)
 
 
-def test_the_terminal_works_again_after_an_error() -> None:
+def test_the_terminal_is_as_it_was_after_an_error() -> None:
+    """Also after a kill, or stopped by Ctrl-Z, when nobody can put anything right: so nothing is set."""
     out, story, clock = Terminal(), Story(CHAIN), Clock()
 
     def broken() -> None:
         with LiveView(CHAIN, story, out, clock) as view:
             clock.now += 1
             view.tick()
+            view.echo("fetch", b"its last words")
             raise ValueError("the store is gone")
 
     with pytest.raises(ValueError, match="the store is gone"):
         broken()
-    assert out.text.rindex("\x1b[?25h") > out.text.rindex("\x1b[?25l")
+    assert "\x1b[?" not in out.text
+    assert "its last words" in out.text
     assert story.looks == 1
+
+
+def test_a_terminal_that_becomes_narrower_wraps_the_picture_and_the_next_one_covers_all_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, story, clock = Terminal(), Story(WIDE), Clock()
+    with LiveView(WIDE, story, out, clock) as view:
+        view.echo("left", b"before\n")
+        clock.now += 1
+        view.tick()
+        monkeypatch.setenv("COLUMNS", "33")
+        wrapped, seen = "\n".join(on_screen(out.text)) + "\n", len(out.text)
+        assert max(map(len, wrapped.split("\n"))) > 33
+        clock.now += 1
+        view.tick()
+        shown = on_screen(wrapped + out.text[seen:], 33)
+    assert [line for line in shown if "running" in line] == [shown[1]]
+    assert shown[0] == "left │ before"
+    assert shown[-1].startswith("└")
+
+
+def test_what_was_on_the_screen_stays_when_a_stopped_command_goes_on() -> None:
+    out, story, clock = Terminal(), Story(CHAIN), Clock()
+    with LiveView(CHAIN, story, out, clock) as view:
+        clock.now += 1
+        view.tick()
+        out.write("[1]+  Stopped\n$ fg\n")
+        os.kill(os.getpid(), signal.SIGCONT)
+        for _ in range(2):
+            clock.now += 1
+            view.tick()
+    shown = on_screen(out.text)
+    at = shown.index("$ fg")
+    assert [sum("fetch" in line for line in part) for part in (shown[:at], shown[at:])] == [1, 1]
+    assert signal.getsignal(signal.SIGCONT) is signal.SIG_DFL
+
+
+def test_a_long_line_of_a_node_is_shown_whole() -> None:
+    out, story, clock = Terminal(), Story(CHAIN), Clock()
+    with LiveView(CHAIN, story, out, clock) as view:
+        clock.now += 1
+        view.tick()
+        view.echo("fetch", b"word " * 30 + b"end\n")
+        clock.now += 1
+        view.tick()
+        shown = on_screen(out.text)
+    assert "".join(shown).count("word") == 30
+    assert sum("waiting" in line for line in shown) == 1
 
 
 def test_what_nodes_print_stands_above_the_picture() -> None:
@@ -214,6 +284,25 @@ def test_the_locale_can_ask_for_ascii(
     assert screen(Terminal()).unicode is unicode
     monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
     assert screen(Terminal()).unicode is True
+
+
+@pytest.mark.parametrize(("asked", "ascii"), [("C", True), ("C.UTF-8", False), ("", False)])
+def test_python_that_takes_c_for_utf_8_does_not_hide_what_was_asked_for(
+    asked: str, ascii: bool
+) -> None:
+    """Where LANG is C, Python sets LC_CTYPE itself (PEP 538)."""
+    code = (
+        "import sys; from goflow_cli.views.drawing import screen; print(screen(sys.stdout).unicode)"
+    )
+    env = {name: value for name, value in os.environ.items() if not name.startswith("LC_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=env | {"LANG": asked},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(not ascii)
 
 
 def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(
