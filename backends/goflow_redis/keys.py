@@ -19,7 +19,7 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `D:counted:<worker>` | string | 1 h | the last call of a worker that was added to them |
 | `P:classes` | set | as its queues | `flow:fingerprint` of every queue there is |
 | `P:q:<class>` | stream, group `g` | while it is used | ready tasks: `r` run, `n` node path |
-| `P:b:<class>` | stream | as its queue | one entry: when a call left tasks in the queue last; wakes idle workers |
+| `P:b:<class>` | stream | as its queue | some 100 entries, of which the last counts: when a call left tasks in the queue; wakes idle workers |
 | `P:p:<class>` | zset | while not empty | `run:branch` with scopes, `run:` with parked nodes to release on demand |
 | `P:due` | zset | for ever | `n:run:path` retries, `t:run` run timeouts, `x:run:cursor` ended runs with more open branches than one call gives an expiry, by time (ms) |
 | `P:flows` | set | as their lists and queues | flows that have a list or a queue |

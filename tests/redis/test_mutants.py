@@ -1021,6 +1021,13 @@ MUTANTS = [
         for name in ("submit", "commit", "due", "reap", "lost", "control", "retry")
     ),
     Mutant(
+        "bells grow for ever",
+        "_basics",
+        "'MAXLEN', '~', '1', ",
+        "",
+        (bells.a_bell_forgets_what_is_long_past,),
+    ),
+    Mutant(
         "nobody hears of the second of two tasks",
         "_take",
         "taken[class] = entries[#entries][1]",
