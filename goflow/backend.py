@@ -1,4 +1,4 @@
-"""The seam between flows and where they rest: what a backend promises, on one screen.
+"""The seam between flows and where they rest: what every backend promises.
 
 A backend stores runs, leases tasks and commits outcomes. It never sees a DAG, a policy or user code: what
 is ready is decided by counting arrivals (`Arrival.expects`), what comes after a failure by the worker.
@@ -32,10 +32,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from importlib import import_module
-from typing import TYPE_CHECKING, Final, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
-from goflow.errors import ConfigError, nearest
+from goflow.abilities import HISTORY, Diagnosable, Paged, Parted, Printing, Versioned
 from goflow.message import Claim, Item, Outcome, Request, Task
 from goflow.payload import Payload
 from goflow.record import (
@@ -51,22 +50,15 @@ from goflow.record import (
     Run,
     WorkerInfo,
 )
+from goflow.shelf import BackendClass, load_backend
 from goflow.state import RunState
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
-    from goflow.config import Config
-    from goflow.errors import BackendError
-
-#: the seam's records are told from here too: who uses a backend imports one module
+#: with the records it tells (record.py), what some can do beside (abilities.py) and how one is opened (shelf.py):
+#: who writes or uses a backend imports one module
 __all__ = [
-    "BUILT_IN",
     "HISTORY",
-    "SCHEMES",
     "Access",
     "Action",
-    "AllNodes",
     "Ask",
     "Attempt",
     "Backend",
@@ -89,10 +81,7 @@ __all__ = [
     "Versioned",
     "Waker",
     "WorkerInfo",
-    "bare",
     "load_backend",
-    "provider",
-    "unknown",
 ]
 
 Action = Literal["pause", "resume", "stop"]
@@ -302,181 +291,3 @@ class Backend(Queue, Runs, Directory, AbstractContextManager["Backend"], Protoco
     name: str
 
     def close(self) -> None: ...
-
-
-@runtime_checkable
-class Diagnosable(Protocol):
-    """A backend that can look at itself, for `goflow doctor`; one that cannot just lacks the method."""
-
-    def diagnose(self, fix: bool) -> list[Finding]:
-        """Look at the store, and with `fix` repair what can be repaired without losing anything that
-        somebody needs. Raises BackendError."""
-        ...
-
-
-@runtime_checkable
-class Printing(Protocol):
-    """A backend that records what tasks print while they run, so that `logs` has it then; for one that cannot,
-    which just lacks the method, all of it comes with their outcomes."""
-
-    def printed(self, pieces: Sequence[tuple[Task, bytes]]) -> None:
-        """Put each piece at the end of the run's logs, as its task's attempt's, and wake whoever watches the
-        run. For a task that is held no more it does nothing. `Outcome.log` is then what came after."""
-        ...
-
-
-@runtime_checkable
-class Parted(Protocol):
-    """A backend of several parts that fail one by one, such as the servers of a cluster: what lies on one that does
-    not answer is left out, and the others get theirs as if it were not there. `claim` then answers what they
-    have, `commit` None for an outcome that could not be told, `renew` nothing of a task whose lease could not
-    be kept, and `tick` does what it can; none of them waits for that part once it is known not to answer. They
-    raise where no part answers. Nothing is taken back from a part before its holders had a lease's time, since it
-    answers again, to renew. A backend in one piece just lacks the method."""
-
-    def left_out(self) -> BackendError | None:
-        """Why something was left out since this was last asked, told once for as long as it lasts."""
-        ...
-
-
-#: bytes of overwritten values that a run keeps of each key; the oldest go first
-HISTORY: Final = 16 * 1024 * 1024
-
-
-@runtime_checkable
-class Versioned(Protocol):
-    """A backend that can tell what its runs' stores held before, for `goflow debug`; for one that cannot, which
-    just lacks the methods, that is shown as it is now.
-
-    Every value is a version of its key. They are numbered from 1 in the order of the commits that wrote or
-    deleted them; 0 is what was there before. An overwritten one stays as long as its run, within `HISTORY`.
-    """
-
-    def present(self, run_id: str, key: str) -> tuple[int, Payload | None]:
-        """The number of the present version of a key, and its value; None where it was deleted, or never was."""
-        ...
-
-    def version(self, run_id: str, key: str, number: int) -> Payload | None:
-        """A value as it was. Raises VersionGone where that is not kept."""
-        ...
-
-    def accesses(self, run_id: str) -> list[Access]:
-        """What attempts of every round read and wrote, in the order they were recorded."""
-        ...
-
-
-@runtime_checkable
-class Paged(Protocol):
-    """A backend that reads a run's nodes page by page, so that watching a run of any width takes the same
-    memory; one that cannot just lacks the method."""
-
-    def node_pages(self, run_id: str) -> Iterator[Sequence[NodeRun]]:
-        """All recorded node instances, in any order. Each page is read when it is asked for, so that what
-        changes meanwhile may be seen as it was or as it is."""
-        ...
-
-
-class AllNodes:
-    """The recorded node instances of a run, to be gone through as often as one likes."""
-
-    def __init__(self, backend: Backend, run_id: str) -> None:
-        self._backend = backend
-        self._run_id = run_id
-
-    def __iter__(self) -> Iterator[NodeRun]:
-        if isinstance(self._backend, Paged):
-            return (node for page in self._backend.node_pages(self._run_id) for node in page)
-        return iter(self._backend.nodes(self._run_id))
-
-
-class BackendClass(Protocol):
-    """What the entry-point group `goflow.backends` holds: a class that opens itself."""
-
-    def open(self, url: str, config: Config, *, ephemeral: bool = False) -> Backend:
-        """Open the store that a URL or bare name means. Raises BackendError, ConfigError."""
-        ...
-
-
-#: the built-in ones, so that loading one needs no scan of installed packages
-BUILT_IN: Final = {"local": "goflow_local:LocalBackend", "redis": "goflow_redis:RedisBackend"}
-
-#: URL schemes that mean a built-in backend
-SCHEMES: Final = {
-    "file": "local",
-    "redis": "redis",
-    "rediss": "redis",
-    "unix": "redis",
-    "redis+sentinel": "redis",
-    "redis+cluster": "redis",
-}
-
-
-def provider(url: str) -> str:
-    """The name of the backend that a name or a URL means; nothing says that anybody provides it."""
-    scheme, mark, _ = url.partition("://")
-    if not mark and ":" in url:
-        return "redis"
-    return SCHEMES.get(scheme, scheme)
-
-
-def load_backend(url: str, config: Config, *, ephemeral: bool = False) -> Backend:
-    """Open the backend that `local`, `redis`, a plug-in's name or a URL means.
-
-    `host:port` without a scheme is a Redis. Call it before user code changes `sys.path`: a `redis.py`
-    beside somebody's flow.py would otherwise be imported instead of the library.
-    Raises ConfigError for a name nobody provides, BackendError where the store refuses.
-    """
-    name = provider(url)
-    if "://" not in url and ":" in url:
-        url = f"redis://{url}"
-    target = BUILT_IN.get(name)
-    if target is not None:
-        module, _, attribute = target.partition(":")
-        factory: BackendClass = getattr(import_module(module), attribute)
-    else:
-        found = _plug_ins()
-        if name in ("http", "https") and name not in found:
-            raise ConfigError(
-                f"{url} is a server, not a backend: use `goflow submit --server {url}`, or in Python"
-                f" goflow.Client({url!r})"
-            )
-        if name not in found:
-            raise ConfigError(
-                f"no backend {name!r}{unknown(url) or ''}; expected a name or a URL such as"
-                " local, redis or redis://localhost:6379/0"
-            )
-        factory = found[name].load()
-    store = factory.open(url, config, ephemeral=ephemeral)
-    if not config.payload.blobs or ephemeral:
-        return store
-    from goflow.blobs.backend import with_blobs
-
-    try:
-        return with_blobs(store, config)
-    except BaseException:
-        store.close()
-        raise
-
-
-def bare(backend: Backend) -> Backend:
-    """The store itself, which answers with references where large payloads are kept apart: for whoever wants
-    what is beside them, or to know which to fetch."""
-    itself: Backend = getattr(backend, "bare", backend)
-    return itself
-
-
-def unknown(url: str) -> str | None:
-    """Which one may be meant by a backend's name or URL that nobody provides, as the end of a message;
-    None for one that somebody does, or of which `load_backend` has more to say."""
-    name, mark, _ = url.partition("://")
-    if name in BUILT_IN or (mark and name in (*SCHEMES, "http", "https")):
-        return None
-    found = _plug_ins()
-    return None if name in found else nearest(name, [*BUILT_IN, *(SCHEMES if mark else ()), *found])
-
-
-def _plug_ins() -> dict[str, EntryPoint]:
-    """What installed packages provide, by name."""
-    from importlib.metadata import entry_points  # 30 ms, so only for plug-ins
-
-    return {point.name: point for point in entry_points(group="goflow.backends")}

@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import Literal, NamedTuple, Protocol, cast
 
 from goflow import wholesale
-from goflow.backend import Access, Attempt, Backend, LogLine, NodeRun, Run, Versioned, bare
+from goflow.backend import Access, Attempt, Backend, LogLine, NodeRun, Run, Versioned
+from goflow.blobs.words import bare
 from goflow.errors import Conflict, UnknownFlow
 from goflow.message import FINALLY, ON_FAILURE, Failure, Input, Request, Task
 from goflow.nodepath import Scope, is_join

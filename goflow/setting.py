@@ -194,7 +194,7 @@ def backend() -> Kind:
         if not isinstance(value, str) or not re.fullmatch(r"\S+", value):
             raise ValueError(expected)
         if not re.fullmatch(_OURS, value):
-            from goflow.backend import unknown
+            from goflow.shelf import unknown
 
             hint = unknown(value)
             if hint is not None:

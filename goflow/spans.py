@@ -20,7 +20,8 @@ from typing import Any, Final
 
 import msgspec
 
-from goflow.backend import Attempt, Backend, Run, bare
+from goflow.backend import Attempt, Backend, Run
+from goflow.blobs.words import bare
 from goflow.errors import UnknownFlow, UnknownNode
 from goflow.message import WORKER_LOST, Request
 from goflow.nodepath import around, is_planned, owners

@@ -7,9 +7,10 @@ after the other.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+from goflow.abilities import Paged
 from goflow.backend import Attempt, Backend, NodeRun, Run, Waker
 from goflow.blobs.words import is_reference
 from goflow.errors import Conflict, GoflowError, RunEnded, UnknownRun
@@ -125,6 +126,19 @@ def nodes_and_tries(backend: Backend, run_id: str) -> tuple[list[NodeRun], list[
     if isinstance(backend, OneLook):
         return backend.nodes_and_tries(run_id)
     return backend.nodes(run_id), backend.attempts(run_id)
+
+
+class AllNodes:
+    """The recorded node instances of a run, to be gone through as often as one likes."""
+
+    def __init__(self, backend: Backend, run_id: str) -> None:
+        self._backend = backend
+        self._run_id = run_id
+
+    def __iter__(self) -> Iterator[NodeRun]:
+        if isinstance(self._backend, Paged):
+            return (node for page in self._backend.node_pages(self._run_id) for node in page)
+        return iter(self._backend.nodes(self._run_id))
 
 
 def _submit(backend: Backend, request: Request) -> Run | GoflowError:

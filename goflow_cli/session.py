@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 import click
 
-from goflow.backend import Backend, Run, load_backend, provider
+from goflow.backend import Backend, Run, load_backend
 from goflow.config import Config, load_config
 from goflow.errors import UnknownFlow, UnknownRun
+from goflow.shelf import provider
 from goflow.workflow import Flow
 
 _C = TypeVar("_C", bound=Callable[..., Any])

@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from math import inf
 from typing import Final, Protocol
 
-from goflow.backend import AllNodes, Backend, Run
+from goflow.backend import Backend, Run
 from goflow.drawing.look import paint
 from goflow.message import Outcome, Task
 from goflow.observer import Observer, Quiet
 from goflow.overview import Overview, overview
 from goflow.patience import Outlast
 from goflow.plan import Plan
+from goflow.wholesale import AllNodes
 from goflow_cli.session import note
 from goflow_cli.views.output import Output
 

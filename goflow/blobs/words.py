@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from goflow.errors import BlobMissing
 from goflow.payload import JSON, OCTETS, TEXT, Payload, excerpt
+
+if TYPE_CHECKING:
+    from goflow.backend import Backend
 
 #: media type of a reference, by the media type of what it refers to
 REFERS: Final = {kind: f"blob:{kind}" for kind in (OCTETS, TEXT, JSON)}
@@ -64,3 +67,10 @@ def read(reference: Payload) -> Reference:
             f" expected a blob's name and its size, got {excerpt(reference.data)}"
         )
     return Reference(said[1].decode(), int(said[2]), _MEANT[reference.media_type])
+
+
+def bare(backend: Backend) -> Backend:
+    """The store itself, which answers with references where large payloads are kept apart: for whoever wants
+    what is beside them, or to know which to fetch."""
+    itself: Backend = getattr(backend, "bare", backend)
+    return itself

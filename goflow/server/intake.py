@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from goflow.backend import Backend, Run, bare
+from goflow.backend import Backend, Run
+from goflow.blobs.words import bare
 from goflow.engine import request as run_request
 from goflow.errors import GoflowError, UnknownRun
 from goflow.message import Request

@@ -6,10 +6,11 @@ import asyncio
 import time
 from typing import Final
 
-from goflow.backend import AllNodes, Backend
+from goflow.backend import Backend
 from goflow.overview import Overview, overview
 from goflow.server.hub import Watch
 from goflow.server.service import Service
+from goflow.wholesale import AllNodes
 
 #: seconds between two looks at a run at least
 PACE: Final = 0.1

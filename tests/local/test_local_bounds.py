@@ -8,10 +8,11 @@ import tracemalloc
 import apsw
 import pytest
 
-from goflow.backend import AllNodes, Definition
+from goflow.backend import Definition
 from goflow.message import Failure, Item, Outcome
 from goflow.payload import Payload
 from goflow.testing.store import FLOW, Worker, closes, edge, request, scopes
+from goflow.wholesale import AllNodes
 from goflow_local import LocalBackend, retention
 from tests.local.conftest import Open
 
