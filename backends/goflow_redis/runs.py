@@ -14,7 +14,7 @@ from goflow_redis import records, submission, words
 from goflow_redis.glimpse import Beginnings
 from goflow_redis.listing import newest
 from goflow_redis.logs import Logs
-from goflow_redis.rewind import open_round
+from goflow_redis.retry import open_round
 from goflow_redis.values import Values
 from goflow_redis.waker import EndsWaker, QueueWaker, RunWaker
 

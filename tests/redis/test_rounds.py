@@ -13,7 +13,7 @@ from goflow.errors import Conflict
 from goflow.message import Claim, Rewind
 from goflow.state import NodeState, RunState
 from goflow.testing.store import Worker, closes, edge, outcome, request, scopes, success
-from goflow_redis import RedisBackend, rewind
+from goflow_redis import RedisBackend, retry
 from tests.redis.hooks import open_store, teach
 from tests.redis.proxy import Proxy
 from tests.redis.server import RedisServer
@@ -77,8 +77,8 @@ def test_no_script_of_it_gets_all_of_them(
 
         monkeypatch.setattr(backend.link, "run", counted)
         backend.retry("r", AGAIN)
-        assert max(asked) < 10 * rewind.PIECE
-        assert len(asked) > WIDE // rewind.PIECE
+        assert max(asked) < 10 * retry.PIECE
+        assert len(asked) > WIDE // retry.PIECE
 
 
 def test_a_retry_that_was_interrupted_leaves_the_result_and_is_repeated(
@@ -174,7 +174,7 @@ def test_very_many_unfinished_nodes_go_on_in_pieces(
         w, names = unfinished(backend)
         asked = sizes(monkeypatch, backend)
         assert backend.retry("r", Retry()).state is RunState.QUEUED
-        assert max(asked) < 10 * rewind.PIECE
+        assert max(asked) < 10 * retry.PIECE
         assert {node.state for node in backend.nodes("r")} == {NodeState.READY}
         assert [each.round for each in backend.attempts("r")] == [1] * WIDE
         assert leaks(server, backend) == []
@@ -295,12 +295,12 @@ def test_of_what_arrived_at_a_wide_branch_only_what_changes_is_written(
 def test_what_arrived_at_a_repeated_branch_is_forgotten_in_pieces(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rewind, "FIELDS", 10)
+    monkeypatch.setattr(retry, "FIELDS", 10)
     with open_store(server.url, "rounds") as backend:
         w = finished(backend)
         asked = sizes(monkeypatch, backend)
         for _ in range(2):
             backend.retry("r", AGAIN)
-            assert max(asked) < 10 * rewind.PIECE
+            assert max(asked) < 10 * retry.PIECE
             execute(w, b"second")
         assert backend.result("r").data == b"end second"
