@@ -22,6 +22,8 @@ class Name(click.ParamType[str]):
     """Text that a store can be asked for: an argument that is not UTF-8 comes with halves of letters in it."""
 
     name = "name"
+    #: what is said where it is missing: what is expected, and where one is found
+    missing = ""
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
@@ -30,11 +32,15 @@ class Name(click.ParamType[str]):
             self.fail(f"expected UTF-8 text, got {os.fsencode(value)!r}", param, ctx)
         return value
 
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str | None:
+        return self.missing or None
+
 
 class RunId(Name):
     """A run id; completes to the newest runs."""
 
     name = "run"
+    missing = "Expected a run id; `goflow runs` lists them."
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -42,10 +48,33 @@ class RunId(Name):
         return _complete(_runs, incomplete)
 
 
+class FailedRunId(RunId):
+    """The id of a run that failed."""
+
+    missing = "Expected ids of runs that failed; `goflow dead list` lists them."
+
+
+class NodePath(Name):
+    """A node of a run: its path, or where that is unique its plain name."""
+
+    name = "node"
+    missing = "Expected a node's path; `goflow show RUN` lists them."
+
+
+class RunFile(click.ParamType[str]):
+    """A file that `goflow export` wrote."""
+
+    name = "file"
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str | None:
+        return "Expected an exported run; `goflow export RUN -o FILE` writes one."
+
+
 class FlowName(Name):
     """A flow's name; completes to those the store and goflow.toml know."""
 
     name = "flow"
+    missing = "Expected a flow's name; `goflow flows` lists those that are known."
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -55,6 +84,11 @@ class FlowName(Name):
 
 class FlowOrFile(FlowName):
     """A flow file or a flow's name; completes to the names, and to files where none fits."""
+
+    missing = (
+        "Expected a flow file, such as flow.py (`goflow init` writes a first one), or a flow's name"
+        " (`goflow flows` lists those that are known)."
+    )
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         from goflow_cli.session import is_path

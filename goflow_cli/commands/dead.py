@@ -7,7 +7,7 @@ import click
 from goflow.backend import Backend, Run
 from goflow.errors import Conflict
 from goflow.state import RunState
-from goflow_cli.arguments import FlowName, RunId, limit_option, run_argument
+from goflow_cli.arguments import FailedRunId, FlowName, limit_option, run_argument
 from goflow_cli.commands.retry import retry as retry_command
 from goflow_cli.commands.show import MOST_ROWS, details, failures, tell
 from goflow_cli.session import Asking, backend_option, json_option, note
@@ -62,7 +62,7 @@ def show(run_id: str, backend: str | None, as_json: bool) -> int:
 
 
 @dead.command()
-@click.argument("run_ids", metavar="RUN...", type=RunId(), nargs=-1, required=True)
+@click.argument("run_ids", metavar="RUN...", type=FailedRunId(), nargs=-1, required=True)
 @backend_option
 @json_option
 @click.pass_context
@@ -82,7 +82,7 @@ def retry(ctx: click.Context, run_ids: tuple[str, ...], backend: str | None, as_
 
 
 @dead.command()
-@click.argument("run_ids", metavar="RUN...", type=RunId(), nargs=-1, required=True)
+@click.argument("run_ids", metavar="RUN...", type=FailedRunId(), nargs=-1, required=True)
 @backend_option
 @json_option
 def drop(run_ids: tuple[str, ...], backend: str | None, as_json: bool) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from goflow_cli.arguments import Name, run_argument
+from goflow_cli.arguments import NodePath, run_argument
 from goflow_cli.session import Session, backend_option, json_option
 
 
 @click.command()
 @run_argument
-@click.argument("node", type=Name())
+@click.argument("node", type=NodePath())
 @click.option("--pdb", is_flag=True, help="Stop where its function begins, and where it raises.")
 @click.option(
     "--attempt", type=int, metavar="N", help="An earlier attempt, by its number, in its last round."

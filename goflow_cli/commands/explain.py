@@ -10,7 +10,7 @@ import msgspec
 from goflow.drawing.text import wrap
 from goflow.plan import Plan
 from goflow.why import why_node, why_run
-from goflow_cli.arguments import Name, run_argument
+from goflow_cli.arguments import NodePath, run_argument
 from goflow_cli.session import Asking, backend_option, json_option
 from goflow_cli.table import clean
 from goflow_cli.told import print_json
@@ -19,7 +19,7 @@ from goflow_cli.views.drawing import screen
 
 @click.command()
 @run_argument
-@click.argument("node", type=Name(), required=False)
+@click.argument("node", type=NodePath(), required=False)
 @backend_option
 @json_option
 def explain(run_id: str, node: str | None, backend: str | None, as_json: bool) -> int:

@@ -12,7 +12,7 @@ from goflow.client import Client
 from goflow.drawing.text import clean
 from goflow.patience import Outlast
 from goflow.rewind import find
-from goflow_cli.arguments import Name, run_argument
+from goflow_cli.arguments import NodePath, run_argument
 from goflow_cli.session import Asking, backend_option, json_option, note
 from goflow_cli.told import print_json
 from goflow_cli.views.drawing import screen
@@ -22,7 +22,7 @@ from goflow_cli.waiting import patience
 
 @click.command()
 @run_argument
-@click.argument("node", type=Name(), required=False)
+@click.argument("node", type=NodePath(), required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
 @click.option("--raw", is_flag=True, help="The bytes as they were printed, for a file or a pipe.")
 @backend_option

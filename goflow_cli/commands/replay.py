@@ -15,6 +15,7 @@ from goflow.errors import GoflowError
 from goflow.recorded import InStore, Recorded
 from goflow.runfile import InFile
 from goflow.workflow import Flow
+from goflow_cli.arguments import RunFile
 from goflow_cli.exit_codes import DONE, FAILED, INTERRUPTED
 from goflow_cli.session import Session, json_option, note
 from goflow_cli.table import clean
@@ -25,7 +26,7 @@ SHOWN = 20
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", type=RunFile())
 @click.option("--flow-file", metavar="FLOW.py", help="What defines the flow here.")
 @click.option("--node", metavar="NODE", help="Only this node, on its recorded input.")
 @click.option(

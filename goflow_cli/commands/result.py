@@ -10,7 +10,7 @@ from goflow.payload import Payload
 from goflow.plan import Plan
 from goflow.rewind import find
 from goflow.told import value
-from goflow_cli.arguments import Name, run_argument
+from goflow_cli.arguments import NodePath, run_argument
 from goflow_cli.ending import print_end
 from goflow_cli.session import Asking, backend_option, json_option, put_result
 from goflow_cli.told import print_json
@@ -19,7 +19,7 @@ from goflow_cli.waiting import Seconds, WaitCommand, wait_watching
 
 @click.command(cls=WaitCommand)
 @run_argument
-@click.argument("node", type=Name(), required=False)
+@click.argument("node", type=NodePath(), required=False)
 @click.option("--wait", type=Seconds(), metavar="[SECONDS]", help="Wait for the end.")
 @backend_option
 @json_option

@@ -293,3 +293,26 @@ def test_check_tells_all_problems_and_ends_with_1(capsys: Captured) -> None:
     Path("goflow.toml").write_text('flows = ["flows.py"]\nnope = 1\n')
     assert main(["check", "flows.py"]) == 1
     assert "nope" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "expected", "way_out"),
+    [
+        ("show", "a run id", "`goflow runs`"),
+        ("debug", "a run id", "`goflow runs`"),
+        ("debug r1", "a node's path", "`goflow show RUN`"),
+        ("run", "a flow file", "`goflow init`"),
+        ("graph", "a flow file", "`goflow flows`"),
+        ("submit", "a flow's name", "`goflow flows`"),
+        ("replay", "an exported run", "`goflow export RUN -o FILE`"),
+        ("dead drop", "runs that failed", "`goflow dead list`"),
+        ("completion", "bash", "zsh"),
+    ],
+)
+def test_a_missing_argument_is_told_with_where_one_is_found(
+    command: str, expected: str, way_out: str, capsys: Captured
+) -> None:
+    said = refused(capsys, *command.split())
+    assert "Missing argument" in said
+    assert expected in said
+    assert way_out in said
