@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import select
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 #: bytes that request line and headers may have together, and seconds they may take
 MOST_HEADER: Final = 32_768
@@ -25,6 +26,10 @@ LINGER: Final = 1.0
 _AGAIN: Final = 0.05
 #: bytes of a write that waits for the next one
 _CORKED: Final = 16_384
+#: what every answer begins with
+_BEGINNING: Final = b"HTTP/1.1 "
+#: seconds before each byte of that but the first, sent to see whether who closed for sending is still there
+_FEELING: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0)
 
 
 class Corked:
@@ -37,12 +42,22 @@ class Corked:
         self._transport = transport
         self._loop = loop
         self._held = b""
+        #: bytes of the next answer that have been sent ahead
+        self._ahead = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
+    def write_ahead(self) -> None:
+        """Send the next byte of an answer that nobody has made yet: where there is one, it is the same for all."""
+        self._flush()
+        at, self._ahead = self._ahead, self._ahead + 1
+        self._transport.write(_BEGINNING[at : at + 1])
+
     def write(self, data: bytes) -> None:
         """Send it soon."""
+        if self._ahead:
+            data, self._ahead = data[self._ahead :], 0
         if self._held:
             held, self._held = self._held, b""
             self._transport.writelines((held, data))
@@ -72,16 +87,22 @@ class Guarded(HttpToolsProtocol):
         self._partial = False
         self._header_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._feeling: asyncio.TimerHandle | None = None
+        #: whose answer is made; later ones wait in the pipeline
+        self._answered: RequestResponseCycle | None = None
+        self._ended = False
         self._leaving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock."""
-        super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]
+        self._corked = Corked(transport, self.loop)
+        super().connection_made(self._corked)  # type: ignore[arg-type]
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
         self._stop_clock()
+        self._stop_feeling()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -101,22 +122,55 @@ class Guarded(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends no more: what it has asked for is answered, as the last, then the connection closes.
 
-        It may have gone altogether, which looks the same: an answer then goes nowhere, as ever. A stream has no
-        end that could be waited for, so that is cut.
+        It may have gone altogether, which looks the same until something is sent to it: see `_feel`. A stream has
+        no end that could be waited for, so that is cut. A request that is not whole is told so, unless an answer
+        is due before: that is then the last.
         """
-        if self._partial:
+        if self._partial and not self._answers_first:
             self.send_400_response(
                 "the connection was closed for sending in the middle of a request"
             )
             return False
         if self._idle:
             return False
-        assert self.cycle is not None
-        if self.cycle.response_started and self.cycle.chunked_encoding:
+        if self._partial:
+            self._stop_clock()
+            if not self._in_headers and self.pipeline:
+                self.pipeline.popleft()  # its body does not come
+        last = self.pipeline[0][0] if self.pipeline else self._answered
+        if last is None or last.response_complete:
             return False
-        last = self.pipeline[0][0] if self.pipeline else self.cycle
+        if last.response_started and last.chunked_encoding:
+            return False
         last.keep_alive = False
+        self._ended = True
+        self._feel(iter(_FEELING))
         return True
+
+    def _feel(self, pauses: Iterator[float]) -> None:
+        """Have whoever has gone be noticed: the system at the other end refuses what is sent to nobody, and the
+        next write here tells. Sent is the beginning of the answer, byte by byte, which costs who is there nothing.
+        Who closed altogether is held for 0.2 s; one who goes later, until the second byte from then on."""
+        if self.transport.is_closing():
+            return
+        if self._answered is None or self._answered.response_started:
+            return  # what is written now tells as well
+        self._corked.write_ahead()
+        pause = next(pauses, None)
+        if pause is not None:
+            self._feeling = self.loop.call_later(pause, self._feel, pauses)
+
+    def _stop_feeling(self) -> None:
+        if self._feeling is not None:
+            self._feeling.cancel()
+            self._feeling = None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+        if self._ended:
+            self._stop_feeling()
+            self._feel(iter(_FEELING))
 
     def on_message_begin(self) -> None:
         """A request begins."""

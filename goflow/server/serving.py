@@ -23,6 +23,8 @@ from goflow.server.service import Service
 #: seconds that requests which wait for a result still get once the server drains; then they are
 #: answered 202
 PATIENCE: Final = 5.0
+#: seconds that a second signal leaves them
+MOMENT: Final = 0.5
 #: ms after which the kernel drops a connection whose other end takes nothing
 UNTAKEN_MS: Final = 60_000
 
@@ -107,6 +109,17 @@ class Server(uvicorn.Server):
             await super().shutdown(sockets)
         finally:
             later.cancel()
+            if self.force_exit:
+                await self._leave()
+
+    async def _leave(self) -> None:
+        """Have those who wait told what is known, which takes a moment; who is not answered by then is cut off."""
+        self._serving.close()
+        if self.server_state.tasks:
+            await asyncio.wait(set(self.server_state.tasks), timeout=MOMENT)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # now they know it, and are not told that something went wrong here
 
     async def _close_listeners(self, sockets: list[socket.socket]) -> None:
         """Take what has connected already, which the kernel would otherwise reset, then listen no more."""

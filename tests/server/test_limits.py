@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -140,6 +142,28 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InThread]
 
 
 HEAD = b"POST /flow/each HTTP/1.1\r\nHost: localhost\r\n"
+#: what follows the target of a whole request
+WHOLE = b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n3"
+
+
+def held(port: int) -> bool:
+    """Whether this process has the server's end of the connection that came from a port."""
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if not str(entry.readlink()).startswith("socket:"):
+                continue
+            with socket.socket(fileno=os.dup(int(entry.name))) as each:
+                if each.getpeername()[1:] == (port,):
+                    return True
+    return False
+
+
+def until(true: Callable[[], object], what: str) -> None:
+    """Wait for something that must come."""
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.02)
 
 
 def status(said: bytes) -> int:
@@ -177,6 +201,57 @@ def test_who_closes_in_the_middle_of_a_request_is_told_so(small: InThread, part:
         said = read_all(connection)
     assert status(said) == 400
     assert b"in the middle of a request" in said
+
+
+@pytest.mark.parametrize(
+    "part",
+    [b"GET /flo", b"POST /flow/each HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhal"],
+)
+def test_who_closes_in_the_middle_of_a_second_request_gets_the_answer_to_the_first(
+    small: InThread, part: bytes
+) -> None:
+    with small.socket() as connection:
+        connection.sendall(b"POST /flow/each?wait=0.5" + WHOLE)
+        connection.sendall(part)
+        connection.shutdown(socket.SHUT_WR)
+        said = read_all(connection)
+    assert status(said) == 202
+    assert json.loads(said.partition(b"\r\n\r\n")[2].partition(b"HTTP/1.1")[0])["run_id"]
+
+
+def test_an_answer_is_whole_though_its_beginning_was_sent_ahead(small: InThread) -> None:
+    with small.socket() as connection:
+        connection.sendall(b"POST /flow/each?wait=2.5" + WHOLE)
+        connection.sendall(b"POST /flow/each?wait=0.5" + WHOLE)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b"H"
+        said = b"H" + read_all(connection)
+    first, second = said.split(b"HTTP/1.1 202 Accepted\r\n")[1:]
+    assert said.startswith(b"HTTP/1.1 202 Accepted\r\n")
+    assert json.loads(first.partition(b"\r\n\r\n")[2])["state"] == "queued"
+    assert json.loads(second.partition(b"\r\n\r\n")[2])["state"] == "queued"
+
+
+@pytest.mark.parametrize("asked", [1, 2])
+def test_who_vanishes_while_it_waits_is_let_go(small: InThread, asked: int) -> None:
+    with small.socket() as connection:
+        port = connection.getsockname()[1]
+        for _ in range(asked):
+            connection.sendall(b"POST /flow/each?wait=60" + WHOLE)
+        until(lambda: held(port), "the server has the connection")
+    began = time.monotonic()
+    until(lambda: not held(port), "the server lets go of the connection")
+    assert time.monotonic() - began < 2
+
+
+def test_who_vanishes_after_it_closed_for_sending_is_let_go(small: InThread) -> None:
+    with small.socket() as connection:
+        port = connection.getsockname()[1]
+        connection.sendall(b"POST /flow/each?wait=60" + WHOLE)
+        connection.shutdown(socket.SHUT_WR)
+        time.sleep(0.5)
+        assert held(port), "it still waits for its answer"
+    until(lambda: not held(port), "the server lets go of the connection")
 
 
 def test_who_closes_without_a_request_gets_nothing(small: InThread) -> None:

@@ -7,6 +7,7 @@ import http.client
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from goflow.server.serving import PATIENCE
 from tests.redis.server import RedisServer
 from tests.server.conftest import registered
 from tests.server.house import House
@@ -164,6 +166,65 @@ def test_a_waiting_request_is_answered_when_the_server_drains(tmp_path: Path) ->
         assert said.startswith("202 ")
         house.process.wait(30)
         assert house.process.returncode == 0
+
+
+@contextlib.contextmanager
+def waiting(house: House) -> Iterator[socket.socket]:
+    """A request that waits for a minute."""
+    where = urlsplit(house.url)
+    request = b"POST /flow/echo?wait=60 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+    with house.client() as http:
+        until(lambda: http.get("/flows").json()["flows"], "the flows are registered")
+        with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
+            connection.sendall(request)
+            until(lambda: http.get("/flow/echo/request").json()["runs"], "the run is accepted")
+            yield connection
+
+
+def until_nobody_listens(house: House) -> None:
+    """Wait until the server drains."""
+
+    def refused() -> bool:
+        where = urlsplit(house.url)
+        try:
+            socket.create_connection((where.hostname, where.port), timeout=20).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    until(refused, "the server drains")
+
+
+def test_a_second_signal_ends_a_server_at_once_that_drains_already(tmp_path: Path) -> None:
+    with House(tmp_path / "house", "--no-worker") as house, waiting(house) as connection:
+        house.process.send_signal(signal.SIGTERM)
+        until_nobody_listens(house)
+        began = time.monotonic()
+        house.process.send_signal(signal.SIGTERM)
+        assert house.process.wait(20) == 0
+        assert time.monotonic() - began < PATIENCE / 2
+        said = connection.makefile("rb").read()
+        assert said.startswith(b"HTTP/1.1 202 "), "what waits is told where its run is"
+
+
+def test_the_first_signal_ends_a_server_at_once_that_drains_by_itself(tmp_path: Path) -> None:
+    with House(tmp_path / "house", "--no-worker") as registering, registering.client() as http:
+        until(lambda: http.get("/flows").json()["flows"], "the flows are registered")
+    gate, bad = tmp_path / "gate", tmp_path / "bad.py"
+    bad.write_text(
+        f"import time, pathlib\nwhile not pathlib.Path({str(gate)!r}).exists():\n    time.sleep(0.02)\n"
+        "raise RuntimeError('no flow')\n"
+    )
+    with (
+        House(tmp_path / "house", str(bad), "--no-worker", files=False) as house,
+        waiting(house),
+    ):
+        gate.touch()
+        until_nobody_listens(house)
+        began = time.monotonic()
+        house.process.send_signal(signal.SIGTERM)
+        assert house.process.wait(20) == 2
+        assert time.monotonic() - began < PATIENCE / 2
 
 
 def test_the_worker_ends_with_a_killed_server(tmp_path: Path) -> None:
