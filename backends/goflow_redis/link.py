@@ -6,6 +6,7 @@ repeated here, by the same bytes, and every script is safe under "executed, but 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -30,6 +31,8 @@ _PART: Final = 2
 _PART_OF_CLUSTER: Final = 8
 #: parts of INFO that say whether a server is fit, and how long it has been up
 _SECTIONS: Final = ("server", "memory", "replication")
+#: connections kept for the next who listens
+_SPARE: Final = 4
 #: MOVED and ASK answers followed for one call
 _REDIRECTIONS: Final = 5
 
@@ -58,8 +61,9 @@ class Link:
         #: of a single server
         self._lines: Lines | None = None
         self._scripts: Mapping[str, scripts.Script] = {}
-        #: connections that were waited on, of one server
-        self.spare: list[Any] = []
+        #: connections that were waited on, of one server, and the process whose they are
+        self._spare: list[Any] = []
+        self._pid = os.getpid()
         with self._mapped:
             self._connect()
         self.servers = Servers(self.cluster, tls=address.tls)
@@ -156,17 +160,30 @@ class Link:
                 self.servers.cut(key)
                 if once or attempt == len(PAUSES) - 1 or late or _hopeless(error):
                     raise error
-        except StoreAway as away:
-            self.servers.failed(key, away)
-            raise
+        except BackendError as given_up:
+            raise self.servers.failed(key, given_up) from None
         time.sleep(PAUSES[attempt])
 
     def listener(self, key: str) -> Any:
         """A connection to wait on: one that nobody uses any more, else a new one."""
+        spare = self._spares()
         try:
-            return self.spare.pop()
+            return spare.pop()
         except IndexError:
             return self.connection(key)
+
+    def hand_on(self, connection: Any) -> bool:
+        """Keep a connection on which nothing is under way for the next `listener`; False where there is no need."""
+        spare = self._spares()
+        if self.cluster is not None or len(spare) >= _SPARE:
+            return False
+        spare.append(connection)
+        return True
+
+    def _spares(self) -> list[Any]:
+        if self._pid != os.getpid():  # a fork: those are the parent's
+            self._pid, self._spare = os.getpid(), []
+        return self._spare
 
     def connection(self, key: str) -> Any:
         """A new connection of its own to the server that has `key`, for waiting on."""
@@ -178,8 +195,9 @@ class Link:
     def close(self) -> None:
         """Close every connection."""
         self.servers.close()
-        while self.spare:
-            self.spare.pop().disconnect()
+        spare = self._spares()
+        while spare:
+            spare.pop().disconnect()
         if self._lines is not None:
             self._lines.close()
         if self._pool is not None:

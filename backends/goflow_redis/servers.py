@@ -21,6 +21,9 @@ from goflow.errors import BackendError, StoreAway
 _PAUSES: Final = (0.05, 0.1, 0.2, 0.5)
 #: seconds after which a question that was taken is asked anew, over another connection
 _STALE: Final = 1.0
+#: seconds without a reason to leave something out after which it is told anew: somebody had mended it. Longer than
+#: from one sweep to the next, which some reasons are met by alone
+_MENDED: Final = 30.0
 #: what a server says of a single service
 ONLY: Final = ""
 
@@ -120,9 +123,10 @@ class Servers:
         #: by key the server that has it, and since when
         self._place: dict[str, tuple[str, float]] = {}
         self._surveyed = 0.0
-        self._left_out: BackendError | None = None
-        #: why something was left out, as far as it was told and still holds
-        self._told: set[str] = set()
+        #: why something was left out, as far as nobody was told
+        self._left_out: list[BackendError] = []
+        #: all of why something was left out, and when that was last so
+        self._seen: dict[str, float] = {}
         #: `with` it around what concerns one server of several
         self.apart: Final = _Apart(self)
 
@@ -183,17 +187,19 @@ class Servers:
             self._steady[server] = time.monotonic()
             if (silence := self._silent.pop(server, None)) is not None:
                 silence.close()
-                self._told.clear()
+                self._seen.clear()
 
-    def failed(self, key: str, error: StoreAway) -> None:
-        """A call to the server that has a key was given up."""
+    def failed(self, key: str, error: BackendError) -> BackendError:
+        """A call to the server that has a key was given up; answers the error, which of a cluster says where."""
         if self._cluster is None or (node := self._node(key)) is None:
-            return
+            return error
         text = f"{error} (server {node.host}:{node.port})"
-        if (silence := self._silent.get(node.name)) is not None:
-            silence.failed(text)
-        else:
-            self._silent[node.name] = Silence(node, text, tls=self._tls)
+        if isinstance(error, StoreAway):
+            if (silence := self._silent.get(node.name)) is not None:
+                silence.failed(text)
+            else:
+                self._silent[node.name] = Silence(node, text, tls=self._tls)
+        return type(error)(text)
 
     def steady_since(self, key: str) -> float:
         """Monotonic time since which the server that has a key was the same, and never cut off from here."""
@@ -226,15 +232,17 @@ class Servers:
         """Whether something that failed is to be left out, since there are other servers."""
         if self.gone:
             return False
-        if str(error) not in self._told:
-            self._told.add(str(error))
-            self._left_out = error
+        text, now = str(error), time.monotonic()
+        if text not in self._seen:
+            self._seen = {t: at for t, at in self._seen.items() if now - at < _MENDED}
+        if now - self._seen.get(text, -_MENDED) >= _MENDED:
+            self._left_out.append(error)
+        self._seen[text] = now
         return True
 
     def left_out(self) -> BackendError | None:
-        """Why something was left out, once for as long as it lasts."""
-        error, self._left_out = self._left_out, None
-        return error
+        """Why something was left out, once for as long as it lasts; another reason with the next call."""
+        return self._left_out.pop(0) if self._left_out else None
 
     def close(self) -> None:
         """Ask nobody any more."""

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 600_000
 #: entries that the stream of ended runs keeps at least: as in `_records.lua`
 ENDS: Final = 1000
-#: connections kept for the next who listens
-_SPARE: Final = 4
 #: seconds between two attempts to listen to a server that is away
 _PAUSE: Final = 0.05
 #: seconds after which a worker looks into every queue again, whichever rang
@@ -97,13 +95,7 @@ class _Ear:
 
     def hand_on(self) -> None:
         """Let go of a connection on which nothing is under way; the next waker finds it made."""
-        spare = self._store.link.spare
-        if (
-            self._connection is not None
-            and self._store.link.cluster is None
-            and len(spare) < _SPARE
-        ):
-            spare.append(self._connection)
+        if self._connection is not None and self._store.link.hand_on(self._connection):
             self._connection = None
         self.close()
 

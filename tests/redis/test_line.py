@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -81,3 +82,22 @@ def test_a_fork_does_not_use_its_parents(link: Link) -> None:
         os._exit(identity(link) == before)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert identity(link) == before
+
+
+def number(listener: Any) -> int:
+    """The server's number of a connection to wait on."""
+    listener.send_command("CLIENT", "ID")
+    return int(listener.read_response())
+
+
+def test_a_fork_does_not_listen_on_a_connection_that_its_parent_kept(link: Link) -> None:
+    kept = link.listener("gf")
+    before = number(kept)
+    assert link.hand_on(kept)
+    pid = os.fork()
+    if not pid:
+        os._exit(number(link.listener("gf")) == before)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    again = link.listener("gf")
+    assert number(again) == before, "its parent uses it again"
+    again.disconnect()

@@ -25,7 +25,7 @@ from goflow.log import Log
 from goflow.message import Claim
 from goflow.state import RunState
 from goflow.testing.store import Worker, request, success
-from goflow_redis import RedisBackend
+from goflow_redis import RedisBackend, servers
 from tests.cli.shell import GOFLOW
 from tests.redis.cluster import RedisCluster
 
@@ -274,6 +274,59 @@ def test_what_a_server_that_is_away_could_not_be_told_is_answered_with_none_and_
         until(lambda: backend.commit(made)[0] == [True] * 3)
         until(lambda: held.worker.claim())
         assert backend.output(held.all[0].task.run_id, "a") is not None
+
+
+def told(backend: RedisBackend) -> list[str]:
+    """What one more tick leaves out that nobody was told of."""
+    backend.tick(0)
+    return [str(error) for error in iter(backend.left_out, None)]
+
+
+def test_every_server_that_refuses_is_told_of_and_again_once_it_was_mended(
+    cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "_MENDED", 0.3)
+    with opened(cluster) as backend:
+        where = {backend.link.servers.of(each): each for each in backend.keys.partitions}
+        first, second = sorted(where)[:2]
+
+        def spoil(server: str) -> None:
+            backend.link.ask(where[server], "DEL", f"{where[server]}:due")
+            backend.link.ask(where[server], "SET", f"{where[server]}:due", "not ours")
+
+        def mend(server: str) -> None:
+            backend.link.ask(where[server], "DEL", f"{where[server]}:due")
+
+        assert told(backend) == []
+        spoil(first)
+        spoil(second)
+        said = told(backend)
+        assert len(said) == 2
+        assert all("goflow doctor" in each for each in said)
+        for server in (first, second):
+            assert any(f"(server {server})" in each for each in said)
+        for _ in range(5):
+            time.sleep(0.1)
+            assert told(backend) == [], "it is told once for as long as it lasts"
+        mend(first)
+        mend(second)
+        over = time.monotonic() + 0.4
+        while time.monotonic() < over:
+            assert told(backend) == []
+        spoil(second)
+        (again,) = told(backend)
+        assert f"(server {second})" in again
+
+
+@AWAY
+def test_a_server_that_is_away_is_named_from_the_first_word_on(
+    cluster: RedisCluster, away: Away
+) -> None:
+    with opened(cluster) as backend:
+        ids = Ids(cluster, backend)
+        with away(cluster, ids.other):
+            (said,) = told(backend)
+            assert f"(server 127.0.0.1:{cluster.ports[ids.other]})" in said
 
 
 def test_a_server_that_is_back_gives_whoever_held_something_there_a_lease_to_renew(
