@@ -17,12 +17,14 @@ BAR: Final = (30, 6)
 #: columns of the progress count beside it
 COUNT: Final = 9
 
+_MOVING: Final = (NodeState.RUNNING, NodeState.RETRYING)
+
 
 def compact(
     plan: Plan, overview: Overview, columns: int, rows: int, unicode: bool = True
 ) -> list[Line]:
-    """At most `rows` lines: the heading, a bar for each foreach, then failed nodes, those on their
-    way and the latest that ended."""
+    """At most `rows` lines: the heading, a bar for each foreach, then failed instances and those on their
+    way, then what else of the definition has been at work, the latest first."""
     lines = heading(plan, overview, columns, unicode)
     below = handlers(plan, overview, columns, unicode) if overview.handlers else []
     room = max(rows - len(lines) - len(below) - 1, 1)
@@ -32,6 +34,7 @@ def compact(
         if node.kind == "foreach" and overview.nodes[path].width
     ]
     told = [_instance(node, overview.now, columns, unicode) for node in _chosen(overview)]
+    told += [_node(node, columns, unicode) for node in _rest(plan, overview)]
     body = [*bars[: max(room // 2, 1)], *told][:room]
     return [*lines, *([[]] if body else []), *body, *below][:rows]
 
@@ -41,8 +44,23 @@ def _chosen(overview: Overview) -> list[NodeRun]:
     return [
         node
         for node in overview.notable
-        if node.error or (node.width is None and not node.path.startswith("~"))
+        if node.error
+        or (node.state in _MOVING and node.width is None and not node.path.startswith("~"))
     ]
+
+
+def _rest(plan: Plan, overview: Overview) -> list[NodeSummary]:
+    """Nodes no instance of which has a line: what a foreach has done is told in one line for each node,
+    for its items one by one would drive everything else from the screen."""
+    shown = {node.path for node in _chosen(overview)}
+    found = [
+        summary
+        for path, node in plan.walk()
+        if node.kind == "node" and path not in shown
+        for summary in (overview.nodes[path],)
+        if summary.started is not None
+    ]
+    return sorted(found, key=lambda each: -(each.finished or each.started or 0.0))
 
 
 def _bar(summary: NodeSummary, columns: int, unicode: bool) -> Line:
@@ -61,6 +79,17 @@ def _bar(summary: NodeSummary, columns: int, unicode: bool) -> Line:
         sgr = LOOKS[summary.state].sgr
         line += [("  ", ""), (done * full, sgr), (left * (most - full), DIM)]
     return [*line, (f" {progress(summary.done, of)}", "")]
+
+
+def _node(node: NodeSummary, columns: int, unicode: bool) -> Line:
+    """`✓ each/verify  500/500`"""
+    path = clean(node.path.replace("[]", ""), unicode)
+    line: Line = [glyph(node.state, unicode), (" ", ""), (path, "")]
+    if "[]" in node.path:
+        line.append((f"  {progress(node.counts.get(NodeState.SUCCEEDED, 0), node.instances)}", DIM))
+    elif node.started is not None and node.finished is not None:
+        line.append((f"  {duration(node.finished - node.started)}", DIM))
+    return cut_line(line, columns, unicode)
 
 
 def _instance(node: NodeRun, now: float, columns: int, unicode: bool) -> Line:

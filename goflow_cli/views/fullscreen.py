@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -36,7 +37,7 @@ def show(watcher: Watcher, name: str, interval: float) -> None:
         redirect_stderr=False,
         vertical_overflow="crop",
     )
-    with _keys() as keys, live:
+    with _keys() as keys, live, _stoppable(live, keys):
         trouble = ""
         while True:
             _draw(live, now, name, trouble)
@@ -80,31 +81,69 @@ def _draw(live: Live, now: Standing, name: str, trouble: str) -> None:
     live.update(_Lines([*lines, [("q leaves", "2")]]), refresh=True)
 
 
-def _wait(keys: int | None, seconds: float) -> bool:
+def _wait(keys: Keys | None, seconds: float) -> bool:
     """Wait that long. False when somebody wants to leave."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
-        ready, _, _ = select.select([] if keys is None else [keys], [], [], left)
+        ready, _, _ = select.select([] if keys is None else [keys.descriptor], [], [], left)
         if keys is not None and ready:
-            pressed = os.read(keys, 64)
+            pressed = os.read(keys.descriptor, 64)
             if not pressed or b"q" in pressed.lower():
                 return False
     return True
 
 
 @contextmanager
-def _keys() -> Iterator[int | None]:
-    """The descriptor to read single keys from, unseen on the screen; None where stdin is no terminal."""
+def _keys() -> Iterator[Keys | None]:
+    """Where single keys are read from, unseen on the screen; None where stdin is no terminal."""
     if not sys.stdin.isatty():
         yield None
         return
-    import termios
-    import tty
-
-    descriptor = sys.stdin.fileno()
-    before = termios.tcgetattr(descriptor)
-    tty.setcbreak(descriptor)
+    keys = Keys(sys.stdin.fileno())
+    keys.single()
     try:
-        yield descriptor
+        yield keys
     finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        keys.lines()
+
+
+class Keys:
+    """A terminal that gives its keys one by one, or, as the shell wants them, by lines."""
+
+    def __init__(self, descriptor: int) -> None:
+        import termios
+
+        self.descriptor = descriptor
+        self._before = termios.tcgetattr(descriptor)
+
+    def single(self) -> None:
+        import tty
+
+        tty.setcbreak(self.descriptor)
+
+    def lines(self) -> None:
+        import termios
+
+        termios.tcsetattr(self.descriptor, termios.TCSADRAIN, self._before)
+
+
+@contextmanager
+def _stoppable(live: Live, keys: Keys | None) -> Iterator[None]:
+    """Ctrl-Z gives the shell its screen, its cursor and its keys; the page takes them again after fg."""
+
+    def stop(number: int, frame: object) -> None:
+        live.stop()
+        if keys is not None:
+            keys.lines()
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, stop)  # it goes on here
+        if keys is not None:
+            keys.single()
+        live.start(refresh=True)
+
+    before = signal.signal(signal.SIGTSTP, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, before)
