@@ -37,7 +37,7 @@ def collecting(method: _M) -> _M:
         for keyword in sorted(wrong):
             del options[keyword]
             shown = ", ".join(repr(each) for each in args if isinstance(each, str))
-            self._problems.append(
+            self._drawn.problems.append(
                 f"{method.__name__}({shown}) ({caller()}): no option {keyword!r}"
                 f"{nearest(keyword, known)}"
             )

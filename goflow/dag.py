@@ -1,7 +1,7 @@
-"""Dag: what a flow author draws. Nodes, edges, sub-DAGs and branches, checked all at once.
+"""Dag: what a flow author draws with. Nodes, edges, sub-DAGs and branches, checked all at once.
 
-Nothing here runs or stores anything: `freeze` turns the drawing into a `Graph` (data, see plan.py) and
-the functions that belong to it, keyed by static node path.
+Nothing here runs or stores anything: it fills a drawing (drawn.py), which is checked and made into data when the flow
+is loaded.
 """
 
 from __future__ import annotations
@@ -13,24 +13,18 @@ from goflow.calling import caller, collecting
 from goflow.draft import (
     DEFAULTS,
     KEY_RULE,
-    NAME,
-    NAME_RULE,
     Draft,
     EdgeDraft,
     Functions,
-    cycles,
-    folded,
     is_whole,
     key_text,
     option_problems,
 )
-from goflow.errors import DefinitionError, nearest
-from goflow.extent import excess
+from goflow.drawn import Drawn
+from goflow.errors import nearest
 from goflow.function import Function
 from goflow.handle import NodeHandle, name_of
-from goflow.nodepath import mark
-from goflow.plan import Edge, Graph, Node
-from goflow.unnested import Computation, Walk, computed, flattened
+from goflow.plan import Graph
 
 Work = Callable[..., Any]
 
@@ -47,9 +41,7 @@ class Dag:
     """
 
     def __init__(self) -> None:
-        self._drafts: dict[str, Draft] = {}
-        self._edges: dict[tuple[str, str], EdgeDraft] = {}
-        self._problems: list[str] = []
+        self._drawn = Drawn()
 
     @collecting
     def node(
@@ -81,21 +73,21 @@ class Dag:
             "timeout": timeout,
             "on_worker_lost": on_worker_lost,
         }
-        draft = self._drafts.get(name) if isinstance(name, str) else None
+        draft = self._drawn.drafts.get(name) if isinstance(name, str) else None
         if draft is None:
-            draft = self._add(Draft(name, "node", at, options))
+            draft = self._drawn.add(Draft(name, "node", at, options))
             self._functions(draft, aggregator=aggregator, on_failure=on_failure)
-            self._problems += option_problems(draft)
+            self._drawn.problems += option_problems(draft)
         elif draft.kind != "node":
-            self._problem(at, name, f"this name is taken by a {draft.label} ({draft.at})")
+            self._drawn.problem(at, name, f"this name is taken by a {draft.label} ({draft.at})")
         elif aggregator or on_failure or options != DEFAULTS:
-            self._problem(
+            self._drawn.problem(
                 at,
                 name,
                 f"a further function inside a node brings no options ({draft.at} has them)",
             )
         elif work is None:
-            self._problem(at, name, f"defined twice without a function (first at {draft.at})")
+            self._drawn.problem(at, name, f"defined twice without a function (first at {draft.at})")
         if work is not None and draft.kind == "node":
             self._function(draft, "work", work)
         return NodeHandle(self, str(name))
@@ -121,13 +113,15 @@ class Dag:
 
         The same Dag may stand in several places and flows.
         """
-        draft = self._add(Draft(name, "sub_dag", caller()))
+        draft = self._drawn.add(Draft(name, "sub_dag", caller()))
         inner = dag() if callable(dag) and not isinstance(dag, Dag) else dag
         if isinstance(inner, Dag):
-            draft.dags[""] = inner
+            draft.dags[""] = inner._drawn
         else:
-            self._problem(draft.at, name, f"sub_dag needs a goflow.Dag, got {type(inner).__name__}")
-            draft.dags[""] = _placeholder()
+            self._drawn.problem(
+                draft.at, name, f"sub_dag needs a goflow.Dag, got {type(inner).__name__}"
+            )
+            draft.dags[""] = _placeholder()._drawn
         return NodeHandle(self, str(name))
 
     @collecting
@@ -145,28 +139,30 @@ class Dag:
         `condition(data)` returns a key of `conditions`, or several. Answers the Dag of each key, to be
         filled. `aggregator(results)` reduces the results of the chosen keys to one.
         """
-        draft = self._add(Draft(name, "conditional", caller(), branch_only=execution_only))
+        draft = self._drawn.add(Draft(name, "conditional", caller(), branch_only=execution_only))
         self._functions(draft, condition=condition, aggregator=aggregator)
         keys: list[object] = []
+        dags: dict[str, Dag] = {}
         if isinstance(conditions, str | bytes) or not isinstance(conditions, Iterable):
-            self._problem(
+            self._drawn.problem(
                 draft.at, name, f"conditions must be a list of keys, got {conditions!r:.40}"
             )
         else:
             keys = list(conditions)
             if not keys:
-                self._problem(
+                self._drawn.problem(
                     draft.at, name, "conditions is empty; list the keys condition() may return"
                 )
         for raw in keys:
             key = key_text(raw)
             if key is None:
-                self._problem(draft.at, name, f"condition key {raw!r:.40} must be {KEY_RULE}")
-            elif key in draft.dags:
-                self._problem(draft.at, name, f"condition key {key!r} is listed twice")
+                self._drawn.problem(draft.at, name, f"condition key {raw!r:.40} must be {KEY_RULE}")
+            elif key in dags:
+                self._drawn.problem(draft.at, name, f"condition key {key!r} is listed twice")
             else:
-                draft.dags[key] = Dag()
-        return Branches(draft.dags, lambda at, text: self._problem(at, name, text))
+                dags[key] = Dag()
+                draft.dags[key] = dags[key]._drawn
+        return Branches(dags, lambda at, text: self._drawn.problem(at, name, text))
 
     @collecting
     def foreach_branch(
@@ -184,36 +180,28 @@ class Dag:
         Answers the Dag, to be filled. `aggregator(results)` reduces the items' results to one; at most
         `max_parallel` items are on their way at a time.
         """
-        draft = self._add(Draft(name, "foreach", caller(), branch_only=execution_only))
+        draft = self._drawn.add(Draft(name, "foreach", caller(), branch_only=execution_only))
         draft.max_parallel = max_parallel
         self._functions(draft, foreach=foreach, aggregator=aggregator)
         if max_parallel is not None and (not is_whole(max_parallel) or max_parallel < 1):
-            self._problem(draft.at, name, f"max_parallel must be 1 or more, got {max_parallel!r}")
-        draft.dags[""] = Dag()
-        return draft.dags[""]
+            self._drawn.problem(
+                draft.at, name, f"max_parallel must be 1 or more, got {max_parallel!r}"
+            )
+        dag = Dag()
+        draft.dags[""] = dag._drawn
+        return dag
 
     def append(self, other: Dag) -> None:
         """Take over the nodes and edges of another Dag. A name both have is an error."""
         at = caller()
         if not isinstance(other, Dag):
-            self._problems.append(f"append ({at}): expected a goflow.Dag, got {other!r:.40}")
+            self._drawn.problems.append(f"append ({at}): expected a goflow.Dag, got {other!r:.40}")
             return
-        for name, draft in other._drafts.items():
-            if name in self._drafts:
-                self._problem(
-                    at, name, f"append: both DAGs have it (here at {self._drafts[name].at})"
-                )
-            else:
-                self._drafts[name] = draft
-        for pair, edge in other._edges.items():
-            self._add_edge(pair, edge)
-        self._problems += other._problems
+        self._drawn.append(other._drawn, at)
 
     def validate(self) -> None:
         """Raise one DefinitionError that lists every problem, or nothing."""
-        problems = self.problems()
-        if problems:
-            raise DefinitionError(problems)
+        self._drawn.validate()
 
     def definition(self) -> dict[str, Any]:
         """The JSON-able definition: starts, ends and nodes with kind, degrees, children and inner DAGs.
@@ -224,63 +212,13 @@ class Dag:
 
         return define(self.freeze()[0])
 
-    def freeze(self) -> tuple[Graph, dict[str, Functions]]:
-        """The checked graph as data, and the functions of every node by static path."""
-        self.validate()
-        code: dict[str, Functions] = {}
-        return computed(self._freeze("", code)), code
-
-    @property
-    def inner(self) -> list[tuple[int, Dag]]:
-        """The Dags inside its nodes, once for each use, with how many characters each adds to a path."""
-        return [
-            (len(name) + len(mark(draft.kind, key)), dag)
-            for name, draft in self._drafts.items()
-            for key, dag in draft.dags.items()
-        ]
-
-    @property
-    def width(self) -> int:
-        """How many nodes it has, without those inside them."""
-        return len(self._drafts)
-
-    @property
-    def letters(self) -> int:
-        """How many characters the names of these come to."""
-        return sum(map(len, self._drafts))
-
     def problems(self) -> list[str]:
         """Every problem as a sentence, this Dag's first and then those inside its nodes."""
-        if not self._drafts:
-            return [*self._problems, "the DAG is empty; add a node with dag.node(name, function)"]
-        too_much = excess(self)
-        if too_much is not None:
-            return [*self._problems, too_much]
-        return list(flattened(self._all_problems([], set())))
+        return self._drawn.all_problems()
 
-    def _all_problems(self, trail: list[str], around: set[int]) -> Walk[str]:
-        """`trail` are the nodes that this Dag is in and `around` the Dags of those."""
-        head = "".join(f"in {label!r}: " for label in folded(trail))
-        yield from (head + problem for problem in self._own_problems())
-        around.add(id(self))
-        for name, draft in self._drafts.items():
-            for key, inner in draft.dags.items():
-                label = name + (f"[{key}]" if draft.kind == "conditional" else "")
-                if id(inner) in around:
-                    yield f"{head}node {name!r} ({draft.at}): the Dag contains itself"
-                elif not (inner._drafts or inner._problems):
-                    yield f"{head}node {label!r} ({draft.at}): its DAG is empty; add a node to it"
-                else:
-                    trail.append(label)
-                    yield inner._all_problems(trail, around)
-                    trail.pop()
-        around.discard(id(self))
-
-    def _own_problems(self) -> list[str]:
-        if not self._drafts:
-            return [*self._problems, "the DAG is empty; add a node with dag.node(name, function)"]
-        known = [(a, b) for a, b in self._edges if a != b and {a, b} <= self._drafts.keys()]
-        return [*self._problems, *self._edge_problems(), *cycles(known, self._drafts)]
+    def freeze(self) -> tuple[Graph, dict[str, Functions]]:
+        """The checked graph as data, and the functions of every node by static path."""
+        return self._drawn.freeze()
 
     def _edge(
         self, source: str, target: str, forwarder: Work | None, execution_only: bool, at: str
@@ -289,30 +227,14 @@ class Dag:
         label = f"edge {source!r} -> {target!r} ({at})"
         if forwarder is not None:
             if execution_only:
-                self._problems.append(f"{label}: an execution-only edge carries nothing to forward")
+                self._drawn.problems.append(
+                    f"{label}: an execution-only edge carries nothing to forward"
+                )
             try:
                 draft = draft._replace(forwarder=Function(forwarder, "forwarder"))
             except ValueError as error:
-                self._problems.append(f"{label}: {error}")
-        self._add_edge((source, target), draft)
-
-    def _add_edge(self, pair: tuple[str, str], edge: EdgeDraft) -> None:
-        known = self._edges.setdefault(pair, edge)
-        if known is not edge:
-            self._problems.append(
-                f"edge {pair[0]!r} -> {pair[1]!r} ({edge.at}): there is one already ({known.at})"
-            )
-
-    def _add(self, draft: Draft) -> Draft:
-        name = draft.name
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            self._problem(draft.at, name, f"illegal name; allowed are {NAME_RULE}")
-        elif name in self._drafts:
-            former = self._drafts[name]
-            self._problem(draft.at, name, f"this name is taken by a {former.label} ({former.at})")
-            return draft  # not kept: the first one stays, and the branch still has Dags to fill
-        self._drafts[str(name)] = draft
-        return draft
+                self._drawn.problems.append(f"{label}: {error}")
+        self._drawn.add_edge((source, target), draft)
 
     def _functions(self, draft: Draft, **functions: Work | None) -> None:
         for role, function in functions.items():
@@ -323,60 +245,12 @@ class Dag:
         try:
             bound = Function(function, role)
         except ValueError as error:
-            self._problem(draft.at, draft.name, str(error))
+            self._drawn.problem(draft.at, draft.name, str(error))
             return
         if role == "work":
             draft.works.append(bound)
         else:
             draft.functions[role] = bound
-
-    def _problem(self, at: str, name: object, text: str) -> None:
-        self._problems.append(f"node {name!r} ({at}): {text}")
-
-    def _edge_problems(self) -> list[str]:
-        found = []
-        for edge in self._edges.values():
-            label = f"edge {edge.source!r} -> {edge.target!r} ({edge.at})"
-            for end in dict.fromkeys((edge.source, edge.target)):
-                if end not in self._drafts:
-                    found.append(f"{label}: no node {end!r}{nearest(end, self._drafts)}")
-            if edge.source == edge.target:
-                found.append(f"{label}: a node cannot wait for itself")
-        return found
-
-    def _freeze(self, prefix: str, code: dict[str, Functions]) -> Computation[Graph]:
-        nodes = {}
-        forwarders: dict[str, dict[str, Function]] = {name: {} for name in self._drafts}
-        for edge in self._edges.values():
-            if edge.forwarder is not None:
-                forwarders[edge.source][edge.target] = edge.forwarder
-        for name, draft in self._drafts.items():
-            path = prefix + name
-            code[path] = Functions(
-                works=tuple(draft.works),
-                aggregator=draft.functions.get("aggregator"),
-                on_failure=draft.functions.get("on_failure"),
-                choose=draft.functions.get("condition") or draft.functions.get("foreach"),
-                forwarders=forwarders[name],
-            )
-            dags = {}
-            for key, inner in draft.dags.items():
-                dags[key] = yield inner._freeze(f"{path}{mark(draft.kind, key)}", code)
-            nodes[name] = Node(
-                name=name,
-                kind=draft.kind,
-                aggregator="aggregator" in draft.functions,
-                on_failure="on_failure" in draft.functions,
-                execution_only=draft.branch_only,
-                max_parallel=draft.max_parallel,
-                dags=dags,
-                **draft.options,
-            )
-        edges = tuple(
-            Edge(e.source, e.target, e.execution_only, e.forwarder is not None)
-            for e in self._edges.values()
-        )
-        return Graph(nodes, edges)
 
 
 class Branches(dict[str, Dag]):

@@ -10,7 +10,7 @@ from goflow.function import Function
 from goflow.plan import Kind
 
 if TYPE_CHECKING:
-    from goflow.dag import Dag
+    from goflow.drawn import Drawn
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME_RULE: Final = "letters, digits, '.', '_' and '-', at most 64, the first a letter or digit"
@@ -60,7 +60,7 @@ class Draft:
         self.max_parallel: int | None = None
         self.works: list[Function] = []
         self.functions: dict[str, Function] = {}
-        self.dags: dict[str, Dag] = {}
+        self.dags: dict[str, Drawn] = {}
 
     @property
     def label(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from goflow.dag import Dag
+    from goflow.drawn import Drawn
 
 #: nodes of a flow, those of a sub-DAG counted wherever it is used; about 100 MB of functions and plan
 MAX_NODES: Final = 1_000_000
@@ -27,9 +27,9 @@ class _Extent(NamedTuple):
     paths: int
 
 
-def excess(dag: Dag) -> str | None:
+def excess(drawn: Drawn) -> str | None:
     """What makes a Dag too much, as a sentence; None where it is not. Looks at each Dag once."""
-    extent = _measure(dag)
+    extent = _measure(drawn)
     if extent.nodes > MAX_NODES:
         return (
             f"it has {extent.nodes:,} nodes, at most {MAX_NODES:,} are allowed; a foreach over items"
@@ -44,11 +44,11 @@ def excess(dag: Dag) -> str | None:
     return None
 
 
-def _measure(dag: Dag) -> _Extent:
+def _measure(drawn: Drawn) -> _Extent:
     """One inside itself counts once: that is another mistake's to tell."""
     known: dict[int, _Extent] = {}
     entered: set[int] = set()
-    stack = [dag]
+    stack = [drawn]
     while stack:
         top = stack[-1]
         inner = top.inner
@@ -66,4 +66,4 @@ def _measure(dag: Dag) -> _Extent:
             nodes += extent.nodes
             paths += extent.paths + extent.nodes * prefix
         known[id(top)] = _Extent(levels + 1, nodes, paths)
-    return known[id(dag)]
+    return known[id(drawn)]

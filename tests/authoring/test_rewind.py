@@ -54,7 +54,7 @@ def nodes(*names: str, **works: Any) -> Callable[[Dag], None]:
         for line in names:
             chain = line.split(" > ")
             for name in chain:
-                if name not in dag._drafts:
+                if name not in dag._drawn.drafts:
                     dag.node(name, works.get(name, tell))
             for before, after in pairwise(chain):
                 dag.edge(before, after)
