@@ -18,6 +18,13 @@ from goflow_local.store import now
 _ENTER = (
     "INSERT INTO worker (host, pid, started, concurrency, flows, seen) VALUES (?, ?, ?, ?, ?, ?)"
 )
+#: an entry's node is ready, and its id begins with its run's key, so that the node is looked at only where its run is
+#: ending: a sixth of the time
+_WAITING = (
+    "SELECT d.flow, d.fingerprint, count(*) FROM definition d CROSS JOIN queue ON lane = d.id"
+    " CROSS JOIN run ON run.id = queue.node >> 32 WHERE run.ending IS NULL"
+    " OR (SELECT path FROM node WHERE id = queue.node) IN ('~on_failure', '~finally') GROUP BY d.id"
+)
 _DEFINITIONS = "SELECT flow, fingerprint, plan, file, registered FROM definition"
 
 
@@ -121,12 +128,7 @@ def _definition(row: Any) -> Definition:
 
 def waiting(connection: Connection) -> dict[FlowKey, int]:
     """How many tasks could be claimed by a worker that knows their definition."""
-    found = connection.execute(
-        "SELECT run.flow, run.fingerprint, count(*) FROM queue JOIN node ON node.id = queue.node"
-        " JOIN run ON run.id = node.run WHERE lane > 0 AND node.state = 1"
-        " AND (run.ending IS NULL OR node.path IN ('~on_failure', '~finally'))"
-        " GROUP BY run.flow, run.fingerprint"
-    )
+    found = connection.execute(_WAITING).fetchall()
     return {(flow, fingerprint): count for flow, fingerprint, count in found}
 
 

@@ -18,7 +18,7 @@ from goflow_local.change import Change
 from goflow_local.liveness import LISTENERS
 from goflow_local.reaping import take_back
 from goflow_local.retention import clear
-from goflow_local.schema import VERSION
+from goflow_local.schema import COUNT_UNDERWAY, VERSION
 from goflow_local.sql import Connection
 from goflow_local.store import Store
 
@@ -34,6 +34,11 @@ _STRAY_RUNS: Final = (
     " UNION ALL SELECT run FROM access)"
     " WHERE run NOT IN (SELECT id FROM run) AND run NOT IN (SELECT run FROM trash)"
 )
+#: definitions for which another number of runs is kept than there are
+_MISCOUNTED: Final = (
+    "SELECT definition, sum(runs) AS off FROM (SELECT definition, runs FROM underway UNION ALL"
+    f" SELECT definition, -runs FROM ({COUNT_UNDERWAY})) GROUP BY definition HAVING off <> 0"
+)
 
 
 def diagnose(store: Store, fix: bool) -> list[Finding]:
@@ -46,6 +51,7 @@ def diagnose(store: Store, fix: bool) -> list[Finding]:
         _trash(store, fix),
         _orphans(store, fix),
         _queue(store, fix),
+        _counts(store, fix),
         _workers(store, fix),
         _listeners(store, fix),
         *_disk(store),
@@ -156,6 +162,22 @@ def _forgotten(connection: Connection) -> list[tuple[int, int, str]]:
         " AND NOT EXISTS (SELECT 1 FROM queue WHERE queue.node = node.id)"
     ).fetchall()
     return found
+
+
+def _counts(store: Store, fix: bool) -> Finding:
+    """The numbers of runs on their way. A process of an older goflow that has the file open does not keep them."""
+    name = "counts"
+    wrong = store.read(lambda c: c.execute(f"SELECT 1 FROM ({_MISCOUNTED}) LIMIT 1").fetchone())
+    if not wrong:
+        (going,) = store.read(lambda c: c.execute("SELECT total(runs) FROM underway").fetchone())
+        text = f"{_many(int(going), 'run', 'runs')} on {'its' if going == 1 else 'their'} way"
+        return Finding(name=name, ok=True, text=text)
+    if not fix:
+        return _untidy(
+            name, "the runs on their way are miscounted: `goflow doctor --fix` counts them again"
+        )
+    store.write(lambda c: c.execute(f"DELETE FROM underway; INSERT INTO underway {COUNT_UNDERWAY}"))
+    return Finding(name=name, ok=True, text="the runs on their way are counted again", fixed=True)
 
 
 def _workers(store: Store, fix: bool) -> Finding:

@@ -88,4 +88,5 @@ def proceed(change: Change, run: RunRow) -> None:
     run.state = run.ending
     run.finished = change.now
     run.altered = True
+    change.count_run(run, -1)
     ended(change, run)

@@ -24,6 +24,8 @@ def retry(change: Change, run: RunRow, wanted: Retry) -> None:
     if run.finished is None:
         take_back_where(change, "run = ?", run.key)
     queued = {*unqueue(change, run, run.lane), *unqueue(change, run, run.parked)}
+    if run.finished is not None:
+        change.count_run(run, 1)
     _open_round(run, wanted)
     _forget_handlers(change, run)
     if wanted.rewind is not None:

@@ -22,8 +22,10 @@ _ANEW = (
 def rewind(change: Change, run: RunRow, wanted: Rewind) -> set[int]:
     """Undo and add what the rewind says; the nodes whose place in the queue it decides."""
     if wanted.fingerprint is not None and wanted.fingerprint != run.fingerprint:
+        change.count_run(run, -1)
         run.fingerprint = wanted.fingerprint
         run.definition = definition_id(change.store, change.connection, run.flow, run.fingerprint)
+        change.count_run(run, 1)
     ready = set(wanted.ready)
     again: dict[int, str] = {}
     for path in dict.fromkeys((*wanted.removed, *wanted.ready)):

@@ -18,7 +18,7 @@ from goflow.errors import BackendError
 
 #: in the file's header: what it is, and the shape of its tables
 APPLICATION: Final = 0x676F666C  # "gofl"
-VERSION: Final = 4
+VERSION: Final = 5
 
 #: older ones can corrupt a WAL database that several connections write
 OLDEST_SQLITE: Final = (3, 51, 3)
@@ -103,7 +103,13 @@ CREATE TABLE untold (
     run INTEGER, round INTEGER, state TEXT, started REAL, finished REAL, until REAL NOT NULL DEFAULT 0,
     PRIMARY KEY (run, round)) WITHOUT ROWID;
 CREATE TABLE figure (flow TEXT, name TEXT, value INTEGER NOT NULL, PRIMARY KEY (flow, name)) WITHOUT ROWID;
+CREATE TABLE underway (definition INTEGER PRIMARY KEY, runs INTEGER NOT NULL);
 """
+
+#: how many runs of each definition have not ended, counted
+COUNT_UNDERWAY: Final = (
+    "SELECT definition, count(*) AS runs FROM run WHERE finished IS NULL GROUP BY definition"
+)
 
 #: what turns the tables of a version into those of the next, without touching what they hold
 #: (3: `context` gets other columns, so that a process of an older goflow that has the file open fails over its
@@ -122,6 +128,8 @@ CREATE TABLE access (
 INSERT INTO context SELECT run, key, 0, media, data, 0, 0 FROM before;
 DROP TABLE before;
 """,
+    4: "CREATE TABLE underway (definition INTEGER PRIMARY KEY, runs INTEGER NOT NULL);"
+    f" INSERT INTO underway {COUNT_UNDERWAY}",
 }
 
 

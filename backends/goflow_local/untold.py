@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from goflow.figures import Figures, Name, place
 from goflow.state import RunState
 from goflow_local.change import Change
-from goflow_local.rows import FLOWS, RunRow
+from goflow_local.rows import RunRow
 from goflow_local.sql import Connection
 from goflow_local.store import now
 
@@ -96,10 +96,9 @@ def add(connection: Connection, numbers: Iterable[tuple[Name, int]]) -> None:
 def figures(connection: Connection) -> Figures:
     """Everything that was counted; the rest is read off indexes."""
     counted = connection.execute("SELECT flow, name, value FROM figure")
-    live = ", ".join(f"'{state}'" for state in RunState if not state.terminal)
-    active = (
-        f"{FLOWS} SELECT flow, count(*) AS n FROM flows CROSS JOIN run USING (flow)"
-        f" WHERE state IN ({live}) GROUP BY flow"
+    numbers = {(flow, name): value for flow, name, value in counted.fetchall()}
+    active = connection.execute(
+        "SELECT flow, sum(runs) FROM underway JOIN definition ON id = definition WHERE runs > 0 GROUP BY flow"
     )
     oldest: dict[str, float] = {}
     lanes = connection.execute("SELECT id, flow FROM definition").fetchall()
@@ -108,7 +107,7 @@ def figures(connection: Connection) -> Figures:
         for (at,) in connection.execute(query, (lane,)):
             oldest[flow] = min(oldest.get(flow, at / 1e6), at / 1e6)
     return Figures(
-        numbers={(flow, name): value for flow, name, value in counted.fetchall()},
-        active=dict(connection.execute(active).fetchall()),
+        numbers=numbers,
+        active=dict(active.fetchall()),
         oldest=oldest,
     )

@@ -122,6 +122,7 @@ _LOCAL_LEFTOVERS: Final = {
     "runs with an owner": "run WHERE owner > 0",
     "workers that have not left": "worker WHERE gone IS NULL",
     "rows of forgotten runs": "trash",
+    "definitions with runs that are counted as on their way": "underway WHERE runs <> 0",
 }
 
 

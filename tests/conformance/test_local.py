@@ -12,6 +12,7 @@ from goflow.config import Config, Local
 from goflow.testing.conformance import BackendConformance, BackendHooks
 from goflow.testing.machine import LONG, SHORT, BackendMachine
 from goflow_local import LocalBackend
+from tests.local.test_local_doctor import finding
 
 
 class LocalHooks(BackendHooks):
@@ -44,6 +45,12 @@ class LocalMachine(LocalHooks, BackendMachine):
             )
         )
         assert queued == ready
+
+    @invariant()
+    def the_runs_that_have_not_ended_are_counted(self) -> None:
+        backend = self.history.store.backend
+        assert isinstance(backend, LocalBackend)
+        assert finding(backend, "counts").ok
 
 
 class LongLocalMachine(LocalMachine):

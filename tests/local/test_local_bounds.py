@@ -8,8 +8,8 @@ import tracemalloc
 import apsw
 import pytest
 
-from goflow.backend import Definition
-from goflow.message import Failure, Item, Outcome
+from goflow.backend import Definition, Retry
+from goflow.message import Failure, Item, Outcome, Rewind
 from goflow.payload import Payload
 from goflow.testing.store import FLOW, Worker, closes, edge, request, scopes
 from goflow.wholesale import AllNodes
@@ -323,3 +323,42 @@ def test_a_large_output_is_not_held_once_it_is_recorded(open_store: Open) -> Non
         before = apsw.memory_used()
         worker.succeed(worker.one("a"), output=Payload(bytes(8_000_000)))
         assert apsw.memory_used() - before < 4_500_000, "SQLite's page cache, and no copy of it"
+
+
+def test_what_waits_is_counted_with_a_look_at_the_nodes_of_ending_runs_alone(
+    open_store: Open,
+) -> None:
+    with open_store() as backend:
+        for number in range(50):
+            backend.submit(request(f"r{number}"))
+        backend.submit(request("ending", *"abcdef", handlers=("~finally",)))
+        worker = Worker(backend, (FLOW,))
+        claimed = worker.claim(51)
+        assert worker.fail(claimed[-1])
+        assert backend.waiting() == {FLOW: 1}, "the handler, and none of the other five"
+        assert worker.claim(10)[0].task.path == "~finally"
+        assert backend.waiting() == {}
+
+
+def test_runs_that_are_forgotten_or_past_their_retention_are_not_on_their_way(
+    open_store: Open,
+) -> None:
+    backend = open_store()
+    worker = Worker(backend)
+    for run_id in ("old", "forgotten"):
+        finished_run(backend, worker, run_id, 3)
+    for run_id in ("old", "forgotten"):
+        backend.retry(run_id, Retry(rewind=Rewind(removed=("each",), ready=("each",))))
+    assert backend.figures().active == {"flow": 2}
+    for run_id in ("old", "forgotten"):
+        backend.control(run_id, "stop")
+    backend.submit(request("live"))
+    backend.control("live", "stop")
+    backend.retry("live", Retry(rewind=Rewind(fingerprint="f" * 16)))
+    backend.forget("forgotten")
+    expire(backend)
+    backend.tick(worker.id)
+    assert [run.id for run in backend.runs()] == ["live"]
+    assert backend.figures().active == {"flow": 1}
+    kept = backend._store.read(lambda c: c.execute("SELECT * FROM underway").fetchall())
+    assert [number for _, number in sorted(kept)] == [0, 1], "it lives on another definition"

@@ -105,6 +105,21 @@ def test_what_is_left_of_removed_runs_is_cleared(open_store: Open) -> None:
     assert sum(count(backend, *OF_RUNS).values()) == 0
 
 
+def test_runs_that_an_older_goflow_has_begun_or_ended_meanwhile_are_counted_again(
+    open_store: Open,
+) -> None:
+    backend = open_store()
+    finished_run(backend, Worker(backend), "done", 1)
+    for run_id in ("one", "other"):
+        backend.submit(request(run_id))
+    execute(backend, "UPDATE underway SET runs = runs - 3")
+    repaired(backend, "counts", "miscounted")
+    assert backend.figures().active == {"flow": 2}
+    execute(backend, "INSERT INTO underway VALUES (77, 1)")
+    repaired(backend, "counts", "miscounted")
+    assert finding(backend, "counts").text == "2 runs on their way"
+
+
 def test_rows_whose_run_is_gone_are_removed(open_store: Open) -> None:
     backend = open_store()
     finished_run(backend, Worker(backend), "old", 3)

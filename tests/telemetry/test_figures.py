@@ -121,20 +121,29 @@ def test_what_may_have_been_handed_over_is_the_same_until_it_has_been() -> None:
     assert meter.numbers() == {}
 
 
-def test_what_is_read_does_not_grow_with_the_runs_that_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("state", ["succeeded", "queued"])
+def test_what_is_read_does_not_grow_with_the_runs_that_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     monkeypatch.setenv("GOFLOW_LOCAL_PATH", str(tmp_path))
     from goflow.config import load_config
 
     with LocalBackend.open("local", load_config(tmp_path)) as backend:
+        backend._store._connection.execute(
+            "INSERT INTO definition (id, flow, fingerprint) VALUES (1, 'f', 'p')"
+        )
         few = _steps(backend)
         backend._store._connection.execute(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
             " INSERT INTO run (name, flow, fingerprint, definition, digest, handlers, created,"
             " state, finished, round, owner, revision)"
-            " SELECT 'r' || i, 'f', 'p', 1, 'd', 0, 1.0, 'succeeded', 2.0, 1, 0, 0 FROM n"
+            " SELECT 'r' || i, 'f', 'p', 1, 'd', 0, 1.0, ?, iif(? = 'queued', NULL, 2.0), 1, 0, 0 FROM n",
+            (state, state),
         )
+        backend._store._connection.execute(
+            "INSERT INTO underway SELECT 1, count(*) FROM run WHERE finished IS NULL"
+        )
+        assert backend.figures().active == ({"f": 20000} if state == "queued" else {})
         assert _steps(backend) <= few + 5
 
 
