@@ -1,30 +1,27 @@
 """What people see of a run: its plan and what is recorded of it, combined. Pure, no store, no terminal.
 
 A run records only what it has reached, one instance per scope. People ask about the flow they wrote:
-`overview` answers per node of the definition, with the instances inside a foreach summed up, and
-`rows` per instance. Both also name what is not recorded: a node the run has not come to is `waiting`,
-one it went past (another condition was chosen, the run failed) is `skipped`, one that a stop kept from
-running is `stopped`.
+`overview` answers per node of the definition, with the instances inside a foreach summed up (rows.py: each
+by itself). It also names what is not recorded: a node the run has not come to is `waiting`, one it went past
+(another condition was chosen, the run failed) is `skipped`, one that a stop kept from running is `stopped`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
 
 from goflow.backend import NodeRun, Run
-from goflow.message import FINALLY, ON_FAILURE
-from goflow.nodepath import around, encode_key, is_join
+from goflow.nodepath import encode_key
+from goflow.notable import Notable
 from goflow.plan import Graph, Node, Plan
-from goflow.state import NodeState, RunState
+from goflow.settled import failed_around, settled, unreached_state
+from goflow.state import NodeState
 from goflow.tally import Tally, tally
-from goflow.unnested import Computation, Walk, computed, flattened
-
-#: how many instances of each sort `Overview.notable` keeps: more than any terminal shows
-NOTABLE: Final = 100
+from goflow.unnested import Computation, computed
 
 
 class NodeSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +51,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
     `nodes` is by static path (`each[]/verify`) in the order of `Plan.walk`; `handlers` are the recorded
     `~on_failure` and `~finally`; `counts` are the recorded and expected instances of plain nodes by
-    state (a node in a scope that is not open counts once). `notable` are the instances worth a line when there is room for few: failed ones, those on
-    their way, then the latest that ended.
+    state (a node in a scope that is not open counts once). `notable` are the instances worth a line when there
+    is room for few: failed ones, those on their way, then the latest that ended.
     """
 
     run: Run
@@ -64,17 +61,6 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     handlers: tuple[NodeRun, ...] = ()
     counts: dict[NodeState, int] = {}
     notable: tuple[NodeRun, ...] = ()
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A node instance as `goflow show --json` lists it."""
-
-    path: str
-    state: NodeState
-    attempt: int = 0
-    started: float | None = None
-    finished: float | None = None
-    error: str | None = None
 
 
 def overview(
@@ -86,16 +72,16 @@ def overview(
     `now` is what running nodes are timed against (the present by default). Nodes that the plan does not
     have (the run was moved to another definition) are left out.
     """
-    notable = _Notable()
+    notable = Notable()
     nodes = recorded
-    if _unreached(run) != NodeState.WAITING:
-        failed = _failed(recorded)
+    if unreached_state(run) != NodeState.WAITING:
+        failed = failed_around(recorded)
         done = NodeState.SUCCEEDED
-        nodes = (n if n.state is done else _settled(n, run, failed) for n in recorded)
+        nodes = (n if n.state is done else settled(n, run, failed) for n in recorded)
     tallies = tally(plan, map(notable.seen, nodes))
     told: dict[str, NodeSummary] = {}
     counts: dict[NodeState, int] = {}
-    computed(_summarise(plan.graph, "", 1, _unreached(run), tallies, told, counts))
+    computed(_summarise(plan.graph, "", 1, unreached_state(run), tallies, told, counts))
     return Overview(
         run=run,
         now=time.time() if now is None else now,
@@ -104,59 +90,6 @@ def overview(
         counts={state: counts[state] for state in NodeState if counts.get(state)},
         notable=notable.chosen(),
     )
-
-
-def rows(plan: Plan, run: Run, recorded: Sequence[NodeRun]) -> Iterator[Row]:
-    """The recorded instances in their order, then those to come in scopes that are known.
-
-    A scope is known when it is open, or when its condition was decided against (its nodes are then
-    `skipped`). The joins the engine adds (`each[alice]`, `~result`) are listed only where they failed.
-    """
-    failed = _failed(recorded)
-    seen: dict[str, NodeRun] = {}
-    for node in recorded:
-        if is_join(node.path) and node.state != NodeState.FAILED:
-            continue
-        node = seen[node.path] = _settled(node, run, failed)
-        yield Row(
-            path=node.path,
-            state=node.state,
-            attempt=node.attempt,
-            started=node.started,
-            finished=node.finished,
-            error=node.error,
-        )
-    yield from flattened(_unseen(plan.graph, "", _unreached(run), seen))
-
-
-def _unreached(run: Run) -> NodeState:
-    """The state of a node that the run has not come to."""
-    end = run.state if run.state.terminal else run.ending
-    if end == RunState.STOPPED or run.state == RunState.STOPPING:
-        return NodeState.STOPPED
-    return NodeState.WAITING if end is None else NodeState.SKIPPED
-
-
-def _failed(recorded: Iterable[NodeRun]) -> frozenset[str]:
-    """The paths of everything around a failed instance: what cannot complete because of it."""
-    return frozenset(around(n.path for n in recorded if n.state == NodeState.FAILED))
-
-
-def _settled(node: NodeRun, run: Run, failed: frozenset[str]) -> NodeRun:
-    """The instance with a state that can be true now that the run has ended, or is about to.
-
-    A store may leave ready tasks and open branches of an ended run as they were.
-    """
-    unreached = _unreached(run)
-    if unreached == NodeState.WAITING or node.path.startswith("~"):
-        return node
-    pending = (NodeState.WAITING, NodeState.READY, NodeState.RETRYING)
-    open_branch = node.state == NodeState.RUNNING and node.width is not None
-    if open_branch and node.path in failed:
-        return msgspec.structs.replace(node, state=NodeState.FAILED)
-    if node.state in pending or (run.state.terminal and node.state == NodeState.RUNNING):
-        return msgspec.structs.replace(node, state=unreached)
-    return node
 
 
 def _summarise(
@@ -231,83 +164,6 @@ def _combined(counts: dict[NodeState, int]) -> NodeState:
     if counts.get(NodeState.SUCCEEDED):
         return NodeState.RUNNING if counts.get(NodeState.WAITING) else NodeState.SUCCEEDED
     return NodeState.WAITING if counts.get(NodeState.WAITING) else NodeState.SKIPPED
-
-
-class _Notable:
-    """The instances worth a line, picked while all go by; never many more are kept."""
-
-    def __init__(self) -> None:
-        self.handlers: list[NodeRun] = []
-        self._failed: list[NodeRun] = []
-        self._active: list[NodeRun] = []
-        self._ended: list[NodeRun] = []
-
-    def seen(self, node: NodeRun) -> NodeRun:
-        """Look at one, and hand it on."""
-        if node.path in (ON_FAILURE, FINALLY):
-            self.handlers.append(node)
-        if node.state == NodeState.FAILED:
-            if len(self._failed) < NOTABLE:
-                self._failed.append(node)
-        elif is_join(node.path):
-            pass
-        elif node.state in (NodeState.RUNNING, NodeState.RETRYING):
-            _keep(self._active, node, _by_start)
-        elif node.finished is not None:
-            _keep(self._ended, node, _by_end)
-        return node
-
-    def chosen(self) -> tuple[NodeRun, ...]:
-        """Failed ones, those on their way by their start, then the latest that ended."""
-        active = sorted(self._active, key=_by_start)[:NOTABLE]
-        ended = sorted(self._ended, key=_by_end)[:NOTABLE]
-        return (*self._failed, *active, *ended)
-
-
-def _by_start(node: NodeRun) -> tuple[bool, float]:
-    return node.width is not None, node.started or 0.0
-
-
-def _by_end(node: NodeRun) -> tuple[bool, float]:
-    return False, -(node.finished or 0.0)
-
-
-def _keep(
-    nodes: list[NodeRun], node: NodeRun, order: Callable[[NodeRun], tuple[bool, float]]
-) -> None:
-    """Add one; once there are ten times as many as anybody sees, forget the last in order."""
-    nodes.append(node)
-    if len(nodes) >= 10 * NOTABLE:
-        nodes.sort(key=order)
-        del nodes[NOTABLE:]
-
-
-def _unseen(graph: Graph, prefix: str, unreached: NodeState, seen: dict[str, NodeRun]) -> Walk[Row]:
-    for node in graph.in_order:
-        path = prefix + node.name
-        record = seen.get(path)
-        if record is None:
-            yield Row(path=path, state=unreached)
-            continue
-        for head, inner, chosen in _scopes(node, record):
-            state = unreached if chosen else NodeState.SKIPPED
-            yield _unseen(inner, head, state, seen)
-
-
-def _scopes(node: Node, record: NodeRun) -> Iterator[tuple[str, Graph, bool]]:
-    """The known scopes of a recorded branch or sub-DAG, and whether each is open."""
-    opened = record.width is not None
-    if node.kind == "conditional" and (opened or record.state == NodeState.SUCCEEDED):
-        chosen = set(record.keys or ())
-        for key, inner in node.dags.items():
-            encoded = encode_key(key)
-            yield f"{record.path}[{encoded}]/", inner, encoded in chosen
-    elif node.kind == "foreach" and opened:
-        keys = record.keys if record.keys is not None else map(str, range(record.width or 0))
-        for key in keys:
-            yield f"{record.path}[{key}]/", node.dags[""], True
-    elif node.kind == "sub_dag" and opened:
-        yield f"{record.path}/", node.dags[""], True
 
 
 _EMPTY: Final = Tally()

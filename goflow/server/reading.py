@@ -10,9 +10,9 @@ from starlette.responses import PlainTextResponse, Response
 
 from goflow.backend import Action, Backend, LogLine
 from goflow.errors import Conflict, UnknownRun
-from goflow.overview import rows
 from goflow.plan import Plan
 from goflow.rewind import find
+from goflow.rows import rows
 from goflow.runid import RUN_ID
 from goflow.server.answers import accepted, ended, link, payload_response, told
 from goflow.server.errors import HttpError, bad, json_response

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from goflow.backend import Backend, NodeRun, Run
 from goflow.drawing.text import duration
 from goflow.errors import UnknownNode
-from goflow.overview import Row, rows
 from goflow.plan import WINDOW, Plan
 from goflow.rewind import find
+from goflow.rows import Row, rows
 from goflow.state import NodeState, RunState
 from goflow.why.reason import Reason, retrying
 from goflow.why.run import why_run

@@ -13,9 +13,9 @@ import msgspec
 
 from goflow.backend import Attempt, Backend, NodeRun, Run
 from goflow.message import Failure
-from goflow.overview import Row, rows
 from goflow.pieces import Gap, gaps_of
 from goflow.plan import Plan
+from goflow.rows import Row, rows
 from goflow.state import NodeState
 from goflow.took import took
 from goflow.tries import counted

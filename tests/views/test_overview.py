@@ -6,8 +6,10 @@ import msgspec
 import pytest
 
 from goflow.backend import NodeRun
-from goflow.overview import NOTABLE, Row, overview, rows
+from goflow.notable import NOTABLE
+from goflow.overview import overview
 from goflow.plan import Node, Plan
+from goflow.rows import Row, rows
 from goflow.state import NodeState, RunState
 from tests.views.samples import (
     KIND,

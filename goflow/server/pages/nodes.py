@@ -8,8 +8,9 @@ from urllib.parse import unquote
 
 from goflow.backend import NodeRun, Run
 from goflow.errors import UnknownNode
-from goflow.overview import NodeSummary, Overview, Row, rows
+from goflow.overview import NodeSummary, Overview
 from goflow.plan import Plan
+from goflow.rows import Row, rows
 from goflow.server.pages.markup import Child, Markup, join, tag
 from goflow.server.pages.parts import cut, duration, link, page_links, place, state, table
 from goflow.server.pages.spans import Clock, Span, Tries, bar, clock, critical, span, summed
