@@ -681,8 +681,8 @@ MUTANTS = [
     Mutant(
         "an entry handed out again is held as before",
         "_take",
-        "          entry = entry .. letters\n",
-        "",
+        "local hold = entry .. letters\n",
+        "local hold = entry\n",
         zombies.CHECKS,
         each=True,
     ),

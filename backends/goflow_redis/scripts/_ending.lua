@@ -14,15 +14,19 @@ local function tell_end(run)
     'b', run.started, 'f', NOW)
 end
 
+-- Durations are counted by powers of two (goflow/figures.py): place e has those below 2^e ms.
+local function count_end(flow, state, took)
+  local _, place = math.frexp(took)
+  local figure, sum = flow .. ' ' .. state .. ' ' .. math.min(place, 25), flow .. ' run:ms'
+  counts[figure], counts[sum] = (counts[figure] or 0) + 1, (counts[sum] or 0) + took
+end
+
 local function finish(run)
   local state, took = run.ending, math.max(0, NOW - run.created)
   run.state, run.finished, run.terminal, run.ended = state, NOW, true, true
   touch(run)
   if run.timeout > 0 then call('ZREM', P .. ':due', 't:' .. run.id) end
-  -- durations are counted by powers of two (goflow/figures.py): place e has those below 2^e ms
-  local _, place = math.frexp(took)
-  local figure, sum = run.flow .. ' ' .. state .. ' ' .. math.min(place, 25), run.flow .. ' run:ms'
-  counts[figure], counts[sum] = (counts[figure] or 0) + 1, (counts[sum] or 0) + took
+  count_end(run.flow, state, took)
   if TRACED or string.find(run.uses, 't', 1, true) then tell_end(run) end
 end
 

@@ -53,12 +53,14 @@ end
 
 local function read_node(path, record) return {path, elements(record, 3)} end
 
--- The run, false where there is none. A node of it named at once is read with it.
-local function get_run(id, path)
+local function read_run(key, path) return call('HMGET', key, ':s', ':i', ':h', ':w', path) end
+
+-- The run, false where there is none. A node of it named at once is read with it; `raw` is what was read before.
+local function get_run(id, path, raw)
   local run = runs[id]
   if run ~= nil then return run end
   local key = P .. ':r:' .. id
-  local raw = call('HMGET', key, ':s', ':i', ':h', ':w', path or ':s')
+  raw = raw or read_run(key, path or ':s')
   if not raw[1] then runs[id] = false return false end
   local state, ending, phase, kill, held, rev, seq, acts, round, started, finished, uses = elements(raw[1], 1)
   local flow, fingerprint, date, timeout, handlers = elements(raw[2], 1)
@@ -235,36 +237,43 @@ end
 
 -- Ends of runs, for the servers that wait for them: how many bytes of results are told with those of one script.
 local TOLD = 4096
+local ends, room
 
--- A run that has succeeded is told with its result, where that is at hand and small.
--- rare
-local function tell(run, record, ends, room)
+-- A run that has ended is told, where somebody listens: with its result, where that is at hand and small.
+local function tell(id, record, identity, result)
+  if ends == nil then ends, room = call('EXISTS', P .. ':ends') == 1 and {}, TOLD end
+  if not ends then return end
   local place = #ends
-  ends[place + 1], ends[place + 2] = 'r', run.id
-  local path = run.state == 'succeeded' and run.data and run.data.e
-  local result = path and run.data['o:' .. path]
-  if not result or not run.identity or #result > room then return room end
+  ends[place + 1], ends[place + 2] = 'r', id
+  if not result or not identity or #result > room then return end
   ends[place + 3], ends[place + 4] = 's', record
-  ends[place + 5], ends[place + 6] = 'i', run.identity
+  ends[place + 5], ends[place + 6] = 'i', identity
   ends[place + 7], ends[place + 8] = 'o', result
-  return room - #result
+  room = room - #result
 end
 
+-- Runs whose state has changed get another place in the list of their flow, those of a call together.
+local moves = {}
+local function move(flow, id, state, date)
+  local places = moves[flow]
+  if not places then
+    places = {}
+    moves[flow] = places
+  end
+  local place = #places
+  -- Redis would print a number with %.17g: slow
+  places[place + 1], places[place + 2] = string.format('%d', score_of(state, date)), id
+end
+
+-- Wakes whoever watches a run.
+local function wake(key) return call('XADD', key .. ':ev', 'NOMKSTREAM', 'MAXLEN', '~', '4', '*', 'v', '1') end
+
 local function save()
-  local ends, room, moves = nil, TOLD, {}
   for index = 1, #touched do
     local run = touched[index]
     local key, state, changed = run.key, run.state, run.changed
-    -- runs whose state has changed get another place in the list of their flow, those of a call together
     if state ~= run.listed then
-      local places = moves[run.flow]
-      if not places then
-        places = {}
-        moves[run.flow] = places
-      end
-      local place = #places
-      -- Redis would print a number with %.17g: slow
-      places[place + 1], places[place + 2] = string.format('%d', score_of(state, run.date)), run.id
+      move(run.flow, run.id, state, run.date)
     end
     run.rev = run.rev + 1
     local first, record = changed and changed[1], run_record(run)
@@ -282,12 +291,12 @@ local function save()
       call('PEXPIRE', key, life)
       call('PEXPIRE', key .. ':d', life)
       if run.uses ~= '' then expire_rest(run, life) end
-      if ends == nil then ends = call('EXISTS', P .. ':ends') == 1 and {} end   -- whether somebody listens
-      if ends then room = tell(run, record, ends, room) end
+      local path = state == 'succeeded' and run.data and run.data.e
+      tell(run.id, record, run.identity, path and run.data['o:' .. path])
     end
     -- half a ms in `:w`: its end alone is to be told
     if run.watched and (run.ended or not string.find(run.watched, '.', 1, true)) then
-      call('XADD', key .. ':ev', 'NOMKSTREAM', 'MAXLEN', '~', '4', '*', 'v', '1')
+      wake(key)
     end
   end
   if ends then call('XADD', P .. ':ends', 'NOMKSTREAM', 'MAXLEN', '~', '1000', '*', unpack(ends)) end

@@ -141,7 +141,7 @@ end
 -- The consumer is called by its lease, so that whoever takes back what a vanished worker held knows how long
 -- that one meant to be silent at most.
 local function take(worker, letters, limit, classes, first, early)
-  local told, held, size, looked, full = {}, {}, 0, 0, limit <= 0
+  local told, held, size, looked, full, by = {}, {}, 0, 0, limit <= 0, pack(worker)
   for place = first, #classes do
     local class = classes[place]
     while not full do
@@ -159,13 +159,16 @@ local function take(worker, letters, limit, classes, first, early)
       looked = looked + #entries
       if entries[1] then taken[class] = entries[#entries][1] end
       for index = 1, #entries do
-        local entry, path = entries[index][1], entries[index][2][4]
-        local run = get_run(entries[index][2][2], path)
+        local entry, id, path = entries[index][1], entries[index][2][2], entries[index][2][4]
+        local hold = entry .. letters
+        local raw = runs[id] == nil and read_run(P .. ':r:' .. id, path)
+        local task, bytes
+        if raw then task, bytes = begin_lone(raw, id, path, entry, hold, by) end
+        local run = not task and get_run(id, path, raw)
         local node = run and get_node(run, path)
         if node and node[STATE] == 'Q' and node[ENTRY] == entry
             and run.state ~= 'paused' and (run.ending == '-' or is_handler(node)) then
-          entry = entry .. letters
-          node[STATE], node[WORKER], node[FINISHED], node[ENTRY], node[LAST] = 'R', worker, false, entry, run.round
+          node[STATE], node[WORKER], node[FINISHED], node[ENTRY], node[LAST] = 'R', worker, false, hold, run.round
           if not (has_flag(node, 'c') and node[STARTED]) then node[STARTED] = NOW - run.created end
           run.held = run.held + 1
           if run.state == 'queued' then run.state = 'running' end
@@ -174,9 +177,11 @@ local function take(worker, letters, limit, classes, first, early)
             if TRACED or run.timeout > 0 then set_timeout(run) end
           end
           change(run, node)
-          local task, bytes = describe(run, node)
+          task, bytes = describe(run, node)
+        end
+        if task then
           told[#told + 1] = task
-          held[#held + 1] = run.id .. '\0' .. path .. '\0' .. entry
+          held[#held + 1] = id .. '\0' .. path .. '\0' .. hold
           size = size + bytes
         else
           refuse(class, entry, run, node)

@@ -1,5 +1,5 @@
 -- COMMIT: record outcomes of held tasks, then claim: the hot path, one call for a whole batch.
--- uses: vain basics records ready ending take
+-- uses: vain basics records ready ending lone take
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; worker, name of this call (four letters and a number), whether it is a repeat (1), limit, number of classes,
@@ -206,15 +206,20 @@ local function repeat_claim(memory)
   return tasks
 end
 
-local accepted = ''
+local accepted, by = '', pack(tonumber(who))
 for index = 1, number() do
   local packed = arg()
   local header = string.byte(packed) == 220 and 3 or 1   -- the longest have more than 15
   local head = {elements(packed, header)}
   local following = cursor + head[WORDS]
-  local run = get_run(head[RUN], head[AT])
-  local node = run and get_node(run, head[AT])
-  local answer = '0'
+  local id, path = head[RUN], head[AT]
+  local raw = runs[id] == nil and read_run(P .. ':r:' .. id, path)
+  local alone = raw and head[KIND] == 'ok' and head[ENDS] and head[ARRIVALS] == 0
+    and not (head[HAS_LOG] or head[HAS_ATTEMPT] or head[HAS_ACCESS] or head[WRITES])
+    and end_lone(raw, id, path, head[HELD], by, head[BEGAN], head[ENDED], head[CODE], head[HAS_OUTPUT] and ARGV[cursor + 1])
+  local run = not alone and get_run(id, path, raw)
+  local node = run and get_node(run, path)
+  local answer = alone and '1' or '0'
   if node and node[ENTRY] == head[HELD] then
     if node[STATE] == 'R' then
       answer = record(run, node, head)
