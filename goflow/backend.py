@@ -230,11 +230,19 @@ class Runs(Protocol):
         ...
 
 
+class EndWaker(Waker, Protocol):
+    """What tells of the end of a run, and perhaps of its result."""
+
+    def made(self) -> Payload | None:
+        """What the run has made, where the news brought that: then nothing need be asked for. Else None."""
+        ...
+
+
 @runtime_checkable
 class EndWatcher(Protocol):
     """A backend that can watch for nothing but the end of a run; another is watched for every change."""
 
-    def watch_end(self, run_id: str) -> Waker:
+    def watch_end(self, run_id: str) -> EndWaker:
         """Wakes when the run has ended, also where it had already: who is not woken need not look."""
         ...
 

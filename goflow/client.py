@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Final
@@ -68,6 +68,8 @@ class Client:
                 config = load_config()
             backend = load_backend(backend, config)
         self.backend: Backend = backend
+        # asked once: a look at a protocol takes longer than the calls that follow
+        self._ends = backend if isinstance(backend, EndWatcher) else None
         #: definitions as last seen, and until when (monotonic) they are believed
         self._plans: dict[str, tuple[Plan, float]] = {}
         #: the run it has submitted last: it has hardly ended by now
@@ -164,11 +166,12 @@ class Client:
         """The same; StoreAway where the store is away at the deadline."""
         outlast = outlasting(deadline)
         made = partial(self._made, run_id)
-        if run_id != self._newest or not isinstance(self.backend, EndWatcher):
+        if run_id != self._newest or self._ends is None:
             found = outlast(made)
             if found is not None:  # what has ended need not be listened to
                 return found
-        waker, look = outlast(partial(self._awaiting, run_id))
+        waker, told = outlast(partial(self._awaiting, run_id))
+        look = told is None
         try:
             while True:
                 if look:
@@ -179,7 +182,9 @@ class Client:
                 if left is not None and left <= 0:
                     raise TimeoutError(not_ended(self.run(run_id), timeout))
                 select.select([waker], [], [], left and min(left, TIMEOUT_MAX))
-                found = outlast(made)  # most likely: then it need not listen again
+                found = None if told is None else told()
+                if found is None:
+                    found = outlast(made)  # most likely: then it need not listen again
                 if found is not None:
                     return found
                 waker.clear()
@@ -314,11 +319,13 @@ class Client:
         except Conflict:
             return None
 
-    def _awaiting(self, run_id: str) -> tuple[Waker, bool]:
-        """What wakes when the run has ended, and whether one has to look without being woken."""
-        if isinstance(self.backend, EndWatcher):
-            return self.backend.watch_end(run_id), False
-        return self.backend.watch(run_id), True
+    def _awaiting(self, run_id: str) -> tuple[Waker, Callable[[], Payload | None] | None]:
+        """What wakes when the run has ended, and what tells its result then; None where one has to look without
+        being woken."""
+        if self._ends is not None:
+            waker = self._ends.watch_end(run_id)
+            return waker, waker.made
+        return self.backend.watch(run_id), None
 
     def _ended(self, run_id: str, waker: Waker) -> bool:
         waker.clear()

@@ -39,7 +39,7 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `P:r:<run>:s:<branch>` | list | R | scopes waiting for room in the branch's window |
 | `P:r:<run>:t:<hold>` | list | 1 h | scopes staged by an attempt |
 | `P:r:<run>:u:<hold>` | string | 1 h | the last call that staged a chunk or recorded a piece of its log |
-| `P:r:<run>:ev` | stream | 30 min after the last look | wakes whoever watches this run; absent when nobody does |
+| `P:r:<run>:ev` | stream | 30 min after the last look | wakes whoever watches this run, its end brings a small result; absent when nobody does, and made by SUBMIT for who waited for the run before |
 
 R: for ever while the run is on its way; once it has ended `retention.finished_runs`, or `retention.dead` where it
 failed.

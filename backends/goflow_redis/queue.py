@@ -14,6 +14,7 @@ from goflow.errors import BackendError, Conflict, GoflowError
 from goflow.message import Claim, Item, Outcome, Request, Task
 from goflow.payload import Payload
 from goflow_redis import exchange, journal, submission, words
+from goflow_redis.keys import WATCH_LIFE
 from goflow_redis.store import Store
 from goflow_redis.words import Word
 
@@ -34,8 +35,12 @@ class Queue(Store):
 
     def submit(self, request: Request) -> Run:
         """Accept a run durably. Raises Conflict, StoreFull."""
-        args = [self.lives, 1, *submission.submit_args(request)]
+        watched = WATCH_LIFE if self.awaits else 0
+        self.newest, self.awaits, self.heeded = request.run_id, False, ""
+        args = [self.lives, 1, *submission.submit_args(request, watched)]
         now, told = self.link.run("submit", self.keys.partition(request.run_id), args)
+        if watched and isinstance(told, bytes):  # it is a new one
+            self.heeded = request.run_id
         run = submission.submitted(request, now, told)
         if run is None:
             raise _taken(request.run_id)

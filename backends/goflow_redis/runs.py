@@ -132,6 +132,7 @@ class Runs(Beginnings, Logs, Values):
 
     def watch_end(self, run_id: str) -> RunWaker:
         """Wakes when the run has ended; at once where it has."""
+        self.awaits = run_id == self.newest
         return RunWaker(self, run_id, ends=True)
 
     def watch(self, run_id: str | None = None) -> QueueWaker | RunWaker:

@@ -60,6 +60,11 @@ class Store:
         self.asked: set[FlowKey] = set()
         #: those that claims through this connection wake
         self.wakers: WeakSet[QueueWaker] = WeakSet()
+        #: the run it has submitted last, whether somebody waits for that one alone, so that the next will be waited
+        #: for too, and whether its end is told already
+        self.newest = ""
+        self.awaits = False
+        self.heeded = ""
         #: fingerprints of flows' present definitions, as seen last
         self._present: dict[str, str] = {}
         #: workers that entered by this connection, as they are recorded

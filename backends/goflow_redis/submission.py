@@ -25,8 +25,8 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
 _head = msgspec.msgpack.Decoder(Head)
 
 
-def submit_args(request: Request) -> list[Word]:
-    """A run's arguments of SUBMIT."""
+def submit_args(request: Request, watched: int = 0) -> list[Word]:
+    """A run's arguments of SUBMIT. Its end is told for `watched` ms, as if somebody had begun to wait for it."""
     late = b""
     if request.timeout is not None:
         late = pack(Failure(TIMED_OUT, f"timed out after {request.timeout:g} s"))
@@ -40,6 +40,7 @@ def submit_args(request: Request) -> list[Word]:
                 _timeout_of(request),
                 _letters_of(request),
                 request.starts,
+                watched,
             )
         ),
         pack(Head(request.query, request.headers, request.starts, request.made)),

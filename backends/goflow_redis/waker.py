@@ -33,6 +33,7 @@ from goflow_redis.records import as_run, read_run
 from goflow_redis.words import Word, disclose
 
 if TYPE_CHECKING:
+    from goflow.payload import Payload
     from goflow.wholesale import Look
     from goflow_redis.store import Store
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 600_000
 #: entries that the stream of ended runs keeps at least: as in `_records.lua`
 ENDS: Final = 1000
+#: after which entry of its stream one reads of a run whose end SUBMIT had told
+SUBMITTED: Final = b"0-1"
 #: seconds between two attempts to listen to a server that is away
 _PAUSE: Final = 0.05
 #: seconds after which a worker looks into every queue again, whichever rang
@@ -125,10 +128,7 @@ class _Waker(ABC):
 
     def clear(self) -> None:
         """Forget the wake-ups so far; call it before looking, never after."""
-        for key, _ in self._selector.select(0):
-            if key.data is not None:
-                self._forget(key.data)
-                self._heard(key.data, key.data.hear())
+        self._hear_all()
         self._silence()
         try:
             self._attend_all()
@@ -136,13 +136,22 @@ class _Waker(ABC):
             time.sleep(_PAUSE)
             self._ring()
 
+    def _hear_all(self) -> None:
+        """Hear what has been said. Who has spoken listens no more."""
+        for key, _ in self._selector.select(0):
+            if key.data is not None:
+                self._forget(key.data)
+                self._heard(key.data, key.data.hear())
+
     def close(self) -> None:
         """Stop listening."""
         rung = {key.data for key, _ in self._selector.select(0)}
         for ear in self._ears:
+            listening = ear in self._sockets
             self._forget(ear)
             if ear in rung:
                 ear.hear()
+            if ear in rung or not listening:
                 ear.hand_on()
             else:  # an answer is still to come
                 ear.close()
@@ -343,12 +352,29 @@ class RunWaker(_Waker):
     def __init__(self, store: Store, run_id: str, *, ends: bool = False) -> None:
         self._run_id = run_id
         self._ends = int(ends)
+        self._made: Payload | None = None
         super().__init__(store, [_Ear(store, f"{store.keys.run(run_id)}:ev")])
         if self._ears[0].streams[self._ears[0].key] == b"0-0":
             self.close()
             raise UnknownRun(run_id)
 
+    def made(self) -> Payload | None:
+        """What the run has made, where the news brought that. Then it listens no more, before it is cleared."""
+        self._hear_all()
+        return self._made
+
+    def _heard(self, ear: _Ear, answer: Any) -> None:
+        if isinstance(answer, Exception) or not answer:
+            return
+        for _, fields in answer[0][1]:
+            told = dict(zip(fields[::2], fields[1::2], strict=True))
+            if b"o" in told:
+                self._made = disclose(told[b"o"])
+
     def _streams(self, ear: _Ear) -> dict[str, bytes]:
+        if self._ends and self._store.heeded == self._run_id:  # SUBMIT has seen to it
+            self._store.heeded = ""
+            return {ear.key: SUBMITTED}
         partition = self._store.keys.partition(self._run_id)
         args: list[Word] = [0, self._run_id, WATCH_LIFE, self._ends]
         last: bytes = self._store.link.run("watch", partition, args)

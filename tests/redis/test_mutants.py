@@ -324,6 +324,24 @@ def who_waits_for_the_end_hears_of_it_alone(store: Store) -> None:
         waker.close()
 
 
+def a_run_whose_end_submit_tells_ends_with_its_result(store: Store) -> None:
+    """Who has waited for a run alone need not ask to be told of the next, nor for what it made."""
+    w, backend = store.worker(own=True), redis_of(store)
+    for name in ("r", "s"):
+        store.submit(name)
+        assert backend.heeded == (name if name == "s" else "")
+        waker = backend.watch_end(name)
+        try:
+            assert not rings(waker, 0.05)
+            assert w.succeed(w.one("a"), b"made", ends=True)
+            assert rings(waker, 0.5)
+            told = waker.made()
+            assert told is not None
+            assert told.data == b"made"
+        finally:
+            waker.close()
+
+
 def who_watches_all_hears_all_beside_who_waits_for_the_end(store: Store) -> None:
     """Somebody who comes later and wants less takes nothing from it."""
     store.submit("r")
@@ -904,6 +922,20 @@ MUTANTS = [
         "(run.ended or not string.find(run.watched, '.', 1, true))",
         "true",
         (who_waits_for_the_end_hears_of_it_alone,),
+    ),
+    Mutant(
+        "submit tells no end",
+        "submit",
+        "if watched > 0 then",
+        "if false then",
+        (a_run_whose_end_submit_tells_ends_with_its_result,),
+    ),
+    Mutant(
+        "an end is told without its result",
+        "_records",
+        "if result and #result <= TOLD then",
+        "if false then",
+        (a_run_whose_end_submit_tells_ends_with_its_result,),
     ),
     Mutant(
         "the end is not told to who waits for it alone",

@@ -18,6 +18,7 @@ from goflow.message import Outcome, Step
 from goflow.payload import of_input
 from goflow.workflow import build
 from goflow_redis import RedisBackend
+from goflow_redis.line import Command, Word
 from tests.redis.hooks import open_store
 from tests.redis.server import RedisServer
 
@@ -36,13 +37,13 @@ def store(own: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisBa
     backend.close()
 
 
-def finish(url: str) -> None:
+def finish(url: str, made: bytes = b"done") -> None:
     """Execute what is ready, as a worker would."""
     with open_store(url, "waits") as backend:
         me = backend.enter(WorkerInfo(id=0, host="here", pid=1, started=0.0, concurrency=1))
         ask = Ask(worker=me, limit=10, flows=(FLOW.key,))
         now = time.time()
-        done = Step(output=Payload(b"done", "text/plain"), ends=True)
+        done = Step(output=Payload(made, "text/plain"), ends=True)
         backend.commit([Outcome(c.task, now, now, step=done) for c in backend.claim(ask)], None)
 
 
@@ -187,3 +188,68 @@ def test_the_loop_of_the_twin_sleeps_through_an_outage(
             return await turns(client)
 
     assert asyncio.run(main()) < 100
+
+
+def calls_of(store: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the store from now on: the name of a script, or a command's."""
+    calls: list[str] = []
+    run, ask_all = store.link.run, store.link.ask_all
+
+    def counted_run(script: str, partition: str, args: Sequence[Word]) -> object:
+        calls.append(script)
+        return run(script, partition, args)
+
+    def counted_ask(key: str, commands: Sequence[Command]) -> list[object]:
+        calls.extend(str(command[0]) for command in commands)
+        return ask_all(key, commands)
+
+    monkeypatch.setattr(store.link, "run", counted_run)
+    monkeypatch.setattr(store.link, "ask_all", counted_ask)
+    return calls
+
+
+def ended_meanwhile(
+    store: RedisBackend, own: RedisServer, name: str, made: bytes = b"done"
+) -> Payload:
+    """The result of a run that is submitted, and that ends while somebody waits for it."""
+    client = Client(store)
+    client.submit("one", b"x", run_id=name, plan=FLOW.plan)
+
+    def end() -> None:
+        while not listening(own):
+            time.sleep(0.01)
+        finish(own.url, made)
+
+    meanwhile = threading.Thread(target=end)
+    meanwhile.start()
+    try:
+        return client.wait(name, 20)
+    finally:
+        meanwhile.join()
+
+
+def test_run_after_run_is_waited_for_without_a_call_beside_the_submit(
+    store: RedisBackend, own: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ended_meanwhile(store, own, "s0").text() == "done"
+    calls = calls_of(store, monkeypatch)
+    for name in ("s1", "s2"):
+        assert ended_meanwhile(store, own, name).text() == "done"
+    assert calls == ["submit", "submit"]
+
+
+def test_a_run_that_was_there_is_asked_for_though_the_last_one_was_waited_for(
+    store: RedisBackend, own: RedisServer
+) -> None:
+    assert ended_meanwhile(store, own, "s0").text() == "done"
+    with open_store(own.url, "waits") as other:
+        other.submit(request(FLOW.plan, "s1", of_input(b"x")))
+    assert ended_meanwhile(store, own, "s1").text() == "done"
+
+
+def test_a_result_that_is_too_large_for_news_is_asked_for(
+    store: RedisBackend, own: RedisServer
+) -> None:
+    made = b"x" * 5000
+    assert ended_meanwhile(store, own, "s0", made).data == made
+    assert ended_meanwhile(store, own, "s1", made).data == made

@@ -265,8 +265,13 @@ local function move(flow, id, state, date)
   places[place + 1], places[place + 2] = string.format('%d', score_of(state, date)), id
 end
 
--- Wakes whoever watches a run.
-local function wake(key) return call('XADD', key .. ':ev', 'NOMKSTREAM', 'MAXLEN', '~', '4', '*', 'v', '1') end
+-- Wakes whoever watches a run. A small result that it has ended with comes along, so that it need not be asked for.
+local function wake(key, result)
+  if result and #result <= TOLD then
+    return call('XADD', key .. ':ev', 'NOMKSTREAM', 'MAXLEN', '~', '4', '*', 'v', '1', 'o', result)
+  end
+  return call('XADD', key .. ':ev', 'NOMKSTREAM', 'MAXLEN', '~', '4', '*', 'v', '1')
+end
 
 local function save()
   for index = 1, #touched do
@@ -276,6 +281,7 @@ local function save()
       move(run.flow, run.id, state, run.date)
     end
     run.rev = run.rev + 1
+    local result
     local first, record = changed and changed[1], run_record(run)
     if first and not changed[2] and run.nodes[first[PATH]] == first then   -- as most: without a table
       call('HSET', key, ':s', record, first[PATH], node_record(first))
@@ -292,11 +298,12 @@ local function save()
       call('PEXPIRE', key .. ':d', life)
       if run.uses ~= '' then expire_rest(run, life) end
       local path = state == 'succeeded' and run.data and run.data.e
-      tell(run.id, record, run.identity, path and run.data['o:' .. path])
+      result = path and run.data['o:' .. path]
+      tell(run.id, record, run.identity, result)
     end
     -- half a ms in `:w`: its end alone is to be told
     if run.watched and (run.ended or not string.find(run.watched, '.', 1, true)) then
-      wake(key)
+      wake(key, run.ended and result)
     end
   end
   if ends then call('XADD', P .. ':ends', 'NOMKSTREAM', 'MAXLEN', '~', '1000', '*', unpack(ends)) end

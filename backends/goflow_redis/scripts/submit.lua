@@ -4,7 +4,7 @@
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; number of runs, and for each: packed run, flow, fingerprint, digest, timeout (ms, 0 none),
---          handlers ('o', 'f', 'of', '-'), {start ...}; head (packed query, headers, starts), payload, timeout
+--          handlers ('o', 'f', 'of', '-'), {start ...}, for how long its end is to be told (ms, 0 not); head (packed query, headers, starts), payload, timeout
 --          failure ('' none)
 -- returns  the time (ms), then for each the record :s of a new run, or for one that is there 'same' | 'conflict',
 --          the records :s and :i, the recorded failure or false
@@ -25,7 +25,7 @@ local answers, asked, begun, listed, repeated = {NOW}, number(), {}, {}, nil
 local first = NOW * 1000 + math.min(clock[2] % 1000, 999 - asked)
 
 for place = 1, asked do
-  local id, flow, fingerprint, digest, timeout, handlers, starts = elements(arg(), 1)
+  local id, flow, fingerprint, digest, timeout, handlers, starts, watched = elements(arg(), 1)
   local head, payload, late, key = arg(), arg(), arg(), P .. ':r:' .. id
   local known = call('HGET', key, ':d')
   if known then   -- what is told of it waits until all is there: it may be of this very call
@@ -39,6 +39,11 @@ for place = 1, asked do
     for number, start in ipairs(starts) do
       local place, entry = #values, enqueue(flow, class, id, start)
       values[place + 1], values[place + 2] = start, START .. pack(entry) .. OF_ENTRY .. pack(number) .. OF_START
+    end
+    if watched > 0 then   -- as WATCH would have it: somebody is about to wait, and need not ask for it
+      values[#values + 1], values[#values + 2] = ':w', string.format('%d.5', NOW + watched)
+      call('XADD', key .. ':ev', '0-1', 'v', '0')
+      call('PEXPIRE', key .. ':ev', string.format('%d', watched))
     end
     call_many('HSET', key, values, 1000)
     if late == '' then
