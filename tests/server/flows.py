@@ -91,6 +91,16 @@ def each(workflow: goflow.Workflow, context: goflow.Context) -> None:
 HOSTILE = "\"><img src=x onerror=alert(1)><script>alert(2)</script>'`${1}\x1b[31m\u202e"
 
 
+@goflow.flow("wordy")
+def wordy(workflow: goflow.Workflow, context: goflow.Context) -> None:
+    """An error longer than a screen."""
+
+    def fail(data: bytes) -> None:
+        raise ValueError("word " * 2000)
+
+    workflow.dag.node("fail", fail)
+
+
 @goflow.flow("hostile")
 def hostile(workflow: goflow.Workflow, context: goflow.Context) -> None:
     """Keys, payloads, prints and an error that try to be markup."""

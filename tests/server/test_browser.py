@@ -277,6 +277,32 @@ def test_runs_come_by_pages_and_one_is_found_by_its_id(page: Page, http: httpx.C
     page.wait_for_url(f"**/ui/run/{newest[5]}")
 
 
+def test_a_long_error_leaves_room_for_the_rest_and_scrolls_by_keyboard(
+    page: Page, http: httpx.Client
+) -> None:
+    name = run(http, "wordy")
+    page.set_viewport_size({"width": 390, "height": 844})
+    for path, within in ((f"/ui/run/{name}", "#summary"), (f"/ui/run/{name}?node=fail", "#node")):
+        page.goto(path)
+        error = page.locator(f"{within} p.error")
+        box = error.bounding_box()
+        assert box is not None
+        assert box["height"] < 300
+        error.focus()
+        page.keyboard.press("End")
+        expect(error).not_to_have_js_property("scrollTop", 0)
+
+
+def test_a_page_that_there_is_not_is_told_as_a_page(browser: Browser, served: House) -> None:
+    with browser.new_context(base_url=served.url) as context:
+        page = context.new_page()
+        answer = page.goto("/ui/nosuch/page")
+        assert answer is not None
+        assert answer.status == 404
+        expect(page.locator("main")).to_contain_text("there is no page at '/ui/nosuch/page'")
+        expect(page.get_by_role("link", name="All runs")).to_be_visible()
+
+
 def test_hostile_text_stays_text(page: Page, http: httpx.Client) -> None:
     name = run(http, "hostile", HOSTILE.encode())
     for path in (f"/ui/run/{name}", f"/ui/run/{name}?node=fail", "/ui/runs", "/"):

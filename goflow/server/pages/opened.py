@@ -10,7 +10,7 @@ from goflow.backend import LogLine, Run
 from goflow.server.answers import link as run_path
 from goflow.server.pages.markup import Child, Markup, join, tag
 from goflow.server.pages.nodes import Asked
-from goflow.server.pages.parts import button, cut, moment, payload, state, table, took
+from goflow.server.pages.parts import button, cut, moment, payload, state, table, took, wrong
 from goflow.server.pages.prints import prints
 
 
@@ -48,7 +48,7 @@ def opened(
             button("Retry from here", again) if run.state.terminal else None,
             class_="title",
         ),
-        tag("p", told["error"], class_="error") if told["error"] else None,
+        wrong(told["error"]),
         _traceback(told["detail"]),
         tag("h3", "Input"),
         _inputs(run, told),

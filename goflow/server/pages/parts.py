@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
@@ -34,6 +34,9 @@ SIGNS = {
     "skipped": "⊘",
     "stopped": "■",
 }
+
+#: characters of an error that stand on some lines of any screen
+_LONG_ERROR: Final = 400
 
 
 def state(name: str) -> Markup:
@@ -195,6 +198,15 @@ def payload(told: dict[str, Any], download: str) -> Markup:
             class_="dim small",
         ),
     )
+
+
+def wrong(error: str | None, role: str | None = None) -> Markup | None:
+    """An error in full. One that is longer than its place scrolls there, by keyboard too, instead of driving
+    everything below it from a phone's screen."""
+    if not error:
+        return None
+    long = len(error) > _LONG_ERROR
+    return tag("p", error, class_="error", role=role, tabindex="0" if long else None)
 
 
 def _indented(text: str) -> str:

@@ -32,6 +32,7 @@ from goflow.server.pages.parts import (
     state,
     told_wrong,
     took_run,
+    wrong,
 )
 from goflow.server.pages.prints import READ, prints
 from goflow.server.pages.spans import Tries, tries_of
@@ -164,7 +165,7 @@ def _summary(seen: _Seen) -> Markup:
     return join(
         tag("dl", listed, class_="facts"),
         tag("p", lost, class_="warning") if lost else None,
-        tag("p", run.error, class_="error", role="alert") if run.error else None,
+        wrong(run.error, role="alert"),
     )
 
 
