@@ -190,15 +190,18 @@ class AsyncClient:
         from goflow.remote import HttpClient
 
         assert isinstance(self._client, HttpClient)
-        poll = self._client.poll
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = _SLICE if deadline is None else max(0.0, deadline - time.monotonic())
-            found = await asyncio.to_thread(poll, run_id, min(left, _SLICE))
-            if found is not None:
-                return found
-            if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(not_ended(await self.run(run_id), timeout))
+        poll = partial(self._client.poll, run_id, _SLICE, deadline)
+        try:
+            while True:
+                found = await self._outlasting(lambda: asyncio.to_thread(poll), deadline)
+                if found is not None:
+                    return found
+                if left_until(deadline) == 0:
+                    look = partial(self._client.run, run_id)
+                    raise TimeoutError(not_ended(await self._outlast(look, deadline), timeout))
+        except StoreAway as error:
+            raise TimeoutError(no_word(f"run {run_id}", timeout, error)) from error
 
     async def close(self) -> None:
         """Let go of the backend and the thread; waits that are under way raise BackendError. Harmless when

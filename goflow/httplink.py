@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,11 @@ from goflow.signature import sign
 PATIENCE: Final = 30.0
 #: seconds after which a kept connection is not trusted: servers close idle ones, ours after 30
 _FRESH: Final = 15.0
+
+#: what a proxy answers while the server behind it is away
+_BETWEEN: Final = (502, 503, 504)
+#: errors after which asking again may help; others tell of a server of another kind
+_CUT: Final = (OSError, http.client.IncompleteRead)
 
 
 class Answer(NamedTuple):
@@ -75,7 +81,8 @@ class HttpLink:
         *,
         patience: float = PATIENCE,
     ) -> Answer:
-        """One request, whatever the answer. Raises BackendError where there is none.
+        """One request, whatever the answer. Raises BackendError where there is none, StoreAway where there may be
+        one later.
 
         One that a kept connection did not carry is sent again over a new one. Every request but a retry
         may be repeated; that one is never sent over a kept connection.
@@ -95,13 +102,13 @@ class HttpLink:
                 kept.close()  # the server had closed it meanwhile
             except OSError as error:
                 kept.close()
-                raise errors.BackendError(f"{self.url}: {_reason(error)}") from None
+                raise self._unanswered(error) from None
         fresh = self._connection()
         try:
             return send(fresh)
         except (OSError, http.client.HTTPException) as error:
             fresh.close()
-            raise errors.BackendError(f"{self.url}: {_reason(error)}") from None
+            raise self._unanswered(error) from None
 
     def refuse(self, answer: Answer) -> NoReturn:
         """Raise what an answer that is an error means."""
@@ -163,9 +170,14 @@ class HttpLink:
 
     def strange(self, status: int) -> NoReturn:
         """Raise what an answer that no server of ours gives means."""
-        raise errors.BackendError(
-            f"{self.url} answered {status} as no goflow server does; is it one?"
-        )
+        kind = errors.StoreAway if status in _BETWEEN else errors.BackendError
+        raise kind(f"{self.url} answered {status} as no goflow server does; is it one?")
+
+    def _unanswered(self, error: Exception) -> errors.BackendError:
+        """What there being no answer means."""
+        hopeless = isinstance(error, ssl.SSLError) or not isinstance(error, _CUT)
+        kind = errors.BackendError if hopeless else errors.StoreAway
+        return kind(f"{self.url}: {_reason(error)}")
 
 
 def _error(url: str, told: dict[str, Any]) -> errors.GoflowError:
@@ -195,7 +207,7 @@ _KINDS: Final[dict[str, type[errors.GoflowError]]] = {
     "misdirected": errors.BackendError,
     "replayed": errors.BackendError,
     "payload_missing": errors.BlobMissing,
-    "store_away": errors.BackendError,
+    "store_away": errors.StoreAway,
     "store_full": errors.StoreFull,
     "too_large": errors.PayloadError,
     "too_many": errors.StoreFull,

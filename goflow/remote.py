@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from goflow import errors
 from goflow.backend import Action, Backend, Run
-from goflow.client import Client, left_until, not_ended
+from goflow.client import Client, left_until, no_word, not_ended
 from goflow.httplink import PATIENCE, HttpLink
+from goflow.patience import outlasting
 from goflow.payload import Payload, of_input, within
 from goflow.runid import checked, new_run_id
 from goflow.state import RunState
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 #: seconds that one request waits for a run's end; then comes the next one
 SLICE: Final = 30.0
+#: seconds that an answer may come late to whoever waits until a time
+LATE: Final = 5.0
 #: a server that does not wait as long as it is asked to is asked again after so many seconds
 _PAUSE: Final = 0.25
 #: runs whose flow is remembered: it is part of where a run is found
@@ -113,26 +117,33 @@ class HttpClient(Client):
         return found
 
     def wait(self, run_id: str, timeout: float | None = None) -> Payload:
-        """See Client.wait."""
+        """See Client.wait; a server that is away is outlasted as a store is."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = SLICE if deadline is None else max(0.0, deadline - time.monotonic())
-            found = self.poll(run_id, min(left, SLICE))
-            if found is not None:
-                return found
-            if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(not_ended(self.run(run_id), timeout))
+        outlast = outlasting(deadline)
+        try:
+            while True:
+                found = outlast(lambda: self.poll(run_id, SLICE, deadline))
+                if found is not None:
+                    return found
+                if left_until(deadline) == 0:
+                    raise TimeoutError(not_ended(outlast(partial(self.run, run_id)), timeout))
+        except errors.StoreAway as error:
+            raise TimeoutError(no_word(f"run {run_id}", timeout, error)) from error
 
     def wait_all(self, run_ids: Iterable[str], timeout: float | None = None) -> list[Payload]:
         """See Client.wait_all. A server tells of one run at a time, so it is asked for one after the other."""
         deadline = None if timeout is None else time.monotonic() + timeout
         return [self.wait(run_id, left_until(deadline)) for run_id in run_ids]
 
-    def poll(self, run_id: str, seconds: float) -> Payload | None:
-        """The result as soon as there is one, None after so many seconds. Raises RunFailed, RunStopped."""
+    def poll(self, run_id: str, most: float, deadline: float | None = None) -> Payload | None:
+        """The result as soon as there is one, None after `most` seconds or at the deadline (monotonic). Raises
+        RunFailed, RunStopped, StoreAway."""
         began = time.monotonic()
+        seconds, patience = most, PATIENCE
+        if deadline is not None:
+            seconds, patience = min(most, max(0.0, deadline - began)), LATE
         path, asked = f"{self._at(run_id)}/result", {"wait": [f"{seconds:.3f}"]}
-        answer = self._server.ask("GET", path, asked, patience=seconds + PATIENCE)
+        answer = self._server.ask("GET", path, asked, patience=seconds + patience)
         if answer.status == 200:
             return Payload(answer.body, answer.media_type)
         if answer.status != 202:

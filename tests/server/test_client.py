@@ -9,7 +9,9 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -19,8 +21,16 @@ import goflow
 from goflow import errors
 from goflow.config import Config, Serve
 from goflow.payload import JSON, Payload
-from tests.server.conftest import SECRET
+from tests.server.conftest import SECRET, registered
 from tests.server.house import House
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait for something that must come."""
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -165,6 +175,41 @@ def test_many_are_waited_for_in_one_call(locked: House, client: goflow.Client) -
             return [each.text() for each in await twin.wait_all([run.id for run in runs], 20)]
 
     assert asyncio.run(main()) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_wait_outlasts_a_server_that_is_away_for_a_while(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, asynchronous: bool
+) -> None:
+    gate = tmp_path / "gate"
+
+    def wait(url: str, run_id: str) -> str:
+        if not asynchronous:
+            with goflow.Client(url, config=Config()) as client:
+                return client.wait(run_id, timeout=60).text()
+
+        async def main() -> str:
+            async with goflow.AsyncClient(url, config=Config()) as client:
+                return (await client.wait(run_id, timeout=60)).text()
+
+        return asyncio.run(main())
+
+    with ThreadPoolExecutor(1) as thread:
+        with House(tmp_path / "house") as house, house.client() as http:
+            registered(http)
+            run = http.post("/flow/gated", content=str(gate)).json()["run_id"]
+            waiting = thread.submit(wait, house.url, run)
+            until(lambda: http.get(f"/runs/{run}").json()["state"] == "running")
+            time.sleep(0.3)
+            house.process.kill()
+        until(lambda: "(trying again)" in caplog.text)
+        with pytest.raises(TimeoutError, match=rf"no word of run {run} after 0\.3 s.*refused"):
+            goflow.Client(house.url, config=Config()).wait(run, timeout=0.3)
+        gate.touch()
+        assert not waiting.done()
+        with House(tmp_path / "house", "--port", house.url.rpartition(":")[2]):
+            assert waiting.result(60) == str(gate)
+    assert "it is there again" in caplog.text or asynchronous
 
 
 def submit(house: House, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
