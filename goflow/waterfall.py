@@ -70,7 +70,7 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
 class Waterfall(msgspec.Struct, frozen=True, kw_only=True):
     """A run's time line. `took` is its time without the `gaps` between rounds; `queued`, `ran` and
     `lost` are what the nodes on the critical path waited for a worker, ran, and lost with workers that
-    vanished; `lost_with` are the ids of those."""
+    vanished; `lost_with` are those, as `Attempt.worker` names them."""
 
     begin: float
     end: float

@@ -165,7 +165,14 @@ def test_what_was_lost_with_a_worker_is_told_apart() -> None:
     dag = Dag()
     dag.node("a")
     lost = Attempt(
-        path="a", round=1, attempt=1, state="lost", started=2, finished=32, worker="7", ready=1
+        path="a",
+        round=1,
+        attempt=1,
+        state="lost",
+        started=2,
+        finished=32,
+        worker="vm:1581",
+        ready=1,
     )
     nodes = [replace(ran("a", 33, 36), ready=32.0)]
     won = Attempt(
@@ -173,7 +180,7 @@ def test_what_was_lost_with_a_worker_is_told_apart() -> None:
     )
     fall = waterfall(plan_of(dag), run(1, 36), nodes, [lost, won], now=40)
     assert fall is not None
-    assert (fall.lost, fall.lost_with, fall.queued, fall.ran) == (30, ("7",), 2, 3)
+    assert (fall.lost, fall.lost_with, fall.queued, fall.ran) == (30, ("vm:1581",), 2, 3)
     assert [(p.kind, p.begin, p.end) for p in fall.bars[0].pieces] == [
         ("waited", 1, 2),
         ("lost", 2, 32),
@@ -182,7 +189,7 @@ def test_what_was_lost_with_a_worker_is_told_apart() -> None:
     ]
     page_of = "\n".join(
         "".join(text for text, _ in line)
-        for line in page(run(1, 36), fall, Screen(80, 0, False, True), {"7": "vm:1581"})
+        for line in page(run(1, 36), fall, Screen(80, 0, False, True))
     )
     assert "30 s lost with vm:1581" in " ".join(page_of.split())
     assert page_of.count("▚") > 20

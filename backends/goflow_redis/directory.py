@@ -12,6 +12,7 @@ from goflow.backend import Definition, FlowKey, WorkerInfo
 from goflow.errors import UnknownFlow
 from goflow.message import Outcome, Task
 from goflow_redis import words
+from goflow_redis.names import leaving
 from goflow_redis.queue import Queue
 from goflow_redis.store import MS
 
@@ -42,7 +43,7 @@ class Directory(Queue):
         given again after a failover that lost the last ones; what that one holds was claimed by another connection.
         """
         top, now = self.keys.directory, time.time()
-        self.entered.pop(worker, None)
+        packed = self.entered.pop(worker, None)
         for partition in self.keys.partitions:
             with self.link.servers.apart:  # there it is taken back when its lease is over
                 left = [
@@ -52,9 +53,8 @@ class Directory(Queue):
                 ]
                 if left:
                     self.commit(left)
-        self.link.ask_all(
-            top, [("HDEL", f"{top}:workers", worker), ("ZREM", f"{top}:alive", worker)]
-        )
+        packed = packed or self.link.ask(top, "HGET", f"{top}:workers", worker)
+        self.link.ask_all(top, leaving(self, {worker: packed}))
 
     def workers(self) -> list[WorkerInfo]:
         """Who is there; those whose lease is over are told for an hour more."""

@@ -12,6 +12,7 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `D:ids` | string | for ever | the last worker id |
 | `D:workers` | hash | entries: while they work | worker id -> WorkerInfo |
 | `D:alive` | zset | as `D:workers` | worker id by the time (ms) its lease ends |
+| `D:left:<worker>` | string | as long as any run that has ended | `HOST:PID` of a worker that has left or was gone for an hour |
 | `D:flows` | hash | for ever | flow -> its present fingerprint |
 | `D:definitions` | hash | entries: while present, in use or young | `flow:fingerprint` -> Definition |
 | `D:seen:<name>` | string | its lifetime | a nonce that was used |
@@ -63,7 +64,7 @@ WATCH_LIFE: Final = 1_800_000
 #: type of the key with this name below the directory's prefix, and below a partition's; of the last group,
 #: which belongs to a run, by what comes after its id. A `!` has an expiry of its own from the start.
 OF_DIRECTORY: Final = {
-    "meta": "hash", "ids": "string", "workers": "hash", "alive": "zset", "flows": "hash",
+    "meta": "hash", "ids": "string", "workers": "hash", "alive": "zset", "left": "string!", "flows": "hash",
     "definitions": "hash", "seen": "string!", "figures": "hash", "counted": "string!",
 }  # fmt: skip
 OF_PARTITION: Final = {

@@ -14,6 +14,7 @@ from goflow.errors import UnknownRun
 from goflow.message import Failure
 from goflow.payload import Payload
 from goflow_redis import journal, records, words
+from goflow_redis.names import named
 from goflow_redis.records import NodeRecord, RunRecord
 from goflow_redis.store import SCAN, Store
 
@@ -57,7 +58,7 @@ class Nodes(Store):
                 for path, record in lines.items()
                 if record.state != "D" or path in several
             }
-        return nodes, _in_order([*records.last_attempts(run, lines, failures), *found])
+        return nodes, self._in_order([*records.last_attempts(run, lines, failures), *found])
 
     def arrivals(self, run_id: str, path: str) -> list[tuple[str, Payload | None]]:
         """What has arrived at a node instance over its edges."""
@@ -101,7 +102,7 @@ class Nodes(Store):
         run, _ = self.read(run_id)
         lines = self.node_lines(run_id)
         last = records.last_attempts(run, lines, self._failures(run_id, lines))
-        return _in_order([*last, *self._listed(run_id, run)])
+        return self._in_order([*last, *self._listed(run_id, run)])
 
     def last_attempts(self, run_id: str, paths: Iterable[str]) -> list[tuple[int, Attempt]]:
         """The last attempts of settled node instances, which their own records tell, numbered."""
@@ -113,7 +114,7 @@ class Nodes(Store):
         """Every recorded attempt at one node instance, oldest first."""
         run, _ = self.read(run_id)
         listed = [pair for pair in self._listed(run_id, run) if pair[1].path == path]
-        return _in_order([*self.last_attempts(run_id, [path]), *listed])
+        return self._in_order([*self.last_attempts(run_id, [path]), *listed])
 
     def _as_nodes(
         self,
@@ -154,6 +155,6 @@ class Nodes(Store):
         stored = self.link.ask(key, "LRANGE", key, 0, -1)
         return [journal.read_attempt(each, flow, fingerprint) for each in stored]
 
-
-def _in_order(numbered: list[tuple[int, Attempt]]) -> list[Attempt]:
-    return [attempt for _, attempt in sorted(numbered, key=lambda pair: pair[0])]
+    def _in_order(self, numbered: list[tuple[int, Attempt]]) -> list[Attempt]:
+        ordered = sorted(numbered, key=lambda pair: pair[0])
+        return named(self, [attempt for _, attempt in ordered])

@@ -67,6 +67,8 @@ class Store:
         self.heeded = ""
         #: fingerprints of flows' present definitions, as seen last
         self._present: dict[str, str] = {}
+        #: names of workers by their numbers, as seen
+        self.names: dict[str, str] = {}
         #: workers that entered by this connection, as they are recorded
         self.entered: dict[int, bytes] = {}
         self._staged: dict[str, int] = {}

@@ -6,6 +6,7 @@ import random
 import time
 from typing import Final
 
+from goflow_redis.names import leaving
 from goflow_redis.store import MS, Store
 from goflow_redis.words import Word
 
@@ -111,6 +112,5 @@ class Ticks(Store):
         end = int((self.clock() - GONE) * MS)
         gone = self.link.ask(top, "ZRANGEBYSCORE", f"{top}:alive", "-inf", end, "LIMIT", 0, SWEEP)
         if gone:
-            self.link.ask_all(
-                top, [("HDEL", f"{top}:workers", *gone), ("ZREM", f"{top}:alive", *gone)]
-            )
+            packed = self.link.ask(top, "HMGET", f"{top}:workers", *gone)
+            self.link.ask_all(top, leaving(self, dict(zip(map(int, gone), packed, strict=True))))

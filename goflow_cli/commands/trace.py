@@ -43,9 +43,6 @@ def trace(run_id: str, backend: str | None, as_json: bool) -> int:
         note(f"goflow: nothing of run {run.id} has started yet; `goflow explain {run.id}` says why")
         return 0
     seen = screen(sys.stdout)
-    names = (
-        {str(each.id): f"{each.host}:{each.pid}" for each in store.workers()} if fall.lost else {}
-    )
-    for line in page(run, fall, seen, names):
+    for line in page(run, fall, seen):
         print(paint(line, seen.color))
     return 0

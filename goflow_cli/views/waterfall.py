@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -30,14 +30,13 @@ _SIGNS: Final = {
 }
 
 
-def page(run: Run, fall: Waterfall, seen: Screen, workers: Mapping[str, str]) -> list[Line]:
-    """The heading, a bar for each node, and what the signs mean. `workers` has names by id."""
-    return _Page(run, fall, seen, workers).lines()
+def page(run: Run, fall: Waterfall, seen: Screen) -> list[Line]:
+    """The heading, a bar for each node, and what the signs mean."""
+    return _Page(run, fall, seen).lines()
 
 
 class _Page:
-    def __init__(self, run: Run, fall: Waterfall, seen: Screen, workers: Mapping[str, str]) -> None:
-        self._workers = workers
+    def __init__(self, run: Run, fall: Waterfall, seen: Screen) -> None:
         self._run = run
         self._fall = fall
         self._seen = seen
@@ -146,7 +145,7 @@ class _Page:
 
     def _lost_with(self) -> str:
         """The workers that vanished on the critical path, as people know them."""
-        some = [self._workers.get(worker, f"worker {worker}") for worker in self._fall.lost_with]
+        some = [f"worker {name}" if name.isdigit() else name for name in self._fall.lost_with]
         more = f" and {len(some) - 3} more" if len(some) > 3 else ""
         return ", ".join(clean(name, self._seen.unicode) for name in some[:3]) + more
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from goflow.wholesale import Look
 from goflow_redis import RedisBackend
 from goflow_redis.keys import Keys
 from goflow_redis.listing import SPAN
-from tests.redis.hooks import open_store
+from tests.redis.hooks import expire_leases, open_store
 from tests.redis.server import RedisServer
 
 #: bytes a finished run of five nodes with results of 100 bytes may take
@@ -313,3 +314,31 @@ def test_small_results_are_told_with_the_end_of_their_runs_and_nobody_looks(
         "none": Payload(b""),
         "large": None,
     }
+
+
+def test_attempts_name_their_workers_though_they_are_gone(
+    server: RedisServer, backend: RedisBackend
+) -> None:
+    """One has left, one was gone for an hour; a connection of its own has seen neither."""
+    leaving, vanishing = Worker(backend), Worker(backend)
+    backend.submit(request("r", "a", "b"))
+    a, b = leaving.each("a", "b")
+    assert leaving.succeed(a)
+    assert leaving.release(b)
+    vanishing.one("b")
+    expire_leases(backend, vanishing.id)
+    backend._reap_at = 0.0
+    backend.tick(leaving.id)
+    assert leaving.succeed(leaving.one("b"), ends=True)
+    backend.leave(leaving.id)
+    backend._sweep_at = 0.0
+    backend.tick(leaving.id)
+    expire_leases(backend, leaving.id)
+    assert backend.workers() == []
+    name = f"here:{os.getpid()}"
+    with open_store(server.url, "keys") as another:
+        told = [(each.path, each.state, each.worker) for each in another.attempts("r")]
+        assert told == [("a", "succeeded", name), ("b", "lost", name), ("b", "succeeded", name)]
+        assert [each.worker for each in another.attempts_at("r", "b")] == [name, name]
+    left = backend.link.ask("gf", "KEYS", f"{backend.keys.directory}:left:*")
+    assert {backend.link.ask(key, "PTTL", key) > 0 for key in left} == {True}
