@@ -28,6 +28,27 @@ _MENDED: Final = 30.0
 ONLY: Final = ""
 
 
+class _Lookup:
+    """Where a host is, found beside: who resolves names may be away as well, and then takes many seconds to say so.
+    `found` is None while that is under way, and empty where nobody knows."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._place = (host, port)
+        self.found: list[Any] | None = None
+        try:  # as nearly always: it is a number
+            self.found = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            )
+        except OSError:
+            threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self) -> None:
+        try:
+            self.found = socket.getaddrinfo(*self._place, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            self.found = []
+
+
 class Silence:
     """A server that does not answer, and a question to it that nobody waits for."""
 
@@ -35,6 +56,7 @@ class Silence:
         self.error = error
         self._place = (node.host, node.port)
         self._tls = tls
+        self._lookup: _Lookup | None = None
         self._socket: socket.socket | None = None
         self._sent = False
         self._asked = 0.0
@@ -50,10 +72,8 @@ class Silence:
             now = time.monotonic()
             if self._said:
                 return True
-            if self._socket is None:
-                if now < self._again:
-                    return False
-                self._ask(now)
+            if self._socket is None and (now < self._again or not self._ask(now)):
+                return False
             answer = self._heard()
             self._said = answer is True
             if answer is False or (answer is None and now - self._asked > _STALE):
@@ -75,15 +95,23 @@ class Silence:
                 self._socket.close()
                 self._socket = None
 
-    def _ask(self, now: float) -> None:
+    def _ask(self, now: float) -> bool:
+        """Ask, unless it is not known yet whom."""
+        if self._lookup is None:
+            self._lookup = _Lookup(*self._place)
+        found = self._lookup.found
+        if found is None:
+            return False
+        self._lookup = None  # the next time it may be elsewhere
         self._asked, self._sent = now, False
-        with suppress(OSError):
-            family, kind, protocol, _, address = socket.getaddrinfo(
-                *self._place, type=socket.SOCK_STREAM
-            )[0]
-            self._socket = socket.socket(family, kind, protocol)
-            self._socket.setblocking(False)
-            self._socket.connect_ex(address)
+        if found:
+            # of several places each in its turn: it may listen at one of them only
+            family, kind, protocol, _, address = found[self._failures % len(found)]
+            with suppress(OSError):
+                self._socket = socket.socket(family, kind, protocol)
+                self._socket.setblocking(False)
+                self._socket.connect_ex(address)
+        return True
 
     def _heard(self) -> bool | None:
         """Whether there is an answer; None while there may still come one."""

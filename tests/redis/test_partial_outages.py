@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -439,3 +441,28 @@ def test_a_server_taken_for_silent_that_answers_is_one_like_the_others_again(
         until(lambda: not backend.link.servers.silent(key))
         assert backend.link.ask(key, "EXISTS", key) == 0
         assert not backend.link.servers.check(key), "the next call is one like any other"
+
+
+def test_who_asks_whether_a_silent_server_is_back_never_waits_for_its_name_to_be_resolved(
+    cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = socket.getaddrinfo
+
+    def slowly(host: str, port: int, *rest: Any, **more: Any) -> Any:
+        """As where the resolver is away, for a while."""
+        if host == "localhost" and not more.get("flags"):
+            time.sleep(1.0)
+        return resolve(host, port, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    node = SimpleNamespace(host="localhost", port=cluster.ports[0])
+    silence = servers.Silence(node, "no answer", tls=False)
+    began, took = time.monotonic(), 0.0
+    while time.monotonic() < began + 0.5:
+        asked = time.monotonic()
+        assert not silence.over(), "its name is not known yet"
+        took = max(took, time.monotonic() - asked)
+        time.sleep(0.01)
+    assert took < 0.5
+    until(silence.over)
+    silence.close()
