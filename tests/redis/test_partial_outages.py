@@ -287,7 +287,7 @@ def told(backend: RedisBackend) -> list[str]:
 def test_every_server_that_refuses_is_told_of_and_again_once_it_was_mended(
     cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(servers, "_MENDED", 0.3)
+    monkeypatch.setattr(servers, "_MENDED", 3.0)
     with opened(cluster) as backend:
         where = {backend.link.servers.of(each): each for each in backend.keys.partitions}
         first, second = sorted(where)[:2]
@@ -308,11 +308,10 @@ def test_every_server_that_refuses_is_told_of_and_again_once_it_was_mended(
         for server in (first, second):
             assert any(f"(server {server})" in each for each in said)
         for _ in range(5):
-            time.sleep(0.1)
             assert told(backend) == [], "it is told once for as long as it lasts"
         mend(first)
         mend(second)
-        over = time.monotonic() + 0.4
+        over = time.monotonic() + 3.2
         while time.monotonic() < over:
             assert told(backend) == []
         spoil(second)
