@@ -17,13 +17,16 @@ _GAP = ("  ", "")
 LAST = 10
 
 
-def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], state: int = -1) -> None:
-    """Print rows under a head. `state` is the column that holds a state: it gets its colour."""
+def print_table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], state: int = -1, keep: int = -1
+) -> None:
+    """Print rows under a head. `state` is the column that holds a state: it gets its colour, and stays where there is
+    little room; `keep` is one that goes after the others there."""
     from goflow_cli.views.drawing import screen
 
     seen = screen(sys.stdout)
     room = seen.width if sys.stdout.isatty() else 0
-    for line in table(head, rows, room, state, unicode=seen.unicode):
+    for line in table(head, rows, room, state, keep=keep, unicode=seen.unicode):
         print(paint(line, seen.color))
 
 
@@ -33,6 +36,7 @@ def table(
     room: int = 0,
     state: int = -1,
     *,
+    keep: int = -1,
     numbers: frozenset[int] = frozenset(),
     unicode: bool = True,
 ) -> list[Line]:
@@ -45,7 +49,7 @@ def table(
         ends = list(accumulate(wide + len(_GAP[0]) for wide in widths))
         fits = [n for n in range(len(widths)) if n not in numbers or ends[n] - len(_GAP[0]) <= room]
         if not numbers:
-            fits, widths, cells = _fitted(widths, room, state)
+            fits, widths, cells = _fitted(widths, room, state, keep)
             for row in shown:
                 row[cells] = cut_middle(row[cells], widths[cells], more)
         head, shown = [head[n] for n in fits], [[row[n] for n in fits] for row in shown]
@@ -58,9 +62,12 @@ def table(
     ]
 
 
-def _fitted(widths: list[int], room: int, state: int) -> tuple[list[int], list[int], int]:
+def _fitted(
+    widths: list[int], room: int, state: int, keep: int
+) -> tuple[list[int], list[int], int]:
     """Which columns there is room for, how wide they are, and which of them gave way. That is the widest but the
-    last, of paths or run ids, down to a third of the room; then some are left out, those before the last first."""
+    last, of paths or run ids, down to a third of the room; then some are left out, those before the last first, `keep`
+    after all others, and not before that one has a quarter."""
     fits = list(range(len(widths)))
     last = min(widths[-1], LAST)
 
@@ -72,9 +79,13 @@ def _fitted(widths: list[int], room: int, state: int) -> tuple[list[int], list[i
         narrower = max(widths[widest] - over(), min(widths[widest], room // 3))
         widths = [narrower if n == widest else wide for n, wide in enumerate(widths)]
     while over() > 0:
-        free = [n for n in reversed(fits[1:-1]) if n != state]
-        if not free:
+        free = [n for n in reversed(fits[1:-1]) if n not in (state, keep)]
+        if not free and keep not in fits[1:-1]:
             break
+        if not free and widest in fits and widths[widest] - over() >= room // 4:
+            widths[widest] -= over()
+            break
+        free = free or [keep]
         enough = [n for n in free if widths[n] + len(_GAP[0]) >= over()]
         fits.remove(enough[0] if enough else max(free, key=widths.__getitem__))
     if (

@@ -101,7 +101,7 @@ def _attempts(tries: list[Attempt]) -> None:
         ]
         for each in tries[:MOST_ROWS]
     ]
-    print_table(head, table, state=3)
+    print_table(head, table, state=3, keep=2)
     if len(tries) > MOST_ROWS:
         print(f"... {len(tries) - MOST_ROWS} more (`--json` lists all)")
 

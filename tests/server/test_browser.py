@@ -374,6 +374,23 @@ def test_a_phone_scrolls_down_only(browser: Browser, http: httpx.Client, house: 
     context.close()
 
 
+@pytest.mark.parametrize("width", [1024, 1280, 1920])
+def test_a_desktop_gives_the_error_of_a_node_the_room_there_is(
+    browser: Browser, http: httpx.Client, house: House, width: int
+) -> None:
+    name = run(http, "hostile")
+    context = browser.new_context(base_url=house.url, viewport={"width": width, "height": 800})
+    page = context.new_page()
+    page.goto(f"/ui/run/{name}")
+    shown = page.evaluate("document.querySelector('.nodes .cut.error').clientWidth")
+    assert shown >= (400 if width > 1200 else 250)
+    for path in (f"/ui/run/{name}", f"/ui/run/{name}?node=fail"):
+        page.goto(path)
+        cut = "[...document.querySelectorAll('.scroll:has(.nodes)')].filter(e => e.scrollWidth > e.clientWidth)"
+        assert page.evaluate(f"{cut}.length") == 0, f"the nodes of {path} are cut"
+    context.close()
+
+
 def test_a_browser_logs_in_and_out(browser: Browser, tmp_path: Path) -> None:
     house = House(tmp_path / "locked").setting("GOFLOW_SERVE_SECRET", "s3cret")
     with house, house.client(authorization="Bearer s3cret") as http:

@@ -42,6 +42,19 @@ def test_where_there_is_no_room_a_column_goes_and_never_the_state() -> None:
     assert line.endswith("/face-match  failed  2      109 ms  ValueError")
 
 
+def test_what_matters_most_of_the_others_goes_last() -> None:
+    head = ("ATTEMPT AT", "ROUND", "ATTEMPT", "STATE", "STARTED", "TOOK", "ERROR")
+    row = ["fetch-all-documents", "1", "2", "failed", "20:24:38", "109 ms", "ValueError: no"]
+
+    def left(room: int) -> list[str]:
+        first = table(head, [row], room, 3, keep=2)[0]
+        return "".join(text for text, _ in first).replace("ATTEMPT AT", "AT").split()
+
+    assert left(50) == ["AT", "ATTEMPT", "STATE", "ERROR"]
+    assert left(40) == ["AT", "ATTEMPT", "STATE", "ERROR"]
+    assert left(30) == ["AT", "STATE", "ERROR"]
+
+
 @given(st.lists(st.lists(st.text(max_size=60), min_size=6, max_size=6)), st.integers(40, 200))
 @example([["n" * 40, "", "", "", "t" * 41, ""]], 40)
 def test_no_line_is_wider_than_the_terminal(rows: list[list[str]], room: int) -> None:
