@@ -47,7 +47,9 @@ class Place(NamedTuple):
         if self.path:
             made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         else:
-            made = socket.create_connection((self.host, self.port), self.connect_timeout)
+            # as bytes: for a text, of whatever letters, 1 MB of tables of names in other scripts is loaded
+            host = self.host.encode("ascii" if self.host.isascii() else "idna")
+            made = socket.create_connection((host, self.port), self.connect_timeout)  # type: ignore[arg-type]
         try:
             made.settimeout(self.connect_timeout)
             if self.path:
