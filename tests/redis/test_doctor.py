@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from goflow.errors import BackendError
 from goflow.message import Claim
 from goflow.state import RunState
 from goflow.testing.store import FLOW, OTHER, Worker, closes, request, scopes
+from goflow.testing.suite.watching import woken
 from goflow_redis import RedisBackend
 from goflow_redis.listing import SPAN
 from tests.redis.hooks import documented_rule, expire_leases, open_store
@@ -415,6 +417,30 @@ def test_a_handler_that_waits_for_the_end_of_no_pause_is_put_back(
     repaired(backend, "lost work", "1 entry")
     assert w.succeed(w.one("~finally"))
     assert backend.run("r").state is RunState.FAILED
+
+
+def test_parked_nodes_that_are_put_back_wake_an_idle_worker(
+    server: RedisServer, backend: RedisBackend, prefix: str
+) -> None:
+    w, waker = Worker(backend), backend.watch()
+    try:
+        backend.submit(request("r", *(f"n{number}" for number in range(300))))
+        backend.control("r", "pause")
+        assert w.claim() == []
+        backend.control("r", "resume")
+        server.client.delete(f"{prefix}:p:{':'.join(FLOW)}")
+        while claims := w.claim():
+            for claim in claims:
+                assert w.succeed(claim)
+        while select.select([waker], [], [], 0.1)[0]:  # of the end of the pause it hears as well
+            waker.clear()
+            assert w.claim() == []
+        with open_store(server.url, backend.keys.namespace) as another:
+            assert finding(another, "lost work", fix=True).fixed
+        assert woken(waker)
+        assert w.claim()
+    finally:
+        waker.close()
 
 
 def test_a_queue_that_somebody_removed_is_forgotten_until_work_comes_back(

@@ -27,6 +27,11 @@ end
 
 local function pumped(path) return call('ZSCORE', pump, run.id .. ':' .. path) end
 
+local function pump_again(path)
+  call('ZADD', pump, NOW, run.id .. ':' .. path)
+  minted[run.class] = minted[run.class] or ''   -- so that `ring` wakes who takes it
+end
+
 local check = {}
 
 function check.Q(node)
@@ -61,14 +66,14 @@ function check.K(node)
   if not call('LPOS', run.key .. ':k', node[PATH]) then
     missing(function() make_ready(run, node) end)
   elseif going and not pumped('') then
-    missing(function() call('ZADD', pump, NOW, run.id .. ':') end)
+    missing(function() pump_again('') end)
   end
 end
 
 function check.O(node)
   local idle = going and node[RELEASED] == node[CLOSED] and node[RELEASED] < node[WIDTH]
   if idle and not pumped(node[PATH]) then
-    missing(function() call('ZADD', pump, NOW, run.id .. ':' .. node[PATH]) end)
+    missing(function() pump_again(node[PATH]) end)
   end
 end
 
