@@ -8,7 +8,9 @@ from goflow.glimpse import Glimpse, Glimpses, cut
 from goflow.message import Request
 from goflow.payload import EMPTY
 from goflow.state import RunState
-from goflow_local import reading, rows
+from goflow_local import rows
+from goflow_local.nodes import node_id
+from goflow_local.reading import find
 from goflow_local.rows import payload_of
 from goflow_local.sql import Connection
 
@@ -21,7 +23,7 @@ _ITEM = "SELECT media, substr(data, 1, ?3), length(data) FROM item WHERE node = 
 
 def request(connection: Connection, run_id: str, most: int) -> tuple[Request, int]:
     """What was submitted, its payload cut; and the bytes that payload has."""
-    key = reading.find(connection, run_id).key
+    key = find(connection, run_id).key
     query = "SELECT words FROM request WHERE run = ?"
     (words,) = connection.execute(query, (key,)).fetchone()
     seen = _begin(connection, "request", "run", key, most) or cut(EMPTY, most)
@@ -31,17 +33,17 @@ def request(connection: Connection, run_id: str, most: int) -> tuple[Request, in
 def output(connection: Connection, run_id: str, path: str | None, most: int) -> Glimpse | None:
     """The beginning of what a node instance recorded, or of the run's result."""
     if path is None:
-        row = reading.find(connection, run_id)
+        row = find(connection, run_id)
         if row.state != RunState.SUCCEEDED or row.result is None:
             return None
         return _begin(connection, "output", "node", row.result, most)
-    found = reading.node_id(connection, run_id, path)
+    found = node_id(connection, run_id, path)
     return None if found is None else _begin(connection, "output", "node", found[0], most)
 
 
 def arrivals(connection: Connection, run_id: str, path: str, most: int, count: int) -> Glimpses:
     """The beginnings of the first arrivals at a node instance, and how many there are."""
-    found = reading.node_id(connection, run_id, path)
+    found = node_id(connection, run_id, path)
     if found is None:
         return [], 0
     node, scope, pos = found
