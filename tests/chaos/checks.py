@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
+from math import inf
 
 from goflow.backend import Backend
 from goflow.errors import RunFailed, UnknownRun
@@ -14,10 +15,20 @@ from tests.chaos.world import LEASE, World
 
 #: seconds after a run's end in which an attempt that had begun before may still say something
 AFTER_END = LEASE + 1.0
+#: seconds by which times of the store and of a worker may differ, one machine's clock apart: both are cut to ms
+CUT = 0.01
 
 
-def judge(backend: Backend, oracle: Oracle, runs: Collection[Submitted], repeats: int) -> list[str]:
-    """Everything that is wrong; `repeats` executions are explained by what was done."""
+def judge(
+    backend: Backend,
+    oracle: Oracle,
+    runs: Collection[Submitted],
+    repeats: int,
+    *,
+    steady: float = inf,
+) -> list[str]:
+    """Everything that is wrong; `repeats` executions are explained by what was done. `steady` is when the first clock
+    was set, by the monotonic one."""
     by_run: dict[str, list[Line]] = {}
     for line in oracle.lines():
         by_run.setdefault(line.run, []).append(line)
@@ -26,6 +37,7 @@ def judge(backend: Backend, oracle: Oracle, runs: Collection[Submitted], repeats
         lines = by_run.get(run.id, [])
         problems += run_is_as_expected(backend, run)
         problems += each_node_is_recorded_once(backend, run, lines)
+        problems += nothing_late_is_recorded(backend, run, lines, steady)
         problems += nothing_starts_before_its_inputs(run, lines)
         problems += nothing_runs_after_the_end(run, lines)
     excess = repeated(backend, oracle, runs)
@@ -86,6 +98,27 @@ def each_node_is_recorded_once(
     if backend.run(run.id).state is RunState.SUCCEEDED:
         for path in run.expected.outputs.keys() - recorded - {"~finally", "~on_failure"}:
             yield f"{run.id} succeeded without {path}"
+
+
+def nothing_late_is_recorded(
+    backend: Backend, run: Submitted, lines: list[Line], steady: float
+) -> Iterator[str]:
+    """What is recorded of a node began after the task was queued under whose token it is recorded: else it is the result
+    of somebody from whom the task had been taken by then."""
+    try:
+        attempts = backend.attempts(run.id)
+    except UnknownRun:
+        return
+    nodes = {line.path for line in lines if line.what == "end"}  # branches are queued twice
+    nodes -= {line.path for line in lines if line.at > steady}
+    for each in attempts:
+        if each.state != "succeeded" or each.path not in nodes or each.ready is None:
+            continue
+        if each.started < each.ready - CUT:
+            yield (
+                f"{run.id} {each.path} is recorded as executed {each.ready - each.started:.3f} s before the task"
+                " was queued whose result it is"
+            )
 
 
 def nothing_starts_before_its_inputs(run: Submitted, lines: list[Line]) -> Iterator[str]:

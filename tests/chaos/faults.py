@@ -39,8 +39,12 @@ class Fault:
     #: how long it lasts
     seconds: float = 0.5
     repeats: int = 0
+    #: when it struck, by the monotonic clock
+    struck: float = 0.0
     #: whether the store may forget what it had acknowledged
     loses: ClassVar[bool] = False
+    #: whether times of one process may not be compared with those of another from now on
+    sets_clocks: ClassVar[bool] = False
 
     def __init__(self, world: World, dice: random.Random) -> None:
         self.world = world
@@ -112,15 +116,25 @@ class DrainWorker(Fault):
 
 
 class FreezeWorker(Fault):
-    """SIGSTOP of a supervisor past its lease, then SIGCONT: others have its tasks, and it is refused."""
+    """SIGSTOP of a supervisor past its lease, then SIGCONT: others have its tasks, and it is refused. One that executes
+    a node longer than a lease where there is one: what it says late then comes while somebody else holds the task."""
 
     seconds = PAST_LEASE
     children = False
 
     def strike(self) -> None:
-        self.frozen = self.victim()
+        self.frozen = self._at_length() or self.victim()
         self.repeats = self.at_hand()
         self.frozen.send(signal.SIGSTOP, children=self.children)
+
+    def _at_length(self) -> WorkerProcess | None:
+        deadline = time.monotonic() + 4
+        while time.monotonic() < deadline:
+            for worker in self.world.workers:
+                if self.world.oracle.executes(worker.pid, "long"):
+                    return worker
+            time.sleep(0.05)
+        return None
 
     def heal(self) -> None:
         self.frozen.send(signal.SIGCONT, children=True)
@@ -155,6 +169,7 @@ class ClockJump(Fault):
     """The wall clock of every worker jumps, and past a lease later jumps back."""
 
     seconds = PAST_LEASE
+    sets_clocks = True
 
     def strike(self) -> None:
         self.world.clock.write_text(str(self.dice.choice([-7200, -60, 60, 7200])))
@@ -377,6 +392,7 @@ class ServerClockJump(ServerFault):
     """The clock of Redis jumps ahead by an hour and stays there: every lease looks long over."""
 
     seconds = 1.0
+    sets_clocks = True
 
     @classmethod
     def possible(cls, world: World) -> bool:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -76,7 +77,9 @@ def episode(
         problems = _peace(world, load)
         explained = sum(fault.repeats for fault in struck)
         runs = load.runs.values()
-        problems += load.problems + judge(world.backend, world.oracle, runs, explained)
+        steady = min((fault.struck for fault in struck if fault.sets_clocks), default=inf)
+        problems += load.problems
+        problems += judge(world.backend, world.oracle, runs, explained, steady=steady)
         excess = repeated(world.backend, world.oracle, runs).total()
         world.dismiss()
         world.backend.close()
@@ -134,8 +137,10 @@ def _together(faults: Sequence[Fault], dice: random.Random) -> None:
     ends: list[tuple[float, Fault]] = []
     try:
         for fault in faults:
-            ends.append((time.monotonic() + fault.seconds, fault))
+            ends.append((0.0, fault))
+            fault.struck = time.monotonic()
             fault.strike()
+            ends[-1] = (time.monotonic() + fault.seconds, fault)
             time.sleep(dice.uniform(0, 0.3))
     finally:
         with ThreadPoolExecutor(len(ends) or 1) as healers:

@@ -46,13 +46,14 @@ class Oracle:
         """How often each node of each run was begun."""
         return Counter((line.run, line.path) for line in self.lines() if line.what in BEGINNINGS)
 
-    def in_flight(self, parent: int) -> int:
-        """How many executions the children of a process have begun and not ended."""
-        open_: Counter[int] = Counter()
-        for line in self.lines():
-            if line.parent == parent and line.what in ("begin", "end", "fail"):
-                open_[line.pid] += 1 if line.what == "begin" else -1
-        return sum(1 for count in open_.values() if count > 0)
+    def executes(self, parent: int, path: str) -> bool:
+        """Whether a child of this process has begun the node with this path, in any run, and not ended it."""
+        last = {
+            line.pid: line.what
+            for line in self.lines()
+            if line.parent == parent and line.path == path
+        }
+        return "begin" in last.values()
 
 
 def _parse(text: str) -> Line:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from goflow.backend import Backend, WorkerInfo
@@ -94,6 +95,18 @@ def test_what_did_not_go_well_is_found(
     case: Case, tmp_path: Path, tamper: Callable[[Lines], Lines], found: str
 ) -> None:
     assert found in verdict(case, tmp_path, tamper(case.lines))
+
+
+def test_a_late_result_is_found(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = case.backend.attempts("run")
+    taken = [
+        msgspec.structs.replace(each, ready=each.started + 1) if each.path == "left" else each
+        for each in attempts
+    ]
+    monkeypatch.setattr(case.backend, "attempts", lambda run_id: taken)
+    assert "run left is recorded as executed 1.000 s before" in verdict(case, tmp_path, case.lines)
 
 
 def test_another_result_and_a_lost_run_are_found(case: Case, tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ STAGES: dict[str, Callable[[], Stage]] = {
 
 #: every kind of fault once in a few seconds, some of them at the same time
 BRIEF: dict[str, Sequence[Sequence[type[Fault]]]] = {
-    "local": [[KillWorker], [FullDisk], [FreezeWorker, KillChild], [ClockJump]],
-    "redis": [[KillWorker, Rain], [FullDisk], [FreezeWorker, PauseServer], [FullMemory]],
+    "local": [[KillWorker], [FullDisk], [FreezeWorker], [ClockJump, KillChild]],
+    "redis": [[KillWorker, Rain], [FullDisk], [FreezeWorker], [FullMemory, PauseServer]],
     "cluster": [
         [KillWorker, ForgetScripts],
         [KillServer, Rain],
