@@ -1,7 +1,6 @@
 """The wire: scripts and commands go out, answers come in, and a cut connection is mended here.
 
-A single server is spoken to without redis-py (line.py). Where redis-py finds the server, in a cluster or behind
-sentinels, it would retry by itself and may then run a script twice; that is turned off. What is repeated is
+redis-py would retry by itself and may then run a script twice; that is turned off. What is repeated is
 repeated here, by the same bytes, and every script is safe under "executed, but the reply was lost".
 """
 
@@ -10,15 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final, TypeVar
 
 from goflow.errors import BackendError, StoreAway, StoreFull
-from goflow_redis import refused as known
 from goflow_redis import scripts
 from goflow_redis.address import Address
 from goflow_redis.line import Command, Lines, Word, exchange
-from goflow_redis.place import locate
-from goflow_redis.refused import ours
 from goflow_redis.servers import Servers
 
 T = TypeVar("T")
@@ -58,11 +55,11 @@ class Link:
                 " Does it want a certificate of ours (?ssl_certfile=FILE&ssl_keyfile=FILE)?"
             )
         self._mapped = _mapped(self.name, self._hint)
-        #: of a single server
-        self._lines: Lines | None = None
-        #: redis-py's client of a cluster, and its pool of what sentinels name; both are badly typed
+        #: redis-py's client of a cluster, and its pool of any other service; both are badly typed
         self.cluster: Any = None
         self._pool: Any = None
+        #: of a single server
+        self._lines: Lines | None = None
         self._scripts: Mapping[str, scripts.Script] = {}
         #: connections that were waited on, of one server, and the process whose they are
         self._spare: list[Any] = []
@@ -89,7 +86,7 @@ class Link:
         )
 
     def run_once(self, script: str, partition: str, args: Sequence[Word]) -> Any:
-        """The same, once; errors as they come."""
+        """The same, once; raises what redis-py raises."""
         text, sha = self._scripts[script]
         try:
             return self._ask(partition, (("EVALSHA", sha, 1, partition, *args),))[0]
@@ -103,7 +100,7 @@ class Link:
         return self.ask_all(key, [command])[0]
 
     def ask_once(self, key: str, *command: Word) -> Any:
-        """The same, once; errors as they come."""
+        """The same, once; raises what redis-py raises."""
         return self._ask(key, [command])[0]
 
     def greet(self) -> dict[str, str]:
@@ -155,10 +152,9 @@ class Link:
 
     def _bear(self, key: str, error: Exception, attempt: int, began: float, *, once: bool) -> None:
         """Wait a moment before a call is repeated that failed so; raises the error where that cannot help."""
-        error = ours(error)
         try:
             with self._mapped:
-                if not isinstance(error, _CUTS):
+                if not isinstance(error, _cuts()):
                     raise error
                 late = attempt > 0 and time.monotonic() - began > self.patience
                 self.servers.cut(key)
@@ -192,8 +188,6 @@ class Link:
     def connection(self, key: str) -> Any:
         """A new connection of its own to the server that has `key`, for waiting on."""
         with self._mapped:
-            if self._lines is not None:
-                return self._lines.connect()
             connection = self._pool_of(key).make_connection()
             connection.connect()
         return connection
@@ -256,29 +250,32 @@ class Link:
         return self.cluster.get_redis_connection(node).connection_pool
 
     def _connect(self) -> None:
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
         address = self.address
         options: dict[str, Any] = {
             "socket_connect_timeout": min(CONNECT_TIMEOUT, self.patience),
             "socket_timeout": self.patience,
-        } | dict(address.options)
-        if address.kind == "single":
-            self._lines = Lines(locate(address.url, options, tls=address.tls))
-            return
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-
-        options |= {
             "socket_keepalive": True,
             # a connection made to wait on never comes back to the pool, and would count for ever
             "max_connections": 2**31,
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
-            "username": address.username,
-            "password": address.password,
-        }
+        } | dict(address.options)
         watch_as = {
             name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")
         }
+        if address.kind == "single":
+            from redis.connection import ConnectionPool
+
+            if address.url.startswith("unix:"):
+                del options["socket_keepalive"]
+            url, _, _ = address.url.partition("?")
+            self._pool = ConnectionPool.from_url(url, **options)
+            self._lines = Lines(self._pool)
+            return
+        options |= {"username": address.username, "password": address.password}
         if address.kind == "cluster":
             from redis import cluster
 
@@ -295,19 +292,25 @@ class Link:
             self._pool = pool(address.master, watchers, db=address.db, **ssl, **options)
 
 
-#: where asking again may help
-_CUTS: Final = (
-    known.Cut,
-    known.Unanswered,
-    known.ReadOnlyError,
-    known.ClusterDownError,
-    known.RedisClusterException,
-)
+@cache
+def _cuts() -> tuple[type[Exception], ...]:
+    """What redis-py raises where asking again may help."""
+    from redis import exceptions as known
+
+    return (
+        known.ConnectionError,
+        known.TimeoutError,
+        known.ReadOnlyError,
+        known.ClusterDownError,
+        known.RedisClusterException,
+    )
 
 
 def _lacks_script(error: Exception) -> bool:
     """Whether the server has forgotten the script, or never had it."""
-    return isinstance(ours(error), known.NoScriptError)
+    from redis.exceptions import NoScriptError
+
+    return isinstance(error, NoScriptError)
 
 
 def _fields(info: bytes) -> dict[str, str]:
@@ -317,20 +320,23 @@ def _fields(info: bytes) -> dict[str, str]:
 
 def _hopeless(error: Exception) -> bool:
     """Whether asking again cannot help: the server refuses us, it is not away."""
-    refusals = (known.AuthenticationError, known.MaxConnectionsError)
+    from redis.exceptions import AuthenticationError, MaxConnectionsError
+
+    refusals = (AuthenticationError, MaxConnectionsError)
     return isinstance(error, refusals) or "invalid username-password" in str(error)
 
 
-def _away(error: Exception) -> bool:
+def _away(error: BaseException, known: Any) -> bool:
     """Whether it may be there again later, without anybody's doing here."""
-    kinds = known.Cut | known.Unanswered | known.RedisClusterException | OSError
-    if not isinstance(error, kinds | known.ClusterDownError):
+    kinds = known.ConnectionError | known.TimeoutError | known.RedisClusterException | OSError
+    if not isinstance(error, kinds | known.BusyLoadingError | known.ClusterDownError):
         return False
-    return not _hopeless(error) and "CERTIFICATE_VERIFY_FAILED" not in str(error)
+    hopeless = isinstance(error, Exception) and _hopeless(error)
+    return not hopeless and "CERTIFICATE_VERIFY_FAILED" not in str(error)
 
 
 class _mapped:
-    """Turns what goes wrong into goflow's errors, in one place; credentials never reach a message."""
+    """Turns redis-py's errors into ours, in one place; credentials never reach a message."""
 
     def __init__(self, name: str, hint: str) -> None:
         self._name = name
@@ -339,10 +345,12 @@ class _mapped:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, Exception) or isinstance(error, BackendError):
+        if error is None or isinstance(error, BackendError):
             return
-        error = ours(error)
-        if not isinstance(error, known.RedisError | OSError | UnicodeError):
+        import redis.exceptions as known
+
+        ours = known.RedisError | known.RedisClusterException | OSError | UnicodeError
+        if not isinstance(error, ours):
             return
         text = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         if isinstance(error, known.OutOfMemoryError) or "OOM command not allowed" in str(error):
@@ -350,9 +358,9 @@ class _mapped:
                 f"{self._name} is full (maxmemory reached): it takes no new run until others are"
                 " finished and expired"
             ) from None
-        hint = self._hint if isinstance(error, known.Cut | OSError) else ""
-        kind_of = StoreAway if _away(error) else BackendError
-        raise kind_of(f"{self._name}: {_advice(error, text)}{hint}") from None
+        hint = self._hint if isinstance(error, known.ConnectionError | OSError) else ""
+        kind_of = StoreAway if _away(error, known) else BackendError
+        raise kind_of(f"{self._name}: {_advice(error, text, known)}{hint}") from None
 
 
 def _without_master(text: str) -> str:
@@ -365,7 +373,7 @@ def _without_master(text: str) -> str:
     )
 
 
-def _advice(error: Exception, text: str) -> str:
+def _advice(error: BaseException, text: str, known: Any) -> str:
     if isinstance(error, known.AuthenticationError) or "WRONGPASS" in text or "NOAUTH" in text:
         return "user name or password is wrong or missing; put them into the URL (redis://user:password@host)"
     if isinstance(error, known.NoPermissionError) or text.startswith("NOPERM"):
@@ -376,9 +384,9 @@ def _advice(error: Exception, text: str) -> str:
         )
     if isinstance(error, known.BusyLoadingError):
         return "the server is still loading its data; try again"
-    if isinstance(error, known.Unanswered):
+    if isinstance(error, known.TimeoutError):
         return f"no answer ({text})"
-    if isinstance(error, known.MasterNotFoundError):
+    if type(error).__name__ == "MasterNotFoundError":
         return _without_master(str(error))
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return (
@@ -386,7 +394,7 @@ def _advice(error: Exception, text: str) -> str:
         )
     if "WRONG_VERSION_NUMBER" in text:
         return f"it does not speak TLS ({text}): write redis:// or tls=0"
-    if isinstance(error, known.Cut | known.RedisClusterException | OSError):
+    if isinstance(error, known.ConnectionError | known.RedisClusterException | OSError):
         return f"cannot be reached ({text}); is it running, and is the URL right?"
     if "WRONGTYPE" in text:
         return "a key under our prefix holds something else; `goflow doctor` names it"

@@ -54,8 +54,8 @@ def show(run_id: str, backend: str | None, as_json: bool) -> int:
     session = Asking(None, backend)
     run = _failed(session, run_id)
     if as_json:
-        told = details(session.backend, run)
-        print_json(told | {"failures": _failures(session.backend, run)})
+        lists = details(session.backend, run)
+        print_json(run_json(run), **lists, failures=lambda: _failures(session.backend, run))
     else:
         tell(session.backend, run, tracebacks=MOST_ROWS)
     return 0

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 import click
-import msgspec
 
 from goflow.backend import Attempt, Backend, NodeRun, Run
 from goflow.message import Failure
@@ -45,18 +44,18 @@ def show(run_id: str, live: bool, backend: str | None, as_json: bool) -> int:
 
         run = watch(store, _plan(store, run), run_id, None, patience(run))
     if as_json:
-        print_json(details(store, run))
+        print_json(run_json(run), **details(store, run))
     else:
         tell(store, run)
     return 0
 
 
-def details(store: Backend, run: Run) -> dict[str, Any]:
-    """What `--json` tells of a run."""
-    listed = rows(_plan(store, run), run, store.nodes(run.id))
-    return run_json(run) | {
-        "nodes": msgspec.to_builtins(list(listed)),
-        "attempts": msgspec.to_builtins(counted(store.attempts(run.id))),
+def details(store: Backend, run: Run) -> dict[str, Callable[[], Iterable[Any]]]:
+    """The lists that `--json` tells of a run, each read when it is printed."""
+    plan = _plan(store, run)
+    return {
+        "nodes": lambda: rows(plan, run, store.nodes(run.id)),
+        "attempts": lambda: counted(store.attempts(run.id)),
     }
 
 
