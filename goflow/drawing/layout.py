@@ -24,6 +24,8 @@ from goflow.unnested import Computation, computed
 SLACKS: Final = (0, 4, 10, 20)
 #: in how deeply nested graphs only one of them is: attempts multiply with depth
 DEEP: Final = 3
+#: nodes of one graph that are drawn; nobody finds their way in a picture of more, and it took 27 s of 50,000
+MOST: Final = 2_000
 #: wide enough for anything: for painters on an endless page
 ENDLESS: Final = 1_000_000
 
@@ -49,7 +51,9 @@ class _Layout:
         """The best drawing of a graph in so many columns."""
         block = self._known.get((prefix, room))
         if block is None:
-            picture = yield self._picture(graph, prefix, depth, room)
+            picture = None
+            if len(graph.nodes) <= MOST:
+                picture = yield self._picture(graph, prefix, depth, room)
             block = picture or self._listed(graph, prefix, room)
             self._known[prefix, room] = block
         return block

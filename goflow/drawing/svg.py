@@ -15,7 +15,7 @@ from goflow.drawing.bundles import LINK
 from goflow.drawing.captions import tally
 from goflow.drawing.fold import fold, is_fold
 from goflow.drawing.labels import Labels
-from goflow.drawing.layout import layout
+from goflow.drawing.layout import MOST, layout
 from goflow.drawing.listing import listing
 from goflow.drawing.look import BOLD, DIM, LOOKS, RED, Line
 from goflow.drawing.text import clean, width
@@ -58,7 +58,7 @@ def _drawing(
 ) -> str:
     labels = Labels(overview)
     block = layout(plan, labels, PAGE)
-    if block.listed:
+    if block.listed and all(len(each.graph.nodes) <= MOST for each in block.listed):
         block = layout(plan, labels)
     titles = [_title_place(box, labels) for box in block.boxes if box.role in TITLED]
     w, h = block.w * CELL_W + 2 * MARGIN, block.h * CELL_H + 2 * MARGIN

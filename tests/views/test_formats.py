@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 
+from goflow.drawing import layout
 from goflow.drawing.text import width
 from goflow.plan import Edge, Graph, Node, Plan
 from goflow_cli.views.drawing import FORMATS, Screen, draw
@@ -200,3 +201,13 @@ def test_what_is_too_deep_to_be_seen_is_folded_into_one_box(columns: int) -> Non
     assert all(width(line) <= columns for line in drawn.splitlines())
     assert "leaf" not in drawn
     assert "+" not in draw(deep(19), screen=Screen(columns))
+
+
+def test_a_graph_of_more_nodes_than_anybody_could_follow_is_a_list(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = Plan("diamond", graph("a b c d", "a>b a>c b>d c>d"))
+    for most, listed in ((4, False), (3, True)):
+        monkeypatch.setattr(layout, "MOST", most)
+        assert ("after b, c" in draw(plan, screen=Screen(80))) == listed
+        assert (draw(plan, format="svg").count("<rect") == 1) == listed, "the page, and no boxes"
