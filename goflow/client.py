@@ -13,7 +13,6 @@ from functools import partial
 from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Final
 
-from goflow.adoption import adoption
 from goflow.backend import Action, Backend, EndWatcher, Retry, Run, Waker, load_backend
 from goflow.engine import request
 from goflow.errors import Conflict, StoreAway, UnknownFlow
@@ -21,7 +20,6 @@ from goflow.message import Rewind
 from goflow.patience import outlasting
 from goflow.payload import Payload, of_input, within
 from goflow.plan import Plan
-from goflow.rewind import find, rewind_from
 from goflow.runid import checked, new_run_id
 from goflow.state import RunState
 from goflow.tracing import caller
@@ -282,6 +280,9 @@ class Client:
 
     def rewind(self, run_id: str, from_node: str | None, plan: Plan | None) -> Rewind | None:
         """What `retry` would undo; None for a plain one."""
+        from goflow.adoption import adoption  # late: few clients ever retry
+        from goflow.rewind import find, rewind_from
+
         if from_node is None and plan is None:
             return None
         run = self.run(run_id)

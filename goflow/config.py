@@ -9,9 +9,7 @@ nothing of TOML is imported, and paths are texts (`pathlib` costs 5 ms).
 
 from __future__ import annotations
 
-import math
 import os
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
@@ -271,7 +269,7 @@ def load_config(
             if setting.key == "flows":
                 base = setting.base
     if problems:
-        raise ConfigError(_all(problems, file))
+        raise ConfigError(layers.together(problems, file))
     sections = {name: make(**values[name]) for name, make in _SECTIONS.items()}
     return Config(**values[""], **sections, file=file, base=base)
 
@@ -288,18 +286,3 @@ def _drop_other_secret(
     elif given:
         for key in _SECRETS:
             serve.pop(key, None)
-
-
-def _all(problems: list[str], file: str | None) -> str:
-    """Every problem in one message: those of the file in the order of its lines, then the others."""
-    start = re.compile(re.escape(layers.display(file or "")) + r":(\d+)")
-
-    def line(problem: str) -> float:
-        found = start.match(problem)
-        return int(found[1]) if found else math.inf
-
-    if len(problems) == 1:
-        return problems[0]
-    return f"the configuration has {len(problems)} problems:" + "".join(
-        "\n  - " + problem.replace("\n", "\n    ") for problem in sorted(problems, key=line)
-    )

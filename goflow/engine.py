@@ -50,6 +50,7 @@ LONGEST_DELAY: Final = 86400.0
 #: how many workers may vanish over one attempt before it is given up
 MOST_LOST: Final = 3
 
+#: what `step` asks for a committed value of the run's store; None where there is none
 Read = Callable[[str], Payload | None]
 
 

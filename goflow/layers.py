@@ -1,10 +1,11 @@
-"""Where settings come from: the file, the environment, options. Each yields settings and problems."""
+"""Where settings come from: the file, the environment, options. Each yields settings and problems, told together."""
 
 # ruff: noqa: PTH123
 # (pathlib costs more than all of this to import)
 
 from __future__ import annotations
 
+import math
 import os.path
 import re
 from collections.abc import Callable, Mapping
@@ -133,6 +134,21 @@ def display(file: str) -> str:
     except (OSError, ValueError):  # the current folder is gone; or, on Windows, another drive
         return file
     return near if len(near) < len(file) else file
+
+
+def together(problems: list[str], file: str | None) -> str:
+    """Every problem in one message: those of the file in the order of its lines, then the others."""
+    start = re.compile(re.escape(display(file or "")) + r":(\d+)")
+
+    def line(problem: str) -> float:
+        found = start.match(problem)
+        return int(found[1]) if found else math.inf
+
+    if len(problems) == 1:
+        return problems[0]
+    return f"the configuration has {len(problems)} problems:" + "".join(
+        "\n  - " + problem.replace("\n", "\n    ") for problem in sorted(problems, key=line)
+    )
 
 
 def _split(name: str, keys: Keys) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from typing import Final
 
 from goflow.backend import FlowKey
 from goflow.message import Claim, Task
+from goflow.nodepath import is_planned
 from goflow.plan import Node
 from goflow.workflow import Flow
 
@@ -103,12 +104,12 @@ class Pace:
 
     def _node(self, task: Task) -> Node | None:
         """The node, None for handlers and joins of scopes."""
-        if task.path.startswith("~") or task.path.endswith("]"):
+        if not is_planned(task.path):
             return None
         return self._flows[task.flow, task.fingerprint].plan.locate(task.path).node
 
     def _key(self, task: Task) -> tuple[FlowKey, str]:
         key = (task.flow, task.fingerprint)
-        if task.path.startswith("~") or task.path.endswith("]"):
+        if not is_planned(task.path):
             return key, "~"
         return key, self._flows[key].plan.locate(task.path).static

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from goflow.errors import UnknownNode
+from goflow.message import FINALLY, ON_FAILURE
 from goflow.nodepath import Place, Scope, Way, mark, root
 from goflow.unnested import Walk, flattened
 
@@ -156,10 +157,12 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _places(self) -> dict[str, Place]:
+        """What `locate` has found: a run asks for the same few paths again and again."""
         return {}
 
     @cached_property
     def _last_way(self) -> list[Way | None]:
+        """The way that was walked last, for the next one (see `Way`); in a list, since a plan is frozen."""
         return [None]
 
     @property
@@ -223,7 +226,7 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     @property
     def handlers(self) -> tuple[str, ...]:
         """The node paths of the handlers this flow has, in the order they run."""
-        return ("~on_failure",) * self.on_failure + ("~finally",) * self.finally_
+        return (ON_FAILURE,) * self.on_failure + (FINALLY,) * self.finally_
 
     def to_json(self) -> bytes:
         """The plan as JSON that `from_json` reads back, for a store's directory."""
@@ -253,6 +256,7 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
 
 
 def _walk(graph: Graph, prefix: str) -> Walk[tuple[str, Node]]:
+    """The nodes of a graph whose static paths begin with a prefix, and of all graphs inside them."""
     for node in graph.in_order:
         path = prefix + node.name
         yield path, node
@@ -261,7 +265,10 @@ def _walk(graph: Graph, prefix: str) -> Walk[tuple[str, Node]]:
 
 
 def _canonical(graph: Graph) -> Walk[bytes]:
-    """A graph as a JSON list in pieces: its nodes with what is inside them, then a list of its edges."""
+    """A graph as a JSON list in pieces: its nodes with what is inside them, then a list of its edges.
+
+    Plain nodes are encoded many at a time; `between` is what joins them to what was yielded before.
+    """
     encode = msgspec.json.encode
     plain: list[object] = []
     between = b"["

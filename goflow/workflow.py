@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from goflow.dag import Dag
 from goflow.draft import NAME, NAME_RULE, Functions
@@ -25,7 +25,10 @@ Define = Callable[["Workflow", "Context"], object]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 #: how long a key of the per-run store may be, in UTF-8 bytes
-MAX_CONTEXT_KEY = 1024
+MAX_CONTEXT_KEY: Final = 1024
+
+#: every definition that was marked in this process: a name in a module may be taken again
+marked: list[Callable[..., object]] = []
 
 
 class Workflow:
@@ -154,10 +157,6 @@ def _mark(define: Define, name: str) -> Define:
     define.__goflow_flow__ = name  # type: ignore[attr-defined]
     marked.append(define)
     return define
-
-
-#: every definition that was marked in this process: a name in a module may be taken again
-marked: list[Callable[..., object]] = []
 
 
 class Context:
