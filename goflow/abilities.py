@@ -29,6 +29,22 @@ class Printing(Protocol):
 
 
 @runtime_checkable
+class Attentive(Protocol):
+    """A waker for work that begins to listen when its worker is about to sleep: what a claim brought goes to a child
+    before."""
+
+    @property
+    def due(self) -> bool:
+        """Whether it does not listen to all that it should, until `attend`."""
+        ...
+
+    def attend(self) -> None:
+        """Its worker is about to sleep, and says so each time from now on. Whatever came since the claim that left
+        nothing wakes it."""
+        ...
+
+
+@runtime_checkable
 class Paged(Protocol):
     """A backend that reads a run's nodes page by page, so that watching a run of any width takes the same
     memory."""

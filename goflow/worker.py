@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
+from goflow.abilities import Attentive
 from goflow.backend import Ask, Backend, FlowKey, Parted, Waker
 from goflow.blobs.carrier import Carrier
 from goflow.crew import Crew
@@ -84,6 +85,8 @@ class Worker:
         os.set_blocking(self._outbox, False)
         self._selector.register(self._inbox, selectors.EVENT_READ, self._on_wake)
         self._waker: Waker | None = None
+        self._attentive: Attentive | None = None
+        self._put_off = False
         self._ledger = Ledger(self._flows)
         self._meter = Meter()
         self._count_at = 0.0
@@ -232,11 +235,22 @@ class Worker:
     def _wait(self) -> None:
         """Sleep until a child, the store, a clock or somebody's `wake` has something."""
         due = self._crew.due()
-        for key, _ in self._selector.select(self._timeout(due)):
+        for key, _ in self._at_hand() or self._selector.select(self._timeout(due)):
             key.data()
         over = self._draining is not None and time.monotonic() >= self._draining
         if over or (due is not None and time.monotonic() >= due):
             self._crew.enforce(over)
+
+    def _at_hand(self) -> list[tuple[selectors.SelectorKey, int]]:
+        """What need not be waited for, where the store is not listened to yet: a child that has answered meanwhile comes
+        first, but it puts that off once only."""
+        if self._attentive is None or not self._attentive.due:
+            return []
+        ready = [] if self._put_off else self._selector.select(0)
+        self._put_off = bool(ready)
+        if not ready:
+            self._attentive.attend()
+        return ready
 
     def _timeout(self, due: float | None) -> float | None:
         """Seconds until the next thing on any clock; `due` is what the children's say."""
@@ -314,6 +328,7 @@ class Worker:
 
     def _listen(self) -> None:
         self._waker = self._backend.watch(None)
+        self._attentive = self._waker if isinstance(self._waker, Attentive) else None
         self._selector.register(self._waker, selectors.EVENT_READ, self._on_news)
 
     def _suffer(self, error: BackendError) -> None:

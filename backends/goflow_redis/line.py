@@ -60,6 +60,20 @@ class Line:
         self._used = time.monotonic()
         return answer
 
+    def say(self, command: Command) -> int:
+        """Send a command whose answer is to be waited for; answers the socket to select on."""
+        self._socket.sendall(self._pack(command))
+        descriptor: int = self._socket.fileno()
+        return descriptor
+
+    def hear(self) -> Any:
+        """The answer, an exception where it is a refusal. Raises OSError."""
+        return self._answer()
+
+    def close(self) -> None:
+        """End the connection."""
+        self.connection.disconnect()
+
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """The answers of commands; those to refused ones are exceptions. Raises ConnectionError and
         TimeoutError as redis-py does, and whatever else the server says of the connection."""

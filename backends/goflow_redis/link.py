@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from goflow.errors import BackendError, StoreAway, StoreFull
 from goflow_redis import scripts
 from goflow_redis.address import Address
-from goflow_redis.line import Command, Lines, Word, exchange
+from goflow_redis.line import Command, Line, Lines, Word, exchange
 from goflow_redis.servers import Servers
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class Link:
         self._lines: Lines | None = None
         self._scripts: Mapping[str, scripts.Script] = {}
         #: connections that were waited on, of one server, and the process whose they are
-        self._spare: list[Any] = []
+        self._spare: list[Line] = []
         self._pid = os.getpid()
         with self._mapped:
             self._connect()
@@ -164,23 +164,23 @@ class Link:
             raise self.servers.failed(key, given_up) from None
         time.sleep(PAUSES[attempt])
 
-    def listener(self, key: str) -> Any:
+    def listener(self, key: str) -> Line:
         """A connection to wait on: one that nobody uses any more, else a new one."""
         spare = self._spares()
         try:
             return spare.pop()
         except IndexError:
-            return self.connection(key)
+            return Line(self.connection(key))
 
-    def hand_on(self, connection: Any) -> bool:
+    def hand_on(self, line: Line) -> bool:
         """Keep a connection on which nothing is under way for the next `listener`; False where there is no need."""
         spare = self._spares()
         if self.cluster is not None or len(spare) >= _SPARE:
             return False
-        spare.append(connection)
+        spare.append(line)
         return True
 
-    def _spares(self) -> list[Any]:
+    def _spares(self) -> list[Line]:
         if self._pid != os.getpid():  # a fork: those are the parent's
             self._pid, self._spare = os.getpid(), []
         return self._spare
@@ -197,7 +197,7 @@ class Link:
         self.servers.close()
         spare = self._spares()
         while spare:
-            spare.pop().disconnect()
+            spare.pop().close()
         if self._lines is not None:
             self._lines.close()
         if self._pool is not None:

@@ -197,10 +197,10 @@ class Queue(Store):
             streams = dict(
                 zip(bells, rested[0] if rested else [b"0-0"] * len(classes), strict=True)
             )
-            for waker in tuple(self.wakers):
+            for waker in self.wakers:
                 waker.rest(partition, streams, every=len(classes) == len(wanted))
         elif classes:
-            for waker in tuple(self.wakers):
+            for waker in self.wakers:
                 waker.full(partition)
         return answers, bool(rested) or not classes  # who asks for no flow, gets none
 
@@ -215,7 +215,7 @@ class Queue(Store):
         self, partition: str, classes: list[str], outcomes: Sequence[Outcome]
     ) -> list[str]:
         """Of these classes those whose queue may hold something, as far as the waker of a worker knows."""
-        wakers = tuple(self.wakers)
+        wakers = self.wakers
         if len(wakers) != 1 or not classes:
             return classes
         start = f"{partition}:b:"
@@ -239,7 +239,7 @@ class Queue(Store):
 
     def _quiet(self, ask: Ask, busy: bool) -> set[str]:
         """The partitions of which the waker of a worker knows that they hold nothing it asks for."""
-        wakers = tuple(self.wakers)
+        wakers = self.wakers
         if len(wakers) != 1 or ask.run_id or not (busy or wakers[0].rang()):
             return set()
         names = [f"b:{flow}:{fingerprint}" for flow, fingerprint in ask.flows]

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from string import ascii_letters
 from typing import TYPE_CHECKING, Final, Literal
 from uuid import uuid4
-from weakref import WeakSet
 
 from goflow.backend import FlowKey
 from goflow.errors import UnknownRun
@@ -59,7 +58,7 @@ class Store:
         #: definitions anybody asked for through this connection
         self.asked: set[FlowKey] = set()
         #: those that claims through this connection wake
-        self.wakers: WeakSet[QueueWaker] = WeakSet()
+        self.wakers: tuple[QueueWaker, ...] = ()
         #: the run it has submitted last, whether somebody waits for that one alone, so that the next will be waited
         #: for too, and whether its end is told already
         self.newest = ""

@@ -12,6 +12,8 @@ its worker has looked again it is silent. News (a stop, a new queue) are listene
 What is listened to are bells, one a queue: the call that makes tasks rings it where it leaves some. What a commit takes
 itself wakes nobody, so a chain is of no concern to workers that are idle.
 
+A worker that says when it is about to sleep (`attend`) is listened for only then: its children have their tasks before.
+
 A wake-up names the queues that rang. The worker then looks into those alone: of the others it is known up to
 which id they hold nothing, and that is from where they are listened to next. Once a second it looks into all.
 """
@@ -35,6 +37,7 @@ from goflow_redis.words import Word, disclose
 if TYPE_CHECKING:
     from goflow.payload import Payload
     from goflow.wholesale import Look
+    from goflow_redis.line import Line
     from goflow_redis.store import Store
 
 #: ms a wait lasts before it is begun anew; well below WATCH_LIFE
@@ -59,47 +62,51 @@ class _Ear:
         self.lazy = lazy
         #: what it listens for
         self.streams: dict[str, bytes] = {}
-        self._connection: Any = None
+        self._line: Line | None = None
+        self._socket = -1
 
     def listen(self, streams: dict[str, bytes], most: int) -> int:
         """Wait for what comes after these ids, and to hear at most so many entries; answers the socket to
         select on. Raises BackendError."""
-        if self._connection is None:
-            self._connection = self._store.link.listener(self.key)
+        if self._line is None:
+            self._line = self._store.link.listener(self.key)
         self.streams = streams
         wait = ("XREAD", "COUNT", most, "BLOCK", _PATIENCE, "STREAMS")
         try:
-            self._connection.send_command(*wait, *streams, *streams.values())
+            self._socket = self._line.say((*wait, *streams, *streams.values()))
         except Exception as error:
             self.close()
             raise BackendError(f"{self._store.link.name}: the connection was cut") from error
-        return int(self._connection._sock.fileno())
+        return self._socket
 
     def answered(self) -> bool:
         """Whether there is an answer to hear."""
         waiting = select.poll()
-        waiting.register(self._connection._sock, select.POLLIN)
+        waiting.register(self._socket, select.POLLIN)
         return bool(waiting.poll(0))
 
     def hear(self) -> Any:
         """The answer, whatever it is. A cut connection or a demoted master is begun anew: then an
         exception is the answer."""
+        assert self._line is not None
         try:
-            return self._connection.read_response()
+            answer = self._line.hear()
         except Exception as error:  # noqa: BLE001 - there is one cure for all of them
+            answer = error
+        if isinstance(answer, Exception):
             self.close()
-            return error
+        return answer
 
     def close(self) -> None:
         """Let go of the connection."""
-        if self._connection is not None:
-            self._connection.disconnect()
-            self._connection = None
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
     def hand_on(self) -> None:
         """Let go of a connection on which nothing is under way; the next waker finds it made."""
-        if self._connection is not None and self._store.link.hand_on(self._connection):
-            self._connection = None
+        if self._line is not None and self._store.link.hand_on(self._line):
+            self._line = None
         self.close()
 
 
@@ -139,7 +146,7 @@ class _Waker(ABC):
     def _hear_all(self) -> None:
         """Hear what has been said. Who has spoken listens no more."""
         for key, _ in self._selector.select(0):
-            if key.data is not None:
+            if key.data in self._sockets:  # what another ear heard may have silenced it
                 self._forget(key.data)
                 self._heard(key.data, key.data.hear())
 
@@ -221,12 +228,14 @@ class QueueWaker(_Waker):
         self._rung: dict[str, set[str] | None] = {}
         #: by partition when all of its queues are to be looked into again
         self._round_at: dict[str, float] = {}
+        #: what is to be listened to once its worker is about to sleep; None where that never says so
+        self._due: dict[str, dict[str, bytes]] | None = None
         super().__init__(store, [*self._queues.values(), *news])
-        store.wakers.add(self)
+        store.wakers = (*store.wakers, self)
 
     def close(self) -> None:
         """Stop listening."""
-        self._store.wakers.discard(self)
+        self._store.wakers = tuple(waker for waker in self._store.wakers if waker is not self)
         super().close()
 
     def worthwhile(self, partition: str, queues: list[str], others: set[str]) -> list[str]:
@@ -279,8 +288,26 @@ class QueueWaker(_Waker):
             else:
                 self._forget(ear)
                 ear.close()
+        ear.streams = streams
+        if self._due is None:
+            self._begin(partition, streams)
+        else:
+            self._due[partition] = streams
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to listen to with `attend`, or that was never called."""
+        return self._due is None or bool(self._due)
+
+    def attend(self) -> None:
+        """Listen where that is due. Nothing that came since is missed: it is after the ids that the claim brought."""
+        due, self._due = self._due, {}
+        for partition, streams in (due or {}).items():
+            self._begin(partition, streams)
+
+    def _begin(self, partition: str, streams: dict[str, bytes]) -> None:
         try:
-            self._listen(ear, streams)
+            self._listen(self._queues[partition], streams)
         except BackendError:  # what comes next fails too, and is told there
             self._rung[partition] = None
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from goflow.errors import BackendError
 from goflow_redis.address import parse
+from goflow_redis.line import Line
 from goflow_redis.link import Link
 from tests.redis.server import RedisServer
 
@@ -84,10 +84,10 @@ def test_a_fork_does_not_use_its_parents(link: Link) -> None:
     assert identity(link) == before
 
 
-def number(listener: Any) -> int:
+def number(listener: Line) -> int:
     """The server's number of a connection to wait on."""
-    listener.send_command("CLIENT", "ID")
-    return int(listener.read_response())
+    listener.say(("CLIENT", "ID"))
+    return int(listener.hear())
 
 
 def test_a_fork_does_not_listen_on_a_connection_that_its_parent_kept(link: Link) -> None:
@@ -100,4 +100,4 @@ def test_a_fork_does_not_listen_on_a_connection_that_its_parent_kept(link: Link)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     again = link.listener("gf")
     assert number(again) == before, "its parent uses it again"
-    again.disconnect()
+    again.close()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from goflow.abilities import Attentive
 from goflow.message import Claim
 from goflow.testing.store import FLOW, OTHER, Worker, edge, request, success
 from goflow.testing.suite.watching import woken
@@ -126,6 +128,57 @@ def test_a_worker_is_woken_for_what_came_between_the_claim_and_its_answer(
         waker.clear()
         assert [claim.task.run_id for claim in w.claim()] == [first]
         backend.submit(request(second))
+        assert woken(waker)
+    finally:
+        waker.close()
+
+
+def test_a_worker_that_is_about_to_sleep_hears_of_what_came_since_its_claim(
+    backend: RedisBackend,
+) -> None:
+    w = Worker(backend)
+    partition = backend.keys.partition("r0")
+    names = [f"r{n}" for n in range(200) if backend.keys.partition(f"r{n}") == partition]
+    backend.submit(request(names[0]))  # so that the queue is no news any more
+    waker = backend.watch()
+    assert isinstance(waker, Attentive)
+    try:
+        assert w.succeed(w.one("a"), b"", ends=True)
+        assert w.claim() == []
+        waker.attend()
+        backend.submit(request(names[1]))
+        assert woken(waker)
+        waker.clear()
+        assert [claim.task.run_id for claim in w.claim()] == [names[1]]
+        for run_id in names[2:4]:
+            assert w.claim() == []
+            backend.submit(request(run_id))
+            assert not select.select([waker], [], [], 0.05)[0], "it listens though it is at work"
+            assert waker.due
+            waker.attend()
+            assert not waker.due
+            assert woken(waker), "or the run would wait for the next round"
+            waker.clear()
+            assert [claim.task.run_id for claim in w.claim()] == [run_id]
+    finally:
+        waker.close()
+
+
+def test_a_bell_and_the_news_of_a_queue_may_be_heard_at_once(backend: RedisBackend) -> None:
+    """Before the first claim, when news have it listen anew."""
+    w = Worker(backend, (FLOW, OTHER))
+    partition = backend.keys.partition("r0")
+    names = [f"r{n}" for n in range(200) if backend.keys.partition(f"r{n}") == partition]
+    backend.submit(request(names[0]))
+    waker = backend.watch()
+    try:
+        backend.submit(request(names[2], flow=OTHER))
+        backend.submit(request(names[1]))
+        assert woken(waker)
+        time.sleep(0.1)  # both have been said by now
+        waker.clear()
+        assert {claim.task.run_id for claim in w.claim()} == set(names[:3])
+        backend.submit(request(names[3], flow=OTHER))
         assert woken(waker)
     finally:
         waker.close()
