@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from goflow_local.rows import OPEN, Held, RunRow
 
 if TYPE_CHECKING:
-    from goflow_local.change import Spot
+    from goflow_local.counting import Spot
 
 #: rows that are kept of each kind; a worker of many runs begins anew
 _MOST: Final = 1000
