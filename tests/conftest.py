@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import signal
 
+from hypothesis import settings
+
+settings.register_profile("goflow", deadline=None)  # a busy machine is no defect of what is tested
+settings.load_profile("goflow")
+
 # A shell has what it starts in the background ignore SIGINT, and every process below inherits that: then no Ctrl-C of
 # a test would reach anybody.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -25,12 +25,15 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def finish_later(store: Store, names: list[str]) -> threading.Timer:
-    """Makes the runs succeed a moment from now; each makes its name."""
+def finish_later(
+    store: Store, names: list[str], when: threading.Event | None = None
+) -> threading.Timer:
+    """Makes the runs succeed a moment from now, or when told; each makes its name."""
     worker = store.worker()
     claims = [worker.one("a") for _ in map(store.submit, names)]
 
     def finish() -> None:
+        assert when is None or when.wait(20)
         for claim in claims:
             assert worker.succeed(claim, claim.task.run_id.encode(), ends=True)
 
@@ -41,17 +44,19 @@ def finish_later(store: Store, names: list[str]) -> threading.Timer:
 
 def test_the_asynchronous_twin_waits_for_many_and_keeps_its_loop_free(store: Store) -> None:
     names = [f"r{n}" for n in range(20)]
+    seen_running = threading.Event()
 
     async def main() -> list[str]:
         async with goflow.AsyncClient(store.connect()) as client:
             waiting = asyncio.create_task(client.wait_all(names, 20))
             assert (await client.run("r0")).state == "running"
+            seen_running.set()
             results = [result.text() for result in await waiting]
             with pytest.raises(TimeoutError, match="the first of them is late"):
                 await client.wait_all([*names, "late"], 0.05)
             return results
 
-    timer = finish_later(store, names)
+    timer = finish_later(store, names, seen_running)
     store.submit("late")
     assert asyncio.run(main()) == names
     timer.join()

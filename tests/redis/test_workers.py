@@ -57,7 +57,11 @@ def wide(workflow, context):
     each = workflow.dag.foreach_branch("each", lambda data: ["x"] * 40, execution_only=True)
 
     def work(data):
-        time.sleep(0.05)
+        begun = Path("begun")
+        begun.mkdir(exist_ok=True)
+        (begun / context.node.replace("/", "-")).touch()
+        while len(list(begun.iterdir())) < 4:  # as many as both workers have places
+            time.sleep(0.01)
         return str(os.getppid())
 
     each.node("who", work)
@@ -233,7 +237,7 @@ def test_two_workers_share_what_there_is(server: RedisServer, tmp_path: Path) ->
         pids = [share.data for share in shares if share is not None]
         counts = sorted(pids.count(str(each.pid).encode()) for each in (one, other))
         assert sum(counts) == 40
-        assert counts[0] >= 14, counts
+        assert counts[0] >= 2, "each takes as many as it has places for, and leaves the rest"
         assert quick.data == b""
         for each in (one, other):
             each.terminate()
