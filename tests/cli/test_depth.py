@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import ask, goflow
+from tests.cli.shell import ask, goflow, worker
+from tests.redis.server import RedisServer
 
 DEEP = """
 import goflow
@@ -56,3 +57,21 @@ def test_a_run_of_four_hundred_levels_is_shown_exported_replayed_and_retried() -
     assert goflow("retry", "r", "--from", "leaf").out == b"x!"
     again = json.loads(ask("show", "r", "--json").out)
     assert len(again["nodes"]) == 801
+
+
+def test_workers_on_redis_run_it_and_repeat_its_deepest_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with RedisServer() as server:
+        monkeypatch.setenv("GOFLOW_BACKEND", server.url)
+        with worker():
+            submit = ("submit", "deep", "--data", "x", "--request-id", "r", "--wait", "60")
+            assert goflow(*submit).out == b"x!"
+            ask("retry", "r", "--from", "leaf")
+            assert goflow("result", "r", "--wait", "60").out == b"x!"
+        told = ask("show", "r", "--json").json
+        assert {node["state"] for node in told["nodes"]} == {"succeeded"}
+        assert len(told["nodes"]) == 801
+        assert "round 2" in ask("show", "r").text
+        assert ask("explain", "r", "leaf").text.startswith(f"{LEAF} succeeded")
+        assert ask("debug", "r", "leaf", "--json").json["same"] is True
