@@ -7,6 +7,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -99,24 +101,40 @@ def listening(server: RedisServer) -> bool:
     return int(server.client.info("clients")["blocked_clients"]) > 0
 
 
+def until_somebody_listens(server: RedisServer) -> None:
+    while not listening(server):
+        time.sleep(0.01)
+
+
+@contextmanager
+def meanwhile(work: Callable[[], None]) -> Iterator[None]:
+    """Something happens on another thread while the caller waits for a run; both have ended after this."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def comes_back(own: RedisServer, trouble: Trouble) -> None:
+    """The server is started again once somebody has noticed that it is away, and what is ready is executed."""
+    assert trouble.told.wait(20)
+    own.start()
+    finish(own.url)
+
+
 @each_wait
 def test_a_wait_outlasts_a_server_that_is_killed_and_started_again(
     wait: Wait, store: RedisBackend, own: RedisServer, trouble: Trouble
 ) -> None:
     def interrupt() -> None:
-        while not listening(own):
-            time.sleep(0.01)
+        until_somebody_listens(own)
         own.kill()
-        assert trouble.told.wait(20)
-        own.start()
-        finish(own.url)
+        comes_back(own, trouble)
 
-    meanwhile = threading.Thread(target=interrupt)
-    meanwhile.start()
-    try:
+    with meanwhile(interrupt):
         assert {payload.text() for payload in wait(store, 60)} == {"done"}
-    finally:
-        meanwhile.join()
 
 
 @each_wait
@@ -124,18 +142,8 @@ def test_a_wait_that_begins_while_the_server_is_away_outlasts_that_too(
     wait: Wait, store: RedisBackend, own: RedisServer, trouble: Trouble
 ) -> None:
     own.kill()
-
-    def start() -> None:
-        assert trouble.told.wait(20)
-        own.start()
-        finish(own.url)
-
-    meanwhile = threading.Thread(target=start)
-    meanwhile.start()
-    try:
+    with meanwhile(partial(comes_back, own, trouble)):
         assert {payload.text() for payload in wait(store, None)} == {"done"}
-    finally:
-        meanwhile.join()
 
 
 @each_wait
@@ -216,16 +224,11 @@ def ended_meanwhile(
     client.submit("one", b"x", run_id=name, plan=FLOW.plan)
 
     def end() -> None:
-        while not listening(own):
-            time.sleep(0.01)
+        until_somebody_listens(own)
         finish(own.url, made)
 
-    meanwhile = threading.Thread(target=end)
-    meanwhile.start()
-    try:
+    with meanwhile(end):
         return client.wait(name, 20)
-    finally:
-        meanwhile.join()
 
 
 def test_run_after_run_is_waited_for_without_a_call_beside_the_submit(
