@@ -19,14 +19,15 @@ from goflow.backend import Backend, FlowKey, Versioned
 from goflow.blobs.carrier import BLOBS_AWAY
 from goflow.child import FromChild, Get, Result, Results, Staged
 from goflow.engine import MOST_LOST, gathers
-from goflow.errors import BackendError, BlobsAway
+from goflow.errors import BackendError, BlobsAway, StoreAway
 from goflow.ledger import Ledger
 from goflow.message import DIED, TIMED_OUT, Claim, Failure, Input, Task
 from goflow.observer import Observer
 from goflow.pace import Pace
+from goflow.patience import pause
 from goflow.payload import Payload
 from goflow.pool import Child, Pool
-from goflow.reads import Noted
+from goflow.reads import Noted, Unanswered
 from goflow.workflow import Flow
 
 #: a claimed task that no child has taken after this many seconds goes back to the store
@@ -36,6 +37,9 @@ HOARD: Final = 0.05
 LISTEN: Final = 0.02
 #: seconds a new child may take to load its flows; what executes then has its own timeout
 LOADING: Final = 60.0
+
+#: seconds at most until a store that is away is asked again for what a task waits for
+AGAIN: Final = 1.0
 
 _RELEASE: Final = "the worker ends"
 _DOOMED: Final = "its run was stopped, or another worker has it"
@@ -200,7 +204,24 @@ class Crew:
             if isinstance(message, Staged):
                 self._backend.stage(task, message.items)
             elif isinstance(message, Get):
-                child.answer(message.key, self._read(child, task, message.key))
+                self._answer(child, message.key)
+
+    def _answer(self, child: Child, key: str) -> None:
+        """Give it a value of its run's store. Where the store is away it waits, as its work would be done twice
+        otherwise: until its timeout, the loss of its lease or the end of a drain. Raises BackendError."""
+        tries = 0 if child.unanswered is None else child.unanswered.tries
+        try:
+            value = self._read(child, child.claims[0].task, key)
+        except StoreAway as error:
+            if not self._patient:
+                raise
+            if not tries:
+                self._observer.troubled(error)
+            again = time.monotonic() + min(pause(tries), AGAIN)
+            child.unanswered = Unanswered(key, tries + 1, again)
+            return
+        child.unanswered = None
+        child.answer(key, value)
 
     def _read(self, child: Child, task: Task, key: str) -> Payload | None:
         """A value of the run's store for the task at hand, and a note of which one that was."""
@@ -320,14 +341,15 @@ class Crew:
         for child in self._pool.children:
             if child.claims:
                 aloud = self._aloud.due(child)
-                for date in (self._deadline(child), self._listening(child), aloud):
+                asks = None if child.unanswered is None else child.unanswered.again
+                for date in (self._deadline(child), self._listening(child), aloud, asks):
                     if date is not None and (first is None or date < first):
                         first = date
         return first
 
     def enforce(self, over: bool) -> None:
-        """Kill what is out of time, doomed or (`over`) in the way of the end; listen to what takes long, and
-        record what it prints."""
+        """Kill what is out of time, doomed or (`over`) in the way of the end; listen to what takes long, record
+        what it prints, and ask again for what it waits for."""
         now = time.monotonic()
         for child in self._pool.children:
             if not child.claims:
@@ -343,6 +365,9 @@ class Crew:
                 child.kill(self._overdue(child))
             elif over:
                 child.kill(_RELEASE)
+            elif child.unanswered is not None and now >= child.unanswered.again:
+                with self._sending(child):
+                    self._answer(child, child.unanswered.key)
         self._aloud.record()
 
     def _listening(self, child: Child) -> float | None:

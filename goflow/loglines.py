@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 #: how a line looks: `12:03:01 INFO goflow.kyc.fetch: ...`
 FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -48,7 +50,7 @@ def _configure() -> None:
         logging.root.setLevel(logging.INFO)
 
 
-class _OnImport(MetaPathFinder):
+class _OnImport:
     """Configures logging once it is imported, and is gone then."""
 
     def find_spec(
@@ -59,12 +61,13 @@ class _OnImport(MetaPathFinder):
         sys.meta_path.remove(self)
         spec = PathFinder.find_spec(name, path)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Configured(spec.loader)
+            spec.loader = _Configured(spec.loader)  # type: ignore[assignment]
         return spec
 
 
-class _Configured(Loader):
-    """The loader of logging, which is configured after it."""
+class _Configured:
+    """The loader of logging, which is configured after it. `importlib.abc`, whose classes name what is asked of one,
+    imports 20 modules more."""
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader

@@ -22,7 +22,7 @@ from goflow.child import Batch, FromChild, Go, More, Result, Value
 from goflow.log import Log
 from goflow.message import UNREADABLE, Claim, Input
 from goflow.payload import Payload
-from goflow.reads import Noted
+from goflow.reads import Noted, Unanswered
 from goflow.wire import Garbled, Reins
 from goflow.workflow import Flow
 
@@ -82,6 +82,8 @@ class Child:
         self.timeout: float | None = None
         #: what the task at hand has read of its run's store
         self.reads = Noted()
+        #: what of it the task waits for
+        self.unanswered: Unanswered | None = None
         #: why we killed it, if we did
         self.killed = ""
         mine = [connection, output, alive]

@@ -5,12 +5,20 @@ The supervisor and not the child: so it is known of an attempt whose process die
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from goflow.message import Reads
 
 #: versions that are noted for one attempt: one that polls meets few; of one that reads more these are kept
 MOST_READS: Final = 1000
+
+
+class Unanswered(NamedTuple):
+    """A key that a task waits for, since the store is away: asked for so many times, and when (monotonic) again."""
+
+    key: str
+    tries: int
+    again: float
 
 
 class Noted:

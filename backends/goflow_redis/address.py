@@ -12,8 +12,8 @@ All take the options in `OPTIONS` as a query: certificates, timeouts; the last t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -116,7 +116,7 @@ def _database(text: str) -> int:
 
 
 def _file(text: str) -> str:
-    if not Path(text).is_file():
+    if not os.path.isfile(text):  # noqa: PTH113 - pathlib costs 5 ms at every start
         raise ValueError(f"a file, there is none called {text}")
     return text
 

@@ -20,6 +20,8 @@ RUNS: Final = 50
 PATHS: Final = 200
 #: keys named in a message
 NAMED: Final = 5
+#: the check that each key holds what the map says
+KEY_TYPES: Final = "key types"
 #: ms until a key goes that should have had an expiry of its own
 HOUR: Final = 3_600_000
 
@@ -94,16 +96,15 @@ def _literally(text: str) -> str:
 
 def _types(every: Sequence[Key]) -> Finding:
     """Keys that hold something else than they should."""
-    name = "key types"
     wrong = [
         f"{key.name} holds a {key.kind}, expected {'a ' + key.expected if key.expected else 'no such key'}"
         for key in every
         if key.kind != key.expected
     ]
     if not wrong:
-        return Finding(name=name, ok=True, text="every key holds what it should")
+        return Finding(name=KEY_TYPES, ok=True, text="every key holds what it should")
     text = f"{_some(wrong)}: remove or rename what is not goflow's, or use another redis.namespace"
-    return Finding(name=name, ok=False, text=text)
+    return Finding(name=KEY_TYPES, ok=False, text=text)
 
 
 def _brief(backend: RedisBackend, every: Iterable[Key], fix: bool) -> Finding:

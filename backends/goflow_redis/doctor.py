@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from goflow.backend import Finding
 from goflow.errors import BackendError
-from goflow_redis.census import keys_of_store
+from goflow_redis.census import KEY_TYPES, keys_of_store
 from goflow_redis.store import MS
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ def diagnose(backend: RedisBackend, fix: bool) -> list[Finding]:
             place = f"port {told.get('tcp_port')}: "
             of_server = [replace(found, text=place + found.text) for found in of_server]
         findings += of_server
-    return [*findings, *keys_of_store(backend, fix), _workers(backend)]
+    findings += keys_of_store(backend, fix)
+    if any(found.name == KEY_TYPES and not found.ok for found in findings):
+        return findings  # nor can the workers be read: what is wrong is named
+    return [*findings, _workers(backend)]
 
 
 def _servers(backend: RedisBackend) -> list[tuple[str, dict[str, str]]]:

@@ -1,16 +1,22 @@
-"""Calls over connections that redis-py makes: through its pool, or without what that costs a call.
+"""Calls over connections of our own to a single server, and (`exchange`) over those that redis-py makes to others.
 
-redis-py connects, logs in and speaks TLS. What it does around each call (a lock, figures for its metrics, a look
-at the socket, a loop over the words) is a third of what a small call costs its caller. `Lines` has hiredis pack
-and parse, and keeps its connections itself.
+redis-py takes 0.1 s and 11 MB to import. What it does around each call (a lock, figures for its metrics, a look at
+the socket, a loop over the words) is a third of what a small call costs its caller. So hiredis packs and parses
+here, and redis-py is left to find its way through clusters and sentinels.
 """
 
 from __future__ import annotations
 
 import os
+import select
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
+
+from goflow_redis.place import Place
+from goflow_redis.refused import Cut, InvalidResponse, ResponseError, Unanswered, read
 
 Word = bytes | str | int | float
 Command = Sequence[Word]
@@ -22,39 +28,61 @@ _LACKING: Final = object()
 
 
 class Line:
-    """One connection, for one call at a time; of no use after an error."""
+    """One connection, for one call at a time; of no use after an error. Raises Cut, Unanswered, and whatever else
+    a server says of connections.
 
-    def __init__(self, connection: Any) -> None:
+    Over a socket on which nothing is under way: one of our own (`to`), or redis-py's, which is ended by `end`.
+    """
+
+    def __init__(
+        self, connect: Callable[[], socket.socket], end: Callable[[], None] | None = None
+    ) -> None:
         from hiredis import Reader, pack_command
-        from redis.exceptions import InvalidResponse
 
-        self.connection = connection
-        self._socket = connection._sock  # what every redis-py from 6.0 on calls it
         self._pack: Any = pack_command  # its stub knows tuples of one word only
         self._reader = Reader(
-            protocolError=InvalidResponse,
-            replyError=connection._parser.parse_error,
-            notEnoughData=_LACKING,
+            protocolError=InvalidResponse, replyError=read, notEnoughData=_LACKING
         )
+        self._end = end
+        # made after this object: of a cycle that nobody closed the garbage collector ends the older one first
+        self._sock = connect()
+        self._pid = os.getpid()
         self._used = time.monotonic()
+
+    @classmethod
+    def to(cls, place: Place) -> Line:
+        """One to that server, logged in."""
+        line = cls(place.connect)
+        try:
+            *told, _ = line.exchange(place.greeting())
+            for answer in told:
+                if isinstance(answer, Exception):
+                    raise answer
+        except BaseException:
+            line.close()
+            raise
+        return line
+
+    def __del__(self) -> None:
+        if hasattr(self, "_pid"):  # else it was never made
+            self.close()
 
     @property
     def stale(self) -> bool:
         """Whether the server may have closed it, or has sent what nobody asked for."""
         if time.monotonic() - self._used < FRESH:
             return False
-        try:
-            return bool(self.connection.can_read())
-        except Exception:  # noqa: BLE001 - closed: redis-py has several words for that
-            return True
+        waiting = select.poll()
+        waiting.register(self._sock, select.POLLIN)
+        return bool(waiting.poll(0))
 
     def ask(self, command: Command) -> Any:
         """The answer of one command; see `exchange`."""
         try:
-            self._socket.sendall(self._pack(command))
+            self._sock.sendall(self._pack(command))
             answer = self._answer()
         except OSError as error:
-            raise _as_redis(error) from None
+            raise _named(error) from None
         if isinstance(answer, Exception):
             _refuse_ended(answer)
         self._used = time.monotonic()
@@ -62,26 +90,30 @@ class Line:
 
     def say(self, command: Command) -> int:
         """Send a command whose answer is to be waited for; answers the socket to select on."""
-        self._socket.sendall(self._pack(command))
-        descriptor: int = self._socket.fileno()
-        return descriptor
+        self._sock.sendall(self._pack(command))
+        return self._sock.fileno()
 
     def hear(self) -> Any:
         """The answer, an exception where it is a refusal. Raises OSError."""
         return self._answer()
 
     def close(self) -> None:
-        """End the connection."""
-        self.connection.disconnect()
+        """End the connection; in a fork of its process only there."""
+        if self._end is not None:
+            self._end()
+            return
+        if self._pid == os.getpid():
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """The answers of commands; those to refused ones are exceptions. Raises ConnectionError and
-        TimeoutError as redis-py does, and whatever else the server says of the connection."""
+        """The answers of commands; those to refused ones are exceptions."""
         try:
-            self._socket.sendall(b"".join([self._pack(tuple(each)) for each in commands]))
+            self._sock.sendall(b"".join([self._pack(tuple(each)) for each in commands]))
             answers = [self._answer() for _ in commands]
         except OSError as error:
-            raise _as_redis(error) from None
+            raise _named(error) from None
         for answer in answers:
             if isinstance(answer, Exception):
                 _refuse_ended(answer)
@@ -90,35 +122,31 @@ class Line:
 
     def _answer(self) -> Any:
         while (answer := self._reader.gets()) is _LACKING:
-            data = self._socket.recv(_READ)
+            data = self._sock.recv(_READ)
             if not data:
                 raise ConnectionResetError(0, "Connection closed by server.")
             self._reader.feed(data)
         return answer
 
 
-def _as_redis(error: OSError) -> Exception:
-    """What redis-py would have raised."""
-    from redis import exceptions as known
-
+def _named(error: OSError) -> Exception:
+    """What the system says of a connection, by kind."""
     if isinstance(error, TimeoutError):
-        return known.TimeoutError("Timeout reading from socket")
-    return known.ConnectionError(f"Error {error.errno}: {error.strerror or error}")
+        return Unanswered("Timeout reading from socket")
+    return Cut(f"Error {error.errno}: {error.strerror or error}")
 
 
 def _refuse_ended(answer: Exception) -> None:
     """Raise what a server says of the connection, not of a command."""
-    from redis.exceptions import ResponseError
-
     if not isinstance(answer, ResponseError):
         raise answer
 
 
 class Lines:
-    """Connections to one server, each made by redis-py's pool for it. Safe to share between threads."""
+    """Connections to one server. Safe to share between threads."""
 
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
+    def __init__(self, place: Place) -> None:
+        self._place = place
         self._idle: list[Line] = []
         self._pid = os.getpid()
 
@@ -129,7 +157,7 @@ class Lines:
         try:
             answer = line.ask(command)
         except BaseException:
-            self._drop(line)
+            line.close()
             self.close()
             raise
         self._idle.append(line)
@@ -145,11 +173,15 @@ class Lines:
         except (
             BaseException
         ):  # an answer may still be on its way; and the others may be cut as well
-            self._drop(line)
+            line.close()
             self.close()
             raise
         self._idle.append(line)
         return _fine(answers)
+
+    def connect(self) -> Line:
+        """One more, of the caller's own."""
+        return Line.to(self._place)
 
     def close(self) -> None:
         """Let go of those that nobody uses."""
@@ -158,27 +190,24 @@ class Lines:
                 line = self._idle.pop()
             except IndexError:  # another thread has it
                 return
-            self._drop(line)
+            line.close()
 
     def _take(self) -> Line:
         if self._pid != os.getpid():  # a fork: those are the parent's
-            self._pid, self._idle = os.getpid(), []
+            self.close()
+            self._pid = os.getpid()
         try:
             while True:
                 line = self._idle.pop()
                 if not line.stale:
                     return line
-                self._drop(line)
+                line.close()
         except IndexError:
-            return Line(self._pool.get_connection())
-
-    def _drop(self, line: Line) -> None:
-        line.connection.disconnect()
-        self._pool.release(line.connection)
+            return self.connect()
 
 
 def exchange(pool: Any, commands: Sequence[Command]) -> list[Any]:
-    """The same over a pool that may give connections to another server each time."""
+    """The same over redis-py's pool, which may give connections to another server each time."""
     from redis.exceptions import ResponseError
 
     connection = pool.get_connection()

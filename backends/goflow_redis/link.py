@@ -1,6 +1,7 @@
 """The wire: scripts and commands go out, answers come in, and a cut connection is mended here.
 
-redis-py would retry by itself and may then run a script twice; that is turned off. What is repeated is
+A single server is spoken to without redis-py (line.py). Where redis-py finds the server, in a cluster or behind
+sentinels, it would retry by itself and may then run a script twice; that is turned off. What is repeated is
 repeated here, by the same bytes, and every script is safe under "executed, but the reply was lost".
 """
 
@@ -9,13 +10,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Any, Final, TypeVar
 
 from goflow.errors import BackendError, StoreAway, StoreFull
+from goflow_redis import refused as known
 from goflow_redis import scripts
 from goflow_redis.address import Address
 from goflow_redis.line import Command, Line, Lines, Word, exchange
+from goflow_redis.place import locate
+from goflow_redis.refused import ours
 from goflow_redis.servers import Servers
 
 T = TypeVar("T")
@@ -55,11 +58,11 @@ class Link:
                 " Does it want a certificate of ours (?ssl_certfile=FILE&ssl_keyfile=FILE)?"
             )
         self._mapped = _mapped(self.name, self._hint)
-        #: redis-py's client of a cluster, and its pool of any other service; both are badly typed
-        self.cluster: Any = None
-        self._pool: Any = None
         #: of a single server
         self._lines: Lines | None = None
+        #: redis-py's client of a cluster, and its pool of what sentinels name; both are badly typed
+        self.cluster: Any = None
+        self._pool: Any = None
         self._scripts: Mapping[str, scripts.Script] = {}
         #: connections that were waited on, of one server, and the process whose they are
         self._spare: list[Line] = []
@@ -86,7 +89,7 @@ class Link:
         )
 
     def run_once(self, script: str, partition: str, args: Sequence[Word]) -> Any:
-        """The same, once; raises what redis-py raises."""
+        """The same, once; errors as they come."""
         text, sha = self._scripts[script]
         try:
             return self._ask(partition, (("EVALSHA", sha, 1, partition, *args),))[0]
@@ -100,7 +103,7 @@ class Link:
         return self.ask_all(key, [command])[0]
 
     def ask_once(self, key: str, *command: Word) -> Any:
-        """The same, once; raises what redis-py raises."""
+        """The same, once; errors as they come."""
         return self._ask(key, [command])[0]
 
     def greet(self) -> dict[str, str]:
@@ -152,9 +155,10 @@ class Link:
 
     def _bear(self, key: str, error: Exception, attempt: int, began: float, *, once: bool) -> None:
         """Wait a moment before a call is repeated that failed so; raises the error where that cannot help."""
+        error = ours(error)
         try:
             with self._mapped:
-                if not isinstance(error, _cuts()):
+                if not isinstance(error, _CUTS):
                     raise error
                 late = attempt > 0 and time.monotonic() - began > self.patience
                 self.servers.cut(key)
@@ -170,7 +174,7 @@ class Link:
         try:
             return spare.pop()
         except IndexError:
-            return Line(self.connection(key))
+            return self.connection(key)
 
     def hand_on(self, line: Line) -> bool:
         """Keep a connection on which nothing is under way for the next `listener`; False where there is no need."""
@@ -185,12 +189,14 @@ class Link:
             self._pid, self._spare = os.getpid(), []
         return self._spare
 
-    def connection(self, key: str) -> Any:
+    def connection(self, key: str) -> Line:
         """A new connection of its own to the server that has `key`, for waiting on."""
         with self._mapped:
+            if self._lines is not None:
+                return self._lines.connect()
             connection = self._pool_of(key).make_connection()
             connection.connect()
-        return connection
+        return Line(lambda: connection._sock, connection.disconnect)
 
     def close(self) -> None:
         """Close every connection."""
@@ -250,32 +256,29 @@ class Link:
         return self.cluster.get_redis_connection(node).connection_pool
 
     def _connect(self) -> None:
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-
         address = self.address
         options: dict[str, Any] = {
             "socket_connect_timeout": min(CONNECT_TIMEOUT, self.patience),
             "socket_timeout": self.patience,
+        } | dict(address.options)
+        if address.kind == "single":
+            self._lines = Lines(locate(address.url, options, tls=address.tls))
+            return
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        options |= {
             "socket_keepalive": True,
             # a connection made to wait on never comes back to the pool, and would count for ever
             "max_connections": 2**31,
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
-        } | dict(address.options)
+            "username": address.username,
+            "password": address.password,
+        }
         watch_as = {
             name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")
         }
-        if address.kind == "single":
-            from redis.connection import ConnectionPool
-
-            if address.url.startswith("unix:"):
-                del options["socket_keepalive"]
-            url, _, _ = address.url.partition("?")
-            self._pool = ConnectionPool.from_url(url, **options)
-            self._lines = Lines(self._pool)
-            return
-        options |= {"username": address.username, "password": address.password}
         if address.kind == "cluster":
             from redis import cluster
 
@@ -292,25 +295,19 @@ class Link:
             self._pool = pool(address.master, watchers, db=address.db, **ssl, **options)
 
 
-@cache
-def _cuts() -> tuple[type[Exception], ...]:
-    """What redis-py raises where asking again may help."""
-    from redis import exceptions as known
-
-    return (
-        known.ConnectionError,
-        known.TimeoutError,
-        known.ReadOnlyError,
-        known.ClusterDownError,
-        known.RedisClusterException,
-    )
+#: where asking again may help
+_CUTS: Final = (
+    known.Cut,
+    known.Unanswered,
+    known.ReadOnlyError,
+    known.ClusterDownError,
+    known.RedisClusterException,
+)
 
 
 def _lacks_script(error: Exception) -> bool:
     """Whether the server has forgotten the script, or never had it."""
-    from redis.exceptions import NoScriptError
-
-    return isinstance(error, NoScriptError)
+    return isinstance(ours(error), known.NoScriptError)
 
 
 def _fields(info: bytes) -> dict[str, str]:
@@ -320,23 +317,20 @@ def _fields(info: bytes) -> dict[str, str]:
 
 def _hopeless(error: Exception) -> bool:
     """Whether asking again cannot help: the server refuses us, it is not away."""
-    from redis.exceptions import AuthenticationError, MaxConnectionsError
-
-    refusals = (AuthenticationError, MaxConnectionsError)
+    refusals = (known.AuthenticationError, known.MaxConnectionsError)
     return isinstance(error, refusals) or "invalid username-password" in str(error)
 
 
-def _away(error: BaseException, known: Any) -> bool:
+def _away(error: Exception) -> bool:
     """Whether it may be there again later, without anybody's doing here."""
-    kinds = known.ConnectionError | known.TimeoutError | known.RedisClusterException | OSError
-    if not isinstance(error, kinds | known.BusyLoadingError | known.ClusterDownError):
+    kinds = known.Cut | known.Unanswered | known.RedisClusterException | OSError
+    if not isinstance(error, kinds | known.ClusterDownError):
         return False
-    hopeless = isinstance(error, Exception) and _hopeless(error)
-    return not hopeless and "CERTIFICATE_VERIFY_FAILED" not in str(error)
+    return not _hopeless(error) and "CERTIFICATE_VERIFY_FAILED" not in str(error)
 
 
 class _mapped:
-    """Turns redis-py's errors into ours, in one place; credentials never reach a message."""
+    """Turns what goes wrong into goflow's errors, in one place; credentials never reach a message."""
 
     def __init__(self, name: str, hint: str) -> None:
         self._name = name
@@ -345,12 +339,10 @@ class _mapped:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, BackendError):
+        if not isinstance(error, Exception) or isinstance(error, BackendError):
             return
-        import redis.exceptions as known
-
-        ours = known.RedisError | known.RedisClusterException | OSError | UnicodeError
-        if not isinstance(error, ours):
+        error = ours(error)
+        if not isinstance(error, known.RedisError | OSError | UnicodeError):
             return
         text = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         if isinstance(error, known.OutOfMemoryError) or "OOM command not allowed" in str(error):
@@ -358,9 +350,9 @@ class _mapped:
                 f"{self._name} is full (maxmemory reached): it takes no new run until others are"
                 " finished and expired"
             ) from None
-        hint = self._hint if isinstance(error, known.ConnectionError | OSError) else ""
-        kind_of = StoreAway if _away(error, known) else BackendError
-        raise kind_of(f"{self._name}: {_advice(error, text, known)}{hint}") from None
+        hint = self._hint if isinstance(error, known.Cut | OSError) else ""
+        kind_of = StoreAway if _away(error) else BackendError
+        raise kind_of(f"{self._name}: {_advice(error, text)}{hint}") from None
 
 
 def _without_master(text: str) -> str:
@@ -373,7 +365,7 @@ def _without_master(text: str) -> str:
     )
 
 
-def _advice(error: BaseException, text: str, known: Any) -> str:
+def _advice(error: Exception, text: str) -> str:
     if isinstance(error, known.AuthenticationError) or "WRONGPASS" in text or "NOAUTH" in text:
         return "user name or password is wrong or missing; put them into the URL (redis://user:password@host)"
     if isinstance(error, known.NoPermissionError) or text.startswith("NOPERM"):
@@ -384,9 +376,9 @@ def _advice(error: BaseException, text: str, known: Any) -> str:
         )
     if isinstance(error, known.BusyLoadingError):
         return "the server is still loading its data; try again"
-    if isinstance(error, known.TimeoutError):
+    if isinstance(error, known.Unanswered):
         return f"no answer ({text})"
-    if type(error).__name__ == "MasterNotFoundError":
+    if isinstance(error, known.MasterNotFoundError):
         return _without_master(str(error))
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return (
@@ -394,7 +386,7 @@ def _advice(error: BaseException, text: str, known: Any) -> str:
         )
     if "WRONG_VERSION_NUMBER" in text:
         return f"it does not speak TLS ({text}): write redis:// or tls=0"
-    if isinstance(error, known.ConnectionError | known.RedisClusterException | OSError):
+    if isinstance(error, known.Cut | known.RedisClusterException | OSError):
         return f"cannot be reached ({text}); is it running, and is the URL right?"
     if "WRONGTYPE" in text:
         return "a key under our prefix holds something else; `goflow doctor` names it"

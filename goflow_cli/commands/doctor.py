@@ -111,12 +111,16 @@ def _store(fix: bool, backend: str | None) -> Iterator[Finding]:
         yield _problem("backend", str(error))
         return
     yield Finding(name="backend", ok=True, text=f"{store.name} can be reached")
+    sound = True
     try:
         if isinstance(store, Diagnosable):
-            yield from store.diagnose(fix)
+            for found in store.diagnose(fix):
+                sound = sound and found.ok
+                yield found
         yield from _unserved(store)
     except GoflowError as error:
-        yield _problem("backend", str(error))
+        if sound:  # else it is what has been named already that cannot be read
+            yield _problem("backend", str(error))
 
 
 def _unserved(store: Backend) -> Iterator[Finding]:

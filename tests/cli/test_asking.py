@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.redis.cluster import RedisCluster
 from tests.redis.server import RedisServer
 
 #: opens the store as a command that asks does, then tells what redis-py and user code would find
@@ -35,11 +36,19 @@ def told_by(code: str) -> str:
     return done.stdout.strip()
 
 
-def test_a_command_that_asks_does_without_the_metrics_of_redis_py() -> None:
+def test_a_single_server_is_asked_without_redis_py() -> None:
     with RedisServer() as server:
-        assert probe("Asking", server.url) == "False False"
+        code = PROBE.format(session="Session", url=server.url).replace(
+            "opentelemetry.sdk.metrics", "redis"
+        )
+        assert told_by(code) == "False False"
+
+
+def test_a_command_that_asks_does_without_the_metrics_of_redis_py() -> None:
+    with RedisCluster() as cluster:
+        assert probe("Asking", cluster.url) == "False False"
 
 
 def test_one_that_executes_flows_leaves_redis_py_whole() -> None:
-    with RedisServer() as server:
-        assert probe("Session", server.url) == f"{told_by(ALONE)} False"
+    with RedisCluster() as cluster:
+        assert probe("Session", cluster.url) == f"{told_by(ALONE)} False"

@@ -55,6 +55,17 @@ def test_a_store_that_is_away_is_a_problem_and_flows_are_looked_at_all_the_same(
     assert lines(told)["flows"] == "ok"
 
 
+def test_a_key_of_somebody_else_is_named_wherever_it_is() -> None:
+    """Also where it hides the workers, whom other checks ask for."""
+    with RedisServer() as server:
+        ask("submit", "echo", "--backend", server.url)
+        server.client.set("gf:{goflow}:alive", "mine")
+        told = ask("doctor", "--backend", server.url, code=1)
+    assert "gf:{goflow}:alive holds a string, expected a zset" in told.text
+    problems = [line for line in told.text.splitlines() if line.startswith("problem")]
+    assert [line.split(":")[0].split(maxsplit=1)[1] for line in problems] == ["key types"]
+
+
 def test_what_is_wrong_is_repaired_when_asked() -> None:
     goflow("run", "flows.py", "--flow", "echo", "--request-id", "r1")
     with sqlite3.connect(".goflow/goflow.db") as store:

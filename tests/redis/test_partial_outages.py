@@ -61,6 +61,19 @@ def long(workflow, context):
     workflow.dag.node("a", work)
 
 
+@goflow.flow("asking")
+def asking(workflow, context):
+    def work(data):
+        note(context, "begins")
+        while not Path("ask").exists():
+            time.sleep(0.01)
+        found = context.get("key", b"none")
+        note(context, "ends")
+        return found
+
+    workflow.dag.node("a", work)
+
+
 @goflow.flow("quick")
 def quick(workflow, context):
     def work(data):
@@ -184,7 +197,7 @@ def test_what_lies_on_the_others_is_renewed_and_gets_its_turn_while_a_server_is_
         ids = Ids(cluster, backend)
         victim = ids.directory if which == "directory" else ids.other
         client = Client(backend)
-        until(lambda: {d.flow for d in backend.definitions()} == {"long", "quick"})
+        until(lambda: {d.flow for d in backend.definitions()} == {"asking", "long", "quick"})
         long = [*ids.on(victim, "long", 1), *ids.off(victim, "long", 1)]
         for run_id in long:
             client.submit("long", b"x", run_id=run_id)
@@ -216,7 +229,7 @@ def test_a_worker_that_drains_while_a_server_is_away_ends_within_its_grace(
     """What it has finished for that one nobody can be told: it runs again elsewhere, once the lease is over."""
     with opened(cluster) as backend, workers(tmp_path, cluster.url, 1) as (process,):
         ids = Ids(cluster, backend)
-        until(lambda: {d.flow for d in backend.definitions()} == {"long", "quick"})
+        until(lambda: {d.flow for d in backend.definitions()} == {"asking", "long", "quick"})
         (run_id,) = ids.on(ids.other, "long", 1)
         Client(backend).submit("long", b"x", run_id=run_id)
         until(lambda: noted(tmp_path))
@@ -227,6 +240,24 @@ def test_a_worker_that_drains_while_a_server_is_away_ends_within_its_grace(
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
             assert 0.9 < time.monotonic() - began < 5
+
+
+@AWAY
+def test_a_node_that_asks_for_a_value_waits_for_a_server_that_is_away_and_is_not_begun_again(
+    cluster: RedisCluster, tmp_path: Path, away: Away
+) -> None:
+    with opened(cluster) as backend, workers(tmp_path, cluster.url, 1):
+        ids = Ids(cluster, backend)
+        until(lambda: {d.flow for d in backend.definitions()} == {"asking", "long", "quick"})
+        (run_id,) = ids.on(ids.other, "asking", 1)
+        Client(backend).submit("asking", b"x", run_id=run_id)
+        until(lambda: noted(tmp_path))
+        with away(cluster, ids.other):
+            (tmp_path / "ask").touch()
+            time.sleep(LEASE / 2)
+            assert [what for _, what, _ in noted(tmp_path)] == ["begins"]
+        assert Client(backend).wait(run_id, timeout=20).data == b"none"
+        assert [what for _, what, _ in noted(tmp_path)] == ["begins", "ends"]
 
 
 class Held:
