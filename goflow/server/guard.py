@@ -111,8 +111,17 @@ async def _refuse(error: HttpError, scope: Scope, receive: Receive, send: Send) 
     if error.code == "unauthorized" and "text/html" in fields(scope).get("accept", ""):
         from goflow.server.pages.login import login_page
 
-        response = login_page(401, headers=error.headers)
+        response = login_page(401, headers=error.headers, asked=_asked(scope))
     await response(scope, receive, send)
+
+
+def _asked(scope: Scope) -> str:
+    """Path and query as they came; what is not asked for by GET is nowhere to lead to."""
+    if scope["method"] != "GET":
+        return ""
+    query = scope["query_string"]
+    asked: bytes = scope["raw_path"] + (b"?" + query if query else b"")
+    return asked.decode("latin-1")
 
 
 def _dress(scope: Scope, message: Message) -> None:

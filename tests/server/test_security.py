@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +244,89 @@ def test_the_login_cookie_lets_a_browser_in_until_it_leaves(stranger: httpx.Clie
     assert stranger.get("/flows").status_code == 200
     stranger.post("/logout")
     assert stranger.get("/flows").status_code == 401
+
+
+#: pages that people send each other
+PAGES = [
+    "/ui/run/r1",
+    "/ui/run/r1?node=each%5Balice%5D%2Fverify&round=2",
+    "/ui/flow/caf%C3%A9",
+    "/ui/runs?flow=order&state=failed&before=2026-01-01T00:00:00",
+    "/?x=1",
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_login_leads_to_the_page_that_was_asked_for_after_a_mistyped_secret_too(
+    stranger: httpx.Client, page: str
+) -> None:
+    shown = stranger.get(page, headers={"accept": "text/html"})
+    assert shown.status_code == 401
+    for secret, status in (("mistyped", 401), (SECRET, 303)):
+        to = unescape(re.findall(r'name="to" value="([^"]*)"', shown.text)[0])
+        assert to == page
+        shown = stranger.post("/login", data={"secret": secret, "to": to})
+        assert shown.status_code == status
+    assert shown.headers["location"] == page
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        *(
+            "//evil.example",
+            "//evil.example/ui/run/r1",
+            "///evil.example",
+            "https://evil.example/ui/",
+            "/\\evil.example",
+        ),
+        *(
+            "\\\\evil.example",
+            "javascript:alert(1)",
+            "evil.example",
+            "/ui\\..\\..\\evil.example",
+            "/\t/evil.example",
+            " //evil.example",
+        ),
+        *(
+            "/ui/../flow/echo",
+            "/ui/%2e%2e/flow/echo",
+            "/ui/.%2E/flow/echo",
+            "/ui/run/..//evil.example",
+            "/ui/..",
+            "/ui/x/..%2f",
+        ),
+        *("/flow/echo", "/flow/echo?wait=1", "/flows", "/logout", "/login", "/uix", "/ui"),
+        *(
+            "/ui/run/r1\r\nSet-Cookie: a=b",
+            "/ui/run/r1\n",
+            "/ui/run/caf\u00e9",
+            "/ui/run/" + "r" * 1501,
+            '/ui/"><script>',
+        ),
+    ],
+)
+def test_a_login_leads_nowhere_but_to_a_page_of_the_dashboard(
+    stranger: httpx.Client, elsewhere: str
+) -> None:
+    shown = stranger.post("/login", data={"secret": "mistyped", "to": elsewhere})
+    assert (shown.status_code, 'name="to"' in shown.text) == (401, False)
+    answer = stranger.post("/login", data={"secret": SECRET, "to": elsewhere})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert answer.headers.get_list("set-cookie") == [answer.headers["set-cookie"]]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/ui/run/r1"), ("GET", "/flow/echo"), ("GET", "//evil.example/ui/run/r1")],
+)
+def test_a_refused_request_that_asks_for_no_page_leads_home(
+    stranger: httpx.Client, method: str, path: str
+) -> None:
+    url = stranger.base_url.copy_with(raw_path=path.encode())
+    shown = stranger.request(method, url, headers={"accept": "text/html"})
+    assert (shown.status_code, 'action="/login"' in shown.text) == (401, True)
+    assert 'name="to"' not in shown.text
 
 
 def test_a_wrong_secret_gives_no_cookie(stranger: httpx.Client) -> None:
