@@ -27,6 +27,8 @@ _FRESH: Final = 15.0
 _BETWEEN: Final = (502, 503, 504)
 #: errors after which asking again may help; others tell of a server of another kind
 _CUT: Final = (OSError, http.client.IncompleteRead)
+#: what TLS calls an end of the connection, such as a proxy's that is started again; all else it says is a refusal
+_LEFT: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 class Answer(NamedTuple):
@@ -175,7 +177,8 @@ class HttpLink:
 
     def _unanswered(self, error: Exception) -> errors.BackendError:
         """What there being no answer means."""
-        hopeless = isinstance(error, ssl.SSLError) or not isinstance(error, _CUT)
+        refused = isinstance(error, ssl.SSLError) and not isinstance(error, _LEFT)
+        hopeless = refused or not isinstance(error, _CUT)
         kind = errors.BackendError if hopeless else errors.StoreAway
         return kind(f"{self.url}: {_reason(error)}")
 

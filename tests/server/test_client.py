@@ -273,3 +273,28 @@ def test_a_run_is_found_by_its_id_alone(http: httpx.Client) -> None:
     assert told["links"]["self"] == f"/flow/echo/request/{name}"
     assert http.get("/runs/none").status_code == 404
     assert http.get("/runs?flow=echo&limit=1").json()["runs"][0]["flow"] == "echo"
+
+
+def test_a_server_that_ends_a_tls_handshake_is_away_and_one_that_speaks_no_tls_is_a_mistake() -> (
+    None
+):
+    listener = socket.create_server(("127.0.0.1", 0))
+    says = [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"]
+
+    def answer() -> None:
+        for said in says:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(said)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    port = listener.getsockname()[1]
+    with listener, goflow.Client(f"https://127.0.0.1:{port}") as client:
+        with pytest.raises(errors.StoreAway):
+            client.run("r1")
+        with pytest.raises(errors.BackendError) as told:
+            client.run("r1")
+        thread.join(10)
+    assert not isinstance(told.value, errors.StoreAway), told.value
