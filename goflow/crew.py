@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 from typing import Final
 
@@ -120,16 +121,24 @@ class Crew:
         child = self._pool.idle() or self._watch(self._pool.start())
         for claim in batch:
             self._observer.started(claim.task)
-        child.timeout = self._pace.timeout(batch[0].task)  # tasks with one travel alone
+        first = batch[0]
+        child.timeout = self._pace.timeout(first.task)  # tasks with one travel alone
         child.take(batch, time.time())
-        with self._sending(child):
-            child.send(iter(()) if batch[0].complete else self._inputs(batch[0].task))
+        inputs = iter(()) if first.complete else self._inputs(first.task)
+        self._talk(child, partial(child.send, inputs))
 
-    @contextmanager
-    def _sending(self, child: Child) -> Iterator[None]:
-        """Send it something; what it does not take now goes on when it can be sent more."""
-        with self._releasing(child):
-            yield
+    def _talk(self, child: Child, say: Callable[[], None]) -> None:
+        """Have something said to a child, with what the store says to it. Where the store fails, the child's work goes
+        back; what it does not take now goes on when it can be sent more."""
+        try:
+            say()
+        except OSError:
+            pass  # the child is dead: its sentinel will say so
+        except BackendError as error:
+            if not self._patient:
+                raise
+            self._observer.troubled(error)
+            child.kill(_RELEASE)
         if child.full is not child.pushed and child in self._pool.children:
             child.pushed = child.full
             events = EVENT_READ | EVENT_WRITE if child.full else EVENT_READ
@@ -139,8 +148,7 @@ class Crew:
         """The store has all that the children have answered, but for what a part of it could not be told."""
         for child in self._pool.children:
             if child.owes:
-                with self._sending(child):
-                    child.recorded()
+                self._talk(child, child.recorded)
 
     def _inputs(self, task: Task) -> Iterator[list[Input]]:
         """The inputs of a task that are too many for one message, those that carry something: in chunks, the
@@ -183,8 +191,7 @@ class Crew:
 
     def _on_message(self, child: Child) -> None:
         if child.pushed:
-            with self._sending(child):
-                child.push()
+            self._talk(child, child.push)
         try:
             while (message := child.receive()) is not None:
                 self._hear(child, message)
@@ -200,11 +207,10 @@ class Crew:
             child.owes = message.heavy
             return
         task = child.claims[0].task
-        with self._sending(child):
-            if isinstance(message, Staged):
-                self._backend.stage(task, message.items)
-            elif isinstance(message, Get):
-                self._answer(child, message.key)
+        if isinstance(message, Staged):
+            self._talk(child, partial(self._backend.stage, task, message.items))
+        elif isinstance(message, Get):
+            self._talk(child, partial(self._answer, child, message.key))
 
     def _answer(self, child: Child, key: str) -> None:
         """Give it a value of its run's store. Where the store is away it waits, as its work would be done twice
@@ -232,19 +238,6 @@ class Crew:
             child.reads = Noted(task.token)
         child.reads.note(key, number)
         return payload
-
-    @contextmanager
-    def _releasing(self, child: Child) -> Iterator[None]:
-        """Talk to the store on behalf of a child. Where the store fails, the child's work goes back."""
-        try:
-            yield
-        except OSError:
-            return  # the child is dead: its sentinel will say so
-        except BackendError as error:
-            if not self._patient:
-                raise
-            self._observer.troubled(error)
-            child.kill(_RELEASE)
 
     def _on_output(self, child: Child) -> None:
         child.drain(self._echo)
@@ -366,8 +359,7 @@ class Crew:
             elif over:
                 child.kill(_RELEASE)
             elif child.unanswered is not None and now >= child.unanswered.again:
-                with self._sending(child):
-                    self._answer(child, child.unanswered.key)
+                self._talk(child, partial(self._answer, child, child.unanswered.key))
         self._aloud.record()
 
     def _listening(self, child: Child) -> float | None:

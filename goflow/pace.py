@@ -71,7 +71,7 @@ class Pace:
         """Take the next batch off the backlog, which `children` free children share where it is worth that."""
         share = -(-len(backlog) // children)
         batch = [backlog.popleft()]
-        total = self._small(batch[0])
+        total = self._small(batch[0]) if backlog else None
         while total is not None and backlog and len(batch) < BATCH_TASKS:
             seconds = self._small(backlog[0])
             most = UNSHARED if len(batch) >= share else BATCH_SECONDS
