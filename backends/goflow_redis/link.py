@@ -184,6 +184,12 @@ class Link:
         spare.append(line)
         return True
 
+    def drop_spares(self) -> None:
+        """Close the connections that were kept."""
+        spare = self._spares()
+        while spare:
+            spare.pop().close()
+
     def _spares(self) -> list[Line]:
         if self._pid != os.getpid():  # a fork: those are the parent's
             self._pid, self._spare = os.getpid(), []
@@ -201,9 +207,7 @@ class Link:
     def close(self) -> None:
         """Close every connection."""
         self.servers.close()
-        spare = self._spares()
-        while spare:
-            spare.pop().close()
+        self.drop_spares()
         if self._lines is not None:
             self._lines.close()
         if self._pool is not None:

@@ -40,7 +40,7 @@ class Queue(Store):
         args = [self.lives, 1, *submission.submit_args(request, watched)]
         now, told = self.link.run("submit", self.keys.partition(request.run_id), args)
         if watched and isinstance(told, bytes):  # it is a new one
-            self.heeded = request.run_id
+            self.heeded, self.heeded_at = request.run_id, time.time()
         run = submission.submitted(request, now, told)
         if run is None:
             raise _taken(request.run_id)

@@ -64,6 +64,8 @@ class Store:
         self.newest = ""
         self.awaits = False
         self.heeded = ""
+        #: when it was submitted
+        self.heeded_at = 0.0
         #: fingerprints of flows' present definitions, as seen last
         self._present: dict[str, str] = {}
         #: names of workers by their numbers, as seen

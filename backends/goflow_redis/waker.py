@@ -46,6 +46,8 @@ _PATIENCE: Final = 600_000
 ENDS: Final = 1000
 #: after which entry of its stream one reads of a run whose end SUBMIT had told
 SUBMITTED: Final = b"0-1"
+#: seconds for which that is relied on: while one listens it has to last as well
+_HEEDED: Final = (WATCH_LIFE - _PATIENCE) / 2000
 #: seconds between two attempts to listen to a server that is away
 _PAUSE: Final = 0.05
 #: seconds after which a worker looks into every queue again, whichever rang
@@ -68,15 +70,25 @@ class _Ear:
     def listen(self, streams: dict[str, bytes], most: int) -> int:
         """Wait for what comes after these ids, and to hear at most so many entries; answers the socket to
         select on. Raises BackendError."""
-        if self._line is None:
-            self._line = self._store.link.listener(self.key)
         self.streams = streams
-        wait = ("XREAD", "COUNT", most, "BLOCK", _PATIENCE, "STREAMS")
+        link, wait = self._store.link, ("XREAD", "COUNT", most, "BLOCK", _PATIENCE, "STREAMS")
+        command: tuple[Word, ...] = (*wait, *streams, *streams.values())
+        if self._line is None:
+            self._line = link.listener(self.key)
         try:
-            self._socket = self._line.say((*wait, *streams, *streams.values()))
-        except Exception as error:
+            self._socket = self._line.say(command)
+            return self._socket
+        except (
+            OSError
+        ):  # it was kept, and cut meanwhile; then the others that are kept may be as well
             self.close()
-            raise BackendError(f"{self._store.link.name}: the connection was cut") from error
+            link.drop_spares()
+        self._line = link.listener(self.key)
+        try:
+            self._socket = self._line.say(command)
+        except OSError as error:
+            self.close()
+            raise BackendError(f"{link.name}: the connection was cut") from error
         return self._socket
 
     def answered(self) -> bool:
@@ -399,9 +411,11 @@ class RunWaker(_Waker):
                 self._made = disclose(told[b"o"])
 
     def _streams(self, ear: _Ear) -> dict[str, bytes]:
-        if self._ends and self._store.heeded == self._run_id:  # SUBMIT has seen to it
-            self._store.heeded = ""
-            return {ear.key: SUBMITTED}
+        store = self._store
+        if self._ends and store.heeded == self._run_id:  # SUBMIT has seen to it
+            store.heeded = ""
+            if 0 <= time.time() - store.heeded_at < _HEEDED:
+                return {ear.key: SUBMITTED}
         partition = self._store.keys.partition(self._run_id)
         args: list[Word] = [0, self._run_id, WATCH_LIFE, self._ends]
         last: bytes = self._store.link.run("watch", partition, args)

@@ -42,8 +42,12 @@ for place = 1, asked do
     end
     if watched > 0 then   -- as WATCH would have it: somebody is about to wait, and need not ask for it
       values[#values + 1], values[#values + 2] = ':w', string.format('%d.5', NOW + watched)
-      call('XADD', key .. ':ev', '0-1', 'v', '0')
-      call('PEXPIRE', key .. ':ev', string.format('%d', watched))
+      local news = key .. ':ev'
+      if type(redis.pcall('XADD', news, '0-1', 'v', '0')) == 'table' then   -- those of a run that had this id are left
+        call('UNLINK', news)
+        call('XADD', news, '0-1', 'v', '0')
+      end
+      call('PEXPIRE', news, string.format('%d', watched))
     end
     call_many('HSET', key, values, 1000)
     if late == '' then
