@@ -105,6 +105,7 @@ class Runs(Beginnings, Logs, Values):
     def retry(self, run_id: str, retry: Retry) -> Run:
         """Open a new round. Raises Conflict for one still on its way, or a succeeded one without a
         rewind."""
+        self.heeded = ""  # the news have the end of the round before
         return open_round(self, run_id, retry)
 
     def forget(self, run_id: str) -> None:

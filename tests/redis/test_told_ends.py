@@ -66,6 +66,16 @@ def test_who_waits_after_the_news_have_gone_has_the_result_at_once(
     assert time.monotonic() - began < 30
 
 
+def test_after_a_retry_the_result_of_the_round_before_is_not_told(
+    store: RedisBackend, server: RedisServer
+) -> None:
+    client = submit(store, "twice")
+    finish(server.url, b"first")
+    client.retry("twice", from_node="a", plan=FLOW.plan)
+    with pytest.raises(TimeoutError):
+        client.wait("twice", 1)
+
+
 def test_a_connection_that_was_kept_and_is_cut_costs_nobody_the_wait(
     store: RedisBackend, server: RedisServer
 ) -> None:
