@@ -14,6 +14,7 @@ from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Final
 
 from goflow.backend import Action, Backend, EndWatcher, Retry, Run, Waker, load_backend
+from goflow.blobs.words import is_reference
 from goflow.engine import request
 from goflow.errors import Conflict, StoreAway, UnknownFlow
 from goflow.message import Rewind
@@ -181,7 +182,7 @@ class Client:
                     raise TimeoutError(not_ended(self.run(run_id), timeout))
                 select.select([waker], [], [], left and min(left, TIMEOUT_MAX))
                 found = None if told is None else told()
-                if found is None:
+                if found is None or is_reference(found):  # the news do not bring what is kept apart
                     found = outlast(made)  # most likely: then it need not listen again
                 if found is not None:
                     return found
