@@ -55,6 +55,9 @@ class _Adoption:
         self._undone = undone
         self._gone = frozenset(undone.removed)
         self._reopened = frozenset(undone.reopened)
+        self._forgotten = {
+            (path, source) for path, source, closing in undone.dropped if not closing
+        }
         self._nodes = {n.path: n for n in nodes if is_planned(n.path)}
         self._undone_paths: dict[str, bool] = {}
         self._closed: dict[str, bool] = {}
@@ -184,8 +187,10 @@ class _Adoption:
         wanted = {edge.source for edge in edges}
         if self._edges_before(path) == wanted:
             return
-        box = self._sources(path)
-        if ("" in box) == bool(wanted) and box:
+        box = {source for source in self._sources(path) if (path, source) not in self._forgotten}
+        if not wanted and "" in box:
+            return  # it starts its DAG as it did, and keeps the input of it
+        if "" in box or (box and not wanted):
             now = f"waits for {', '.join(sorted(wanted))}" if wanted else "starts its DAG"
             self._problems.append(f"node {path!r} {now} now, and did not when it was reached")
             return
@@ -218,11 +223,13 @@ class _Adoption:
         if before is not None and set(before) == set(ends):
             return
         if scope.prefix:
-            if before is not None:
-                self._problems.append(
-                    f"node {scope.owner!r} is open and its DAG ends otherwise now"
-                    f" ({', '.join(ends)}): repeat it with --from"
-                )
+            if self._former is None:
+                why = "how its DAG ended before is not known any more"
+            elif before is not None:
+                why = f"its DAG ends otherwise now ({', '.join(ends)})"
+            else:
+                return
+            self._problems.append(f"node {scope.owner!r} is open and {why}: repeat it with --from")
             return
         self._removed.append(RESULT)
         self._dropped += [(RESULT, source, False) for source in sorted(self._sources(RESULT))]

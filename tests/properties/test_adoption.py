@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from goflow import Conflict
+from goflow import Conflict, Context, Workflow
 from goflow.backend import Backend
 from goflow.client import Client
 from goflow.errors import UnknownNode
 from goflow.host import register
 from goflow.message import RESULT
 from goflow.state import NodeState, RunState
-from goflow.workflow import build
+from goflow.workflow import Flow, build
 from tests.properties.changes import changed
 from tests.properties.hands import ByHand, Hands
 from tests.properties.reference import Told
@@ -27,11 +27,34 @@ def test_a_run_that_moves_ends_and_starts_no_node_without_what_it_waits_for(
     assert moved.count("moved") > len(moved) / 5, "most were refused, and little was tried"
 
 
+def test_a_start_keeps_the_input_of_its_run_where_the_former_definition_is_not_known(
+    store: Backend,
+) -> None:
+    outcomes = [b"first", b"second"]
+
+    def build_flow(retries: int) -> Flow:
+        def draw(workflow: Workflow, context: Context) -> None:
+            workflow.dag.node("a", lambda data: outcomes.pop(0) + data)
+            workflow.dag.node("b", lambda data: data, retries=retries)
+            workflow.dag.edge("a", "b")
+
+        return build("unknown-former", draw)
+
+    former, present = build_flow(1), build_flow(2)
+    client = Client(store)
+    run = client.submit("unknown-former", b"!", plan=former.plan)
+    Hands(store, former, Seeded(1).integer).work()
+    client.retry(run.id, from_node="a", plan=present.plan)
+    Hands(store, present, Seeded(1).integer).work()
+    assert client.result(run.id).data == b"second!"
+
+
 def _move(store: Backend, seed: int) -> str:
     dice = Seeded(seed)
     shape = Artist(dice).flow()
     run = ByHand(store, shape, seed)
-    register(store, run.flow)
+    if seed % 3:  # else the store does not know the former definition
+        register(store, run.flow)
     flow = build("random", define(changed(shape, dice)))
     register(store, flow)
     paths = run.paths
