@@ -13,3 +13,6 @@ settings.load_profile("goflow")
 # a test would reach anybody.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# and `nohup` has it ignore SIGHUP: then no terminal that a test closes would be heard of
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

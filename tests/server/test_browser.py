@@ -403,7 +403,8 @@ def test_a_browser_logs_in_and_out(browser: Browser, tmp_path: Path) -> None:
         expect(page.get_by_role("alert")).to_contain_text("not this server's secret")
         page.get_by_label("Secret").fill("s3cret")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", name="Flows")).to_be_visible()
+        expect(page.get_by_role("heading", name="Workers")).to_be_visible()  # what was asked for
+        page.get_by_role("link", name="Flows", exact=True).click()
         page.get_by_role("link", name="echo", exact=True).click()
         page.get_by_role("button", name="Start").click()
         expect(page.locator("#summary .state")).to_contain_text("succeeded")
