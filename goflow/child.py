@@ -81,7 +81,8 @@ class Result(msgspec.Struct, frozen=True, array_like=True):
 
 class Results(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Finished tasks, in the order they were given. After a `heavy` one, which failed or took long, the child
-    begins nothing until it gets another batch, or `Go` where it has tasks left."""
+    begins nothing until it gets another batch, or `Go` where it has tasks left. The first is empty: it says that
+    the flows are loaded."""
 
     results: tuple[Result, ...]
     heavy: bool = False

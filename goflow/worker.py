@@ -102,12 +102,15 @@ class Worker:
             self._selector,
             patient=patient,
         )
+        #: how often in a row the store has refused
         self._deaf = 0
         self._parted = backend if isinstance(backend, Parted) else None
         self._draining: float | None = None
         self._draining_told = False
+        #: whether the store may have something to claim: it was not asked, rang, or gave all that was asked for
         self._look = True
         self._stopping = False
+        # (monotonic) when the store's own clocks are to be served next, leases to be renewed, and were last
         self._tick_at = 0.0
         self._renew_at = self._renewed = 0.0
 
