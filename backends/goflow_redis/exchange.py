@@ -118,7 +118,9 @@ def outcome_args(outcome: Outcome, staged: int, now: float, who: str) -> list[Wo
             _add_packed(args, arrival, task.path)
     elif failure is not None:
         if outcome.retry_at is not None:
-            head.append(max(0, round((outcome.retry_at - now) * 1000)))
+            # at most the delay itself: the clock may have been set back since the attempt, or the store away
+            left = min(outcome.retry_at - now, outcome.retry_at - outcome.finished)
+            head.append(max(0, round(left * 1000)))
         args.append(pack(failure))
     head[_WORDS] = len(args) - 1
     args[0] = pack(head)
