@@ -94,11 +94,16 @@ def _late(store: Store, beats: dict[int, float], worker: int) -> list[int]:
     """Workers whose sign of life is older than a lease. None where this one came, or its own was overdue, less
     than a lease ago: what kept it from writing, a full disk or a suspended machine, may have kept them as well."""
     at = time.monotonic()
-    if at - beats.get(worker, at) > store.lease / 2:
-        store.blind_at = at
+    _noticed(store, beats.get(worker), at)
     if at - store.blind_at <= store.lease:
         return []
     return [id for id, seen in beats.items() if at - seen > store.lease and id != worker]
+
+
+def _noticed(store: Store, seen: float | None, at: float) -> None:
+    """Remember when a worker of this connection finds its own sign of life overdue."""
+    if seen is not None and at - seen > store.lease / 2:
+        store.blind_at = at
 
 
 def due_for_a_beat(seen: float | None, lease: float) -> bool:
@@ -107,8 +112,12 @@ def due_for_a_beat(seen: float | None, lease: float) -> bool:
 
 
 def beat(change: Change, worker: int) -> None:
-    """Renew a worker's lease."""
-    change.execute("UPDATE worker SET seen = ? WHERE id = ?", (time.monotonic(), worker))
+    """Renew a worker's lease. What kept this one waiting, a frozen process in the middle of a transaction, may have
+    kept the others as well: noticed before its sign of life looks as if nothing had been."""
+    at = time.monotonic()
+    found = change.execute("SELECT seen FROM worker WHERE id = ?", (worker,)).fetchone()
+    _noticed(change.store, found and found[0], at)
+    change.execute("UPDATE worker SET seen = ? WHERE id = ?", (at, worker))
 
 
 def work_off(change: Change, worker: int, found: Duties) -> None:

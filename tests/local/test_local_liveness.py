@@ -140,6 +140,22 @@ def test_whoever_could_not_write_either_takes_nobody_for_frozen(open_store: Open
     assert slow.succeed(claim, b"A", ends=True)
 
 
+def test_whoever_renews_late_takes_nobody_for_frozen(open_store: Open) -> None:
+    """Everybody waits for a process that was frozen in the middle of a transaction; who is first after it was not
+    the only one that waited."""
+    backend, elsewhere = open_store(), open_store()
+    slow, worker = Worker(backend), Worker(elsewhere)
+    backend.submit(request("r", "a", "b"))
+    claim, other = slow.one("a"), worker.one("b")
+    freeze(backend, slow)
+    freeze(backend, worker)
+    settle(elsewhere)
+    assert worker.lost(other) == [], "it renews"
+    elsewhere.tick(worker.id)
+    assert worker.claim() == []
+    assert slow.succeed(claim, b"A")
+
+
 def test_whoever_has_only_come_takes_nobody_for_frozen(open_store: Open) -> None:
     """It cannot know what kept them from giving a sign of life: the disk may have been full until now."""
     backend, elsewhere = open_store(), open_store()
