@@ -197,7 +197,7 @@ def test_what_lies_on_the_others_is_renewed_and_gets_its_turn_while_a_server_is_
         ids = Ids(cluster, backend)
         victim = ids.directory if which == "directory" else ids.other
         client = Client(backend)
-        until(lambda: {d.flow for d in backend.definitions()} == {"asking", "long", "quick"})
+        have_come(backend)
         long = [*ids.on(victim, "long", 1), *ids.off(victim, "long", 1)]
         for run_id in long:
             client.submit("long", b"x", run_id=run_id)
@@ -222,6 +222,11 @@ def test_what_lies_on_the_others_is_renewed_and_gets_its_turn_while_a_server_is_
         assert sum(took) < OUTAGE, "all of them ended while it was away"
 
 
+def have_come(backend: RedisBackend) -> None:
+    """Wait until a worker has registered its flows."""
+    until(lambda: {d.flow for d in backend.definitions()} == {"asking", "long", "quick"})
+
+
 @AWAY
 def test_a_worker_that_drains_while_a_server_is_away_ends_within_its_grace(
     cluster: RedisCluster, tmp_path: Path, away: Away
@@ -229,7 +234,7 @@ def test_a_worker_that_drains_while_a_server_is_away_ends_within_its_grace(
     """What it has finished for that one nobody can be told: it runs again elsewhere, once the lease is over."""
     with opened(cluster) as backend, workers(tmp_path, cluster.url, 1) as (process,):
         ids = Ids(cluster, backend)
-        until(lambda: {d.flow for d in backend.definitions()} == {"asking", "long", "quick"})
+        have_come(backend)
         (run_id,) = ids.on(ids.other, "long", 1)
         Client(backend).submit("long", b"x", run_id=run_id)
         until(lambda: noted(tmp_path))
@@ -248,7 +253,7 @@ def test_a_node_that_asks_for_a_value_waits_for_a_server_that_is_away_and_is_not
 ) -> None:
     with opened(cluster) as backend, workers(tmp_path, cluster.url, 1):
         ids = Ids(cluster, backend)
-        until(lambda: {d.flow for d in backend.definitions()} == {"asking", "long", "quick"})
+        have_come(backend)
         (run_id,) = ids.on(ids.other, "asking", 1)
         Client(backend).submit("asking", b"x", run_id=run_id)
         until(lambda: noted(tmp_path))
