@@ -59,6 +59,7 @@ CONTENTS = {
         "docs/states",
         "docs/reliability",
         "docs/performance",
+        "docs/measurements",
         "docs/backends",
         "docs/api",
     ],
