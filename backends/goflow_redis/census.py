@@ -17,7 +17,7 @@ STEP: Final = 1000
 #: runs looked at by one script call
 RUNS: Final = 50
 #: node paths looked at by one script call
-PATHS: Final = 200
+PATHS: Final = 50
 #: keys named in a message
 NAMED: Final = 5
 #: the check that each key holds what the map says

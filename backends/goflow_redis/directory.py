@@ -8,24 +8,25 @@ from uuid import uuid4
 
 import msgspec
 
-from goflow.backend import Definition, FlowKey, WorkerInfo
+from goflow.backend import Definition, WorkerInfo
 from goflow.errors import UnknownFlow
 from goflow.message import Outcome, Task
 from goflow_redis import words
 from goflow_redis.names import leaving
 from goflow_redis.queue import Queue
 from goflow_redis.store import MS
+from goflow_redis.waiting import Waiting
+from goflow_redis.words import Word
 
-#: how many of the tasks a worker holds are told
+#: how many of the tasks that are held are told, and looked at by one script call
 _DOING: Final = 1000
-#: how many ready tasks of a queue are looked at when they are counted
-_EXACT: Final = 1000
+_LOOK: Final = 100
 
 _definition = msgspec.msgpack.Decoder(Definition)
 _worker = msgspec.msgpack.Decoder(WorkerInfo)
 
 
-class Directory(Queue):
+class Directory(Queue, Waiting):
     """Workers, definitions, nonces."""
 
     def enter(self, info: WorkerInfo) -> int:
@@ -92,9 +93,15 @@ class Directory(Queue):
     def _held(self, partition: str) -> list[tuple[int, str, str, str]]:
         found = []
         for name in self.classes(partition):
-            told = iter(self.link.run("held", partition, [self.lives, name, _DOING]))
-            for worker, run_id, path, entry in zip(told, told, told, told, strict=True):
-                found.append((int(worker), run_id.decode(), path.decode(), entry.decode()))
+            last: Word = ""
+            for _ in range(_DOING // _LOOK):
+                args: list[Word] = [self.lives, name, _LOOK, last]
+                last, *told = self.link.run("held", partition, args)
+                words_of = iter(told)
+                for worker, run_id, path, entry in zip(*[words_of] * 4, strict=True):
+                    found.append((int(worker), run_id.decode(), path.decode(), entry.decode()))
+                if not last:
+                    break
         return found
 
     def register(self, definition: Definition) -> None:
@@ -137,19 +144,6 @@ class Directory(Queue):
         names = sorted(f"{flow.decode()}:{print_.decode()}" for flow, print_ in _pairs(flows))
         stored = self.link.ask(top, "HMGET", f"{top}:definitions", *names) if names else []
         return [_definition.decode(each) for each in stored if each is not None]
-
-    def waiting(self) -> dict[FlowKey, int]:
-        """How many ready tasks wait, by the definition they need."""
-        counts: dict[FlowKey, int] = {}
-        for partition in self.keys.partitions:
-            names = self.classes(partition)
-            answers = self.link.run("waiting", partition, [self.lives, _EXACT, len(names), *names])
-            for name, count in zip(names, answers[::2], strict=True):
-                flow, _, fingerprint = name.partition(":")
-                if count:
-                    key = (flow, fingerprint)
-                    counts[key] = counts.get(key, 0) + count
-        return counts
 
     def identity(self) -> str:
         """What tells this store from every other; a server that was emptied holds another one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from zlib import crc32
 
@@ -13,6 +13,7 @@ from goflow.payload import Payload
 from goflow_redis import journal
 from goflow_redis.submission import read_head
 from goflow_redis.words import (
+    MAIL,
     SIBLING,
     Word,
     disclose,
@@ -76,9 +77,11 @@ def read_claim(told: Sequence[bytes]) -> Claim:
     return Claim(task, inputs, complete == 1)
 
 
-def outcome_args(outcome: Outcome, staged: int, now: float, who: str) -> list[Word]:
-    """One outcome as COMMIT reads it: a packed head, then what is not ours to pack. `staged` scopes were
-    staged before (-1: unknown)."""
+def outcome_args(
+    outcome: Outcome, staged: int, now: float, who: str, most: int = MAIL
+) -> list[Word]:
+    """One outcome as COMMIT reads it: a packed head, then what is not ours to pack. `staged` scopes, or pieces of what comes
+    after the first `most` arrivals, were staged before (-1: unknown)."""
     task, step, failure = outcome.task, outcome.step, outcome.failure
     attempt = journal.followed(outcome, who)
     head: list[object] = [
@@ -113,9 +116,12 @@ def outcome_args(outcome: Outcome, staged: int, now: float, who: str) -> list[Wo
         if step.output is not None:
             args.append(enclose(step.output))
         _add_writes(head, args, step)
-        head.append(len(step.arrivals))
-        for arrival in step.arrivals:
+        arrivals = step.arrivals[:most]
+        head.append(len(arrivals))
+        for arrival in arrivals:
             _add_packed(args, arrival, task.path)
+        if len(step.arrivals) > most:
+            head.append(staged)
     elif failure is not None:
         if outcome.retry_at is not None:
             # at most the delay itself: the clock may have been set back since the attempt, or the store away
@@ -150,22 +156,31 @@ def _add_writes(head: list[object], args: list[Word], step: Step) -> None:
 
 def _add_packed(args: list[Word], arrival: Arrival, by: str) -> None:
     """One arrival as COMMIT reads it: a packed word, then its payload where it has one of its own."""
-    source, ref, payload = _bring(arrival, by)
-    args.append(
-        pack(
-            (
-                arrival.target,
-                arrival.closing,
-                arrival.expects,
-                crc32(source.encode()),
-                source,
-                ref,
-                payload is not None,
-            )
+    *told, stored = _words_of(arrival, by)
+    args.append(pack(told))
+    if stored is not None:
+        args.append(stored)
+
+
+def piece(arrivals: Iterable[Arrival], by: str) -> bytes:
+    """Arrivals as they are staged; see `open_mail`. Lua's msgpack knows texts alone, which a payload need not be."""
+    packed = [pack(False)]
+    for arrival in arrivals:
+        *told, stored = _words_of(arrival, by)
+        packed += map(pack, told)
+        packed.append(
+            b"\xdb" + len(stored).to_bytes(4, "big") + stored
+            if isinstance(stored, bytes)
+            else pack(False)
         )
-    )
-    if payload is not None:
-        args.append(enclose(payload))
+    return b"\xdd" + len(packed).to_bytes(4, "big") + b"".join(packed)
+
+
+def _words_of(arrival: Arrival, by: str) -> list[str | int | bytes | None]:
+    source, ref, payload = _bring(arrival, by)
+    stored = None if payload is None else enclose(payload)
+    told = (arrival.target, arrival.closing, arrival.expects, crc32(source.encode()), source, ref)
+    return [*told, stored is not None, stored]
 
 
 def add_arrival(args: list[Word], arrival: Arrival, by: str) -> None:

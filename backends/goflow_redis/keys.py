@@ -21,8 +21,9 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `P:classes` | set | as its queues | `flow:fingerprint` of every queue there is |
 | `P:q:<class>` | stream, group `g` | while it is used | ready tasks: `r` run, `n` node path |
 | `P:b:<class>` | stream | as its queue | some 100 entries, of which the last counts: when a call left tasks in the queue; wakes idle workers |
-| `P:p:<class>` | zset | while not empty | `run:branch` with scopes, `run:` with parked nodes to release on demand |
-| `P:due` | zset | for ever | `n:run:path` retries, `t:run` run timeouts, `x:run:cursor` ended runs with more open branches than one call gives an expiry, by time (ms) |
+| `P:p:<class>` | zset | while not empty | `run:branch` with scopes, `run:` with parked nodes, `run:*` with arrivals to release on demand |
+| `P:due` | zset | for ever | `n:run:path` retries, `t:run` run timeouts, `x:run:` runs with more open branches with waiting scopes than one call looks at, by time (ms) |
+| `P:walks` | hash | entries: as these dates | run -> how far that has come; `K` and how far, before a new round (`keep.lua`) |
 | `P:flows` | set | as their lists and queues | flows that have a list or a queue |
 | `P:runs:<flow>` | zset | entries: as their runs | run ids by state and then by creation (us: runs of one millisecond keep their order); scores in `_records.lua` |
 | `P:news` | stream | 100 entries | `class` a new queue, `stop` a run to be killed |
@@ -30,15 +31,16 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `P:untold` | stream, group `t` | for ever | ended runs that are to be told: `r` run, `n` round, `s` state, `b` `f` when it began and ended (ms) |
 | `P:ends` | stream | 30 min after the last look | runs that ended, small results with them, an entry a script call, some 1000 entries; absent when no server listens |
 | `P:w:<worker><letters>` | string | 1 h | the tasks of its last claim, for when the reply is lost; the letters are its connection's |
-| `P:r:<run>` | hash | R | `:s` `:i` the run (see `_records.lua`), `:h` head, `:d` digest, `:x` nonce of the last retry, `:y` what a round that is being prepared repeats, `:w` until when (ms) somebody watches, half a ms more where it is for the end alone; node path -> its record |
+| `P:r:<run>` | hash | R | `:s` `:i` the run (see `_records.lua`), `:h` head, `:d` digest, `:x` nonce of the last retry, `:y` what a round that is being prepared repeats, `:f` it is being forgotten, `:w` until when (ms) somebody watches, half a ms more where it is for the end alone; node path -> its record |
 | `P:r:<run>:d` | hash | R | `q` input, `e` end node, `z` timeout failure, `f:` failure, and by node path `o:` result, `f:` failure, `k:` keys, `p:` payload of an arrival, `i:N:` `c:N:` a chunk of a wide inbox; by context key `v:` value, `u:` number of that version, the oldest that is kept, bytes of those before it, `w:N:` version N as it was |
 | `P:r:<run>:a` | list | R | attempts that its node records do not tell |
 | `P:r:<run>:l` | list | R | what its nodes printed |
 | `P:r:<run>:c` | list | R | which context versions its attempts read and made |
 | `P:r:<run>:k` | list | until it ends | parked nodes of a paused run, or of a new round with very many |
+| `P:r:<run>:m` | list | R | starts and arrivals of what sends on very much, in pieces that wait for demand |
 | `P:r:<run>:x` | set | R | branches that have scopes waiting |
 | `P:r:<run>:s:<branch>` | list | R | scopes waiting for room in the branch's window |
-| `P:r:<run>:t:<hold>` | list | 1 h | scopes staged by an attempt |
+| `P:r:<run>:t:<hold>` | list | 1 h | scopes, or pieces of what is sent on, staged by an attempt |
 | `P:r:<run>:u:<hold>` | string | 1 h | the last call that staged a chunk or recorded a piece of its log |
 | `P:r:<run>:ev` | stream | 30 min after the last look | wakes whoever watches this run, its end brings a small result; absent when nobody does, and made by SUBMIT for who waited for the run before |
 
@@ -69,10 +71,10 @@ OF_DIRECTORY: Final = {
 }  # fmt: skip
 OF_PARTITION: Final = {
     "classes": "set", "q": "stream", "b": "stream", "p": "zset", "due": "zset", "flows": "set", "runs": "zset", "news": "stream",
-    "figures": "hash", "untold": "stream", "ends": "stream!", "w": "string!",
+    "figures": "hash", "untold": "stream", "ends": "stream!", "w": "string!", "walks": "hash",
 }  # fmt: skip
 OF_RUN: Final = {
-    "": "hash", "d": "hash", "a": "list", "l": "list", "c": "list", "k": "list", "x": "set",
+    "": "hash", "d": "hash", "a": "list", "l": "list", "c": "list", "k": "list", "m": "list", "x": "set",
     "s": "list", "t": "list!", "u": "string!", "ev": "stream!",
 }  # fmt: skip
 
@@ -106,7 +108,10 @@ class Keys:
     def of_run(self, run_id: str, branches: Iterable[str]) -> list[str]:
         """Every lasting key of a run; `branches` are those with waiting scopes."""
         key = self.run(run_id)
-        lasting = [key, *(f"{key}:{suffix}" for suffix in ("d", "a", "l", "c", "k", "x", "ev"))]
+        lasting = [
+            key,
+            *(f"{key}:{suffix}" for suffix in ("d", "a", "l", "c", "k", "m", "x", "ev")),
+        ]
         return [*lasting, *(f"{key}:s:{branch}" for branch in branches)]
 
     def runs(self, partition: str, flow: str) -> str:
@@ -119,7 +124,7 @@ class Keys:
         """Every lasting key of a partition apart from its runs'."""
         queues = [f"{partition}:{letter}:{name}" for name in classes for letter in "qbp"]
         lists = [self.runs(partition, flow) for flow in flows]
-        lasting = ("due", "news", "ends", "classes", "flows", "figures", "untold")
+        lasting = ("due", "news", "ends", "classes", "flows", "figures", "untold", "walks")
         return [*(f"{partition}:{name}" for name in lasting), *queues, *lists]
 
     def of_directory(self) -> list[str]:

@@ -22,8 +22,9 @@ from goflow_redis.words import Word
 BATCH: Final = 32
 #: bytes of payloads that go to one script call, beyond the first of them
 BYTES: Final = 1_000_000
-#: scopes staged by one script call
+#: scopes staged, and leases renewed, by one script call
 STAGED: Final = 500
+RENEWED: Final = 100
 #: so many arrivals, or scopes that open, are as much work as another outcome
 _BESIDE: Final = 4
 #: arrivals handed out at a time where they are too many for one message
@@ -33,11 +34,14 @@ INPUTS: Final = 512
 class Queue(Store):
     """Handing out work and taking results."""
 
+    #: starts of a run, and arrivals of an outcome, that one script call delivers
+    mail: int = words.MAIL
+
     def submit(self, request: Request) -> Run:
         """Accept a run durably. Raises Conflict, StoreFull."""
         watched = WATCH_LIFE if self.awaits else 0
         self.newest, self.awaits, self.heeded = request.run_id, False, ""
-        args = [self.lives, 1, *submission.submit_args(request, watched)]
+        args = [self.lives, 1, *submission.submit_args(request, watched, self.mail)]
         now, told = self.link.run("submit", self.keys.partition(request.run_id), args)
         if watched and isinstance(told, bytes):  # it is a new one
             self.heeded, self.heeded_at = request.run_id, time.time()
@@ -50,7 +54,7 @@ class Queue(Store):
         """Submit each; in place of a run stands what `submit` would have raised."""
         answers: dict[int, Run | GoflowError] = {}
         for partition, places in self.grouped([request.run_id for request in requests]):
-            for some in _bites(places, lambda place: (1, len(requests[place].payload.data)), BATCH):
+            for some in _bites(places, lambda place: self._burden(requests[place]), BATCH):
                 batch = [requests[place] for place in some]
                 answers |= zip(some, self._submit(partition, batch), strict=True)
         return [answers[place] for place in range(len(requests))]
@@ -59,7 +63,7 @@ class Queue(Store):
         """One SUBMIT. Where it fails none is known to be accepted."""
         args: list[Word] = [self.lives, len(batch)]
         for request in batch:
-            args += submission.submit_args(request)
+            args += submission.submit_args(request, most=self.mail)
         try:
             now, *told = self.link.run("submit", partition, args)
         except BackendError as error:
@@ -85,6 +89,8 @@ class Queue(Store):
                 dry.add(partition)
                 with self.link.servers.apart:
                     batch = [outcomes[place] for place in places]
+                    for outcome in batch:
+                        self._post(outcome)
                     answers, empty = self._exchange(partition, batch, ask, claims)
                     for place, answer in zip(places, answers, strict=True):
                         accepted[place] = answer == ord(b"1")
@@ -111,17 +117,38 @@ class Queue(Store):
 
     def stage(self, task: Task, items: Sequence[Item]) -> None:
         """Keep scopes of a branch that is about to open."""
-        partition = self.keys.partition(task.run_id)
         for places in _bites(
             range(len(items)), lambda place: (1, len(items[place].payload.data)), STAGED
         ):
             chunk = [exchange.scope(items[place]) for place in places]
-            mark = f"{os.getpid()}.{time.monotonic_ns()}"
-            args: list[Word] = [self.lives, task.run_id, task.path, words.hold_of(task), mark]
-            staged = self.link.run("stage", partition, [*args, len(chunk), *chunk])
+            staged = self._stage(task, chunk)
             if staged < 0:
                 return
             self._staged[task.token] = staged
+
+    def _stage(self, task: Task, chunk: Sequence[bytes]) -> int:
+        """Put a chunk at the end of what is staged; how much that is then, -1 where the task is held no more."""
+        mark = f"{os.getpid()}.{time.monotonic_ns()}"
+        args: list[Word] = [self.lives, task.run_id, task.path, words.hold_of(task), mark]
+        partition = self.keys.partition(task.run_id)
+        staged: int = self.link.run("stage", partition, [*args, len(chunk), *chunk])
+        return staged
+
+    def _post(self, outcome: Outcome) -> None:
+        """Stage what an outcome sends on beyond the arrivals that its commit delivers. What an interrupted call has
+        staged already is then there twice, which delivers it once."""
+        task, step = outcome.task, outcome.step
+        if step is None or len(step.arrivals) <= self.mail or task.token in self._staged:
+            return
+        rest, staged = step.arrivals[self.mail :], 0
+        for places in _bites(
+            range(len(rest)), lambda place: (1, _size(rest[place].payload)), self.mail
+        ):
+            piece = exchange.piece((rest[place] for place in places), task.path)
+            staged = self._stage(task, [piece])
+            if staged < 0:
+                return  # COMMIT tells whether it is recorded
+        self._staged[task.token] = staged
 
     def printed(self, pieces: Sequence[tuple[Task, bytes]]) -> None:
         """Record what running tasks print."""
@@ -143,8 +170,8 @@ class Queue(Store):
         for place in [place for place in list(self._unrenewed) if place[0] == worker]:
             self._unrenewed.pop(place, None)
         for partition, places in self.grouped([task.run_id for task in tasks]):
-            for first in range(0, len(places), 500):
-                held = [tasks[place] for place in places[first : first + 500]]
+            for first in range(0, len(places), RENEWED):
+                held = [tasks[place] for place in places[first : first + RENEWED]]
                 self._unrenewed[worker, partition, first] = held
                 with self.link.servers.apart:
                     verdicts += self.keep_leases(partition, held)
@@ -175,7 +202,8 @@ class Queue(Store):
         now = time.time()
         for outcome in outcomes:
             token = outcome.task.token
-            rest += exchange.outcome_args(outcome, self._staged.get(token, -1), now, self.who)
+            staged = self._staged.get(token, -1)
+            rest += exchange.outcome_args(outcome, staged, now, self.who, self.mail)
         known = unanswered is not None
 
         def ask_once(attempt: int) -> Any:
@@ -262,21 +290,28 @@ class Queue(Store):
 
     def _batches(self, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[int]]]:
         for partition, places in self.grouped([o.task.run_id for o in outcomes]):
-            for bite in _bites(places, lambda place: _weight(outcomes[place]), BATCH):
+            for bite in _bites(places, lambda place: _weight(outcomes[place], self.mail), BATCH):
                 yield partition, bite
 
+    def _burden(self, request: Request) -> tuple[int, int]:
+        """How much work a new run is, in runs of one start, and how many bytes of payloads."""
+        return 1 + min(len(request.starts) - 1, self.mail) // _BESIDE, len(request.payload.data)
 
-def _weight(outcome: Outcome) -> tuple[int, int]:
-    """How much work an outcome is, in outcomes, and how many bytes of payloads."""
+
+def _size(payload: Payload | None) -> int:
+    return 0 if payload is None else len(payload.data)
+
+
+def _weight(outcome: Outcome, most: int) -> tuple[int, int]:
+    """How much work an outcome is, in outcomes, and how many bytes of payloads. `most` arrivals go with it."""
     step = outcome.step
     if step is None:
         return 1, 0
     items = step.opened.items if step.opened is not None else ()
-    payloads = [step.output, *(each.payload for each in step.arrivals)]
+    arrivals = step.arrivals[:most]
+    payloads = [step.output, *(each.payload for each in arrivals)]
     payloads += (each.payload for each in items)
-    size = sum(len(payload.data) for payload in payloads if payload is not None)
-    work = 1 + (len(step.arrivals) + len(items)) // _BESIDE
-    return work, size
+    return 1 + (len(arrivals) + len(items)) // _BESIDE, sum(map(_size, payloads))
 
 
 def _bites(

@@ -43,6 +43,9 @@ def open_round(runs: Nodes, run_id: str, retry: Retry) -> Run:
                 f"run {run_id} has succeeded: name the node to repeat, `goflow retry {run_id}"
                 " --from NODE`"
             )
+        if "m" in record.now.uses:  # what was sent on is delivered before, and that is looked at
+            _go_through(runs, "deliver", run_id)
+            continue
         _check_begun(runs, run_id, rewind)
         change = plan_round(runs, run_id, rewind, record.now.round + 1)
         if last_round != record.now.round:
@@ -61,9 +64,17 @@ def open_round(runs: Nodes, run_id: str, retry: Retry) -> Run:
             raise UnknownRun(run_id)
         if how == b"live":
             raise _conflict(run_id, records.read_run(*told[:2]).now.state)
+        if how == b"wide":
+            _go_through(runs, "keep", run_id)
         if how == b"ok":
             return records.as_run(run_id, records.read_run(*told[:2]), None)
     raise Conflict(f"run {run_id} keeps changing; try again")
+
+
+def _go_through(runs: Nodes, script: str, run_id: str) -> None:
+    """Call a script piece by piece until nothing is left to do."""
+    while runs.link.run(script, runs.keys.partition(run_id), [runs.lives, run_id]):
+        continue
 
 
 def _check_begun(runs: Nodes, run_id: str, rewind: Rewind | None) -> None:

@@ -118,7 +118,9 @@ class Runs(Beginnings, Logs, Values):
             # the first call may have been executed and its answer lost
             return (b"ok" if attempt and how == b"gone" else how), state
 
-        how, state = self.link.patiently(partition, ask)
+        how = b"more"
+        while how == b"more":
+            how, state = self.link.patiently(partition, ask)
         if how == b"gone":
             raise UnknownRun(run_id)
         if how == b"live":

@@ -17,7 +17,7 @@ from goflow_redis import assembly
 
 NAMES: Final = (
     "submit", "commit", "stage", "printed", "renew", "reap", "due", "control", "retry", "forget", "sweep",
-    "held", "positions", "waiting", "tidy", "lost", "prepare",
+    "held", "positions", "waiting", "tidy", "lost", "prepare", "keep", "deliver",
     "watch", "alive", "count", "results", "listen", "glimpse",
 )  # fmt: skip
 

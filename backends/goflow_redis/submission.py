@@ -10,7 +10,7 @@ import msgspec
 from goflow.backend import Run
 from goflow.message import TIMED_OUT, Failure, Request, pack
 from goflow_redis import records
-from goflow_redis.words import Word, disclose, enclose, read_failure
+from goflow_redis.words import MAIL, Word, disclose, enclose, read_failure
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
@@ -25,9 +25,11 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
 _head = msgspec.msgpack.Decoder(Head)
 
 
-def submit_args(request: Request, watched: int = 0) -> list[Word]:
-    """A run's arguments of SUBMIT. Its end is told for `watched` ms, as if somebody had begun to wait for it."""
-    late = b""
+def submit_args(request: Request, watched: int = 0, most: int = MAIL) -> list[Word]:
+    """A run's arguments of SUBMIT. Its end is told for `watched` ms, as if somebody had begun to wait for it. Of its starts
+    `most` begin with it, the others as tasks are asked for, so many at a time."""
+    late, starts = b"", request.starts
+    pieces = [pack(("q", *starts[at : at + most])) for at in range(most, len(starts), most)]
     if request.timeout is not None:
         late = pack(Failure(TIMED_OUT, f"timed out after {request.timeout:g} s"))
     return [
@@ -39,13 +41,15 @@ def submit_args(request: Request, watched: int = 0) -> list[Word]:
                 request.digest,
                 _timeout_of(request),
                 _letters_of(request),
-                request.starts,
+                starts[:most],
                 watched,
+                len(pieces),
             )
         ),
         pack(Head(request.query, request.headers, request.starts, request.made)),
         enclose(request.payload),
         late,
+        *pieces,
     ]
 
 

@@ -11,8 +11,8 @@ from goflow_redis.store import MS, Store
 from goflow_redis.words import Word
 
 #: held tasks taken back, retries promoted, runs looked at by one script call
-REAP: Final = 50
-PROMOTE: Final = 100
+REAP: Final = 32
+PROMOTE: Final = 64
 SWEEP: Final = 100
 #: queues that are looked through by one script call: a worker that asks for each by itself comes to nothing else
 #: where there are many and the machine is loaded

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from goflow.errors import BackendError
 from goflow.state import RunState
-from goflow_redis.store import MS, Store
+from goflow_redis.store import MS
+from goflow_redis.waiting import Waiting
 from goflow_redis.words import Word
 
 if TYPE_CHECKING:
@@ -18,11 +19,9 @@ if TYPE_CHECKING:
 _GROUP: Final = ("t", "t")
 #: ms for which something that was handed back is said to have been idle: longer than any lease
 _HANDED_BACK: Final = 86_400_000
-#: how many ready tasks of a queue are looked at for the oldest
-_LOOKED_AT: Final = 100
 
 
-class Told(Store):
+class Told(Waiting):
     """What is told of runs beside the runs themselves."""
 
     # -- traces -----------------------------------------------------------------------------------
@@ -109,11 +108,8 @@ class Told(Store):
     def _oldest(self) -> dict[str, float]:
         found: dict[str, float] = {}
         for partition in self.keys.partitions:
-            names = self.classes(partition)
-            args: list[Word] = [self.lives, _LOOKED_AT, len(names), *names]
-            since = self.link.run("waiting", partition, args)[1::2]
-            for name, at in zip(names, since, strict=True):
-                flow, when = name.partition(":")[0], int(at) / MS
+            for name, (_, since) in self.waiting_in(partition).items():
+                flow, when = name.partition(":")[0], since / MS
                 if when:
                     found[flow] = min(found.get(flow, when), when)
         return found

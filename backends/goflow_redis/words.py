@@ -26,6 +26,8 @@ _LETTERS: Final = {OCTETS: b"o", TEXT: b"t", JSON: b"j"} | {
 _TYPES: Final = {ord(letter): media_type for media_type, letter in _LETTERS.items()}
 #: arrivals in a node's own record, and in one chunk of a wide inbox: as in `_ready.lua`
 INLINE: Final = 32
+#: starts of a run, and arrivals of an outcome, that one script call delivers: as in `_ready.lua`
+MAIL: Final = 64
 #: a reference to the result of the source itself, in the target's scope: most are, and this is short
 SIBLING: Final = "="
 

@@ -15,8 +15,9 @@ from goflow.wholesale import OneLook
 _LEFT = SETTLED - {NodeState.SUCCEEDED}
 
 
-def agree(backend: Backend, model: ModelRun) -> int:
-    """Assert that run and node states, results and attempts are those of the model; the revision."""
+def agree(backend: Backend, model: ModelRun, *, late: bool = False) -> int:
+    """Assert that run and node states, results and attempts are those of the model; the revision. `late`: what is ready
+    may wait to be shown."""
     run_id = model.request.run_id
     run = backend.run(run_id)
     assert (run.state, run.round) == (model.state, model.round)
@@ -25,7 +26,7 @@ def agree(backend: Backend, model: ModelRun) -> int:
     assert run.failure == model.failure
     assert run.owner == model.owner
     assert run.abandoned == model.orphan
-    _compare_nodes(backend, model, backend.nodes(run_id))
+    _compare_nodes(backend, model, backend.nodes(run_id), late)
     _compare_attempts(backend, model)
     _compare_tries(backend, run_id, run.round)
     _compare_versions(backend, model)
@@ -34,7 +35,7 @@ def agree(backend: Backend, model: ModelRun) -> int:
     return run.revision
 
 
-def _compare_nodes(backend: Backend, model: ModelRun, nodes: Sequence[NodeRun]) -> None:
+def _compare_nodes(backend: Backend, model: ModelRun, nodes: Sequence[NodeRun], late: bool) -> None:
     found = {node.path: node for node in nodes}
     assert len(found) == len(nodes), "a node instance is recorded twice"
     assert set(found) <= set(model.nodes)
@@ -42,6 +43,8 @@ def _compare_nodes(backend: Backend, model: ModelRun, nodes: Sequence[NodeRun]) 
         if path not in found and node.state is NodeState.READY and model.ending is not None:
             continue  # a scope that opened too late to start may be recorded in the next round
         state = found[path].state if path in found else NodeState.WAITING
+        if late and node.state is NodeState.READY and state is NodeState.WAITING:
+            continue
         assert state in _possible(model, node), f"{path}: {state}, expected {node.state}"
         if node.state in (NodeState.SUCCEEDED, NodeState.WAITING):
             assert backend.output(model.request.run_id, path) == node.output

@@ -327,5 +327,5 @@ class History:
         """The backend tells every run as its model has it."""
         for run_id, model in self.runs.items():
             before = self.revisions.get(run_id, 0)
-            self.revisions[run_id] = agree(self.store.backend, model)
+            self.revisions[run_id] = agree(self.store.backend, model, late=self.store.hooks.late)
             assert self.revisions[run_id] >= before

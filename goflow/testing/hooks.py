@@ -21,6 +21,8 @@ class BackendHooks:
     exclusive: ClassVar[bool] = False
     #: whether the store can lose what was written last, as a Redis does whose replica takes over
     loses: ClassVar[bool] = False
+    #: whether some of what is ready is shown and counted only once a worker asks for it
+    late: ClassVar[bool] = False
     #: how many scopes the widest fan-out of the suite opens
     wide: ClassVar[int] = 20_000
 

@@ -7,6 +7,7 @@
 -- date. Its record tells what it was, its state is among the flags, until it is ready.
 -- Flags: c closing, h runs the node's own handler next, k has keys, e has a recorded failure.
 local INLINE = 32   -- arrivals kept in the node record, and in one chunk of a wide inbox
+local MAIL = 64     -- arrivals that one call delivers of what sends more; the others wait in `:m`, in pieces of so many
 local ready, acks, demand = {}, {}, {}
 
 local function queue_key(class) return P .. ':q:' .. class end
@@ -18,6 +19,15 @@ local function demand_all(run, paths)
   local members = {}
   for index, path in ipairs(paths) do members[2 * index - 1], members[2 * index] = NOW, run.id .. ':' .. path end
   call_many('ZADD', pump_key(run.class), members, 1000)
+end
+
+-- All its scopes, a call's worth at once: the others with the walk.
+-- rare
+local function demand_scopes(run)
+  local branches = run.key .. ':x'
+  if call('SCARD', branches) <= SOME then return demand_all(run, call('SMEMBERS', branches)) end
+  demand_all(run, call('SRANDMEMBER', branches, SOME))
+  begin_walk(run)
 end
 
 local function make_ready(run, node)
@@ -173,24 +183,69 @@ local function deliver(run, path, closing, expects, hash, source, ref, payload)
   end
 end
 
+-- Delivers a piece of what waits in `:m`; whether there is more. A piece is a packed array: the field that starts get and
+-- their paths, or false and of each arrival what COMMIT is told of it and its payload. One that came already changes nothing.
+-- rare
+local function open_mail(run)
+  local mail = run.key .. ':m'
+  local piece = call('LPOP', mail)
+  if piece then
+    local words = read_array(piece)
+    if words[1] then
+      for place = 2, #words do deliver(run, words[place], false, 1, 0, '', words[1], nil) end
+    else
+      for place = 2, #words, 8 do
+        local has, payload = words[place + 6], words[place + 7]
+        deliver(run, words[place], words[place + 1], words[place + 2], words[place + 3], words[place + 4],
+          words[place + 5], has and payload or nil)
+      end
+    end
+  end
+  if call('EXISTS', mail) == 1 then return true end
+  run.uses = (string.gsub(run.uses, 'm', ''))
+  touch(run)
+  return false
+end
+
+-- rare
+local function await_mail(run)
+  use(run, 'm')
+  touch(run)
+  demand_all(run, {'*'})
+end
+
 local function scope_key(run, node) return run.key .. ':s:' .. node[PATH] end
 
--- A scope as it is staged: `prefix NUL start NUL start ... SOH payload`.
+-- A scope as it is staged: `prefix NUL start NUL start ... SOH payload`. How many of its starts were begun.
 -- rare
 local function enter_scope(run, item)
   local stop = string.find(item, '\1', 1, true)
   local payload = string.sub(item, stop + 1)
-  local prefix, ref
+  local prefix, ref, begun, rest = nil, nil, 0, nil
   for word in string.gmatch(string.sub(item, 1, stop - 1), '%Z+') do
     if not prefix then
       prefix = word
     elseif not ref then
-      ref = 'p:' .. prefix .. word
+      ref, begun = 'p:' .. prefix .. word, 1
       deliver(run, prefix .. word, false, 1, 0, '', ref, payload)
-    else
+    elseif begun < MAIL then
+      begun = begun + 1
       deliver(run, prefix .. word, false, 1, 0, '', ref, nil)
+    else
+      if not rest then rest = {ref} end
+      rest[#rest + 1] = prefix .. word
+      if #rest > MAIL then
+        call('RPUSH', run.key .. ':m', pack(rest))
+        await_mail(run)
+        rest = nil
+      end
     end
   end
+  if rest then
+    call('RPUSH', run.key .. ':m', pack(rest))
+    await_mail(run)
+  end
+  return begun
 end
 
 -- rare
@@ -200,7 +255,8 @@ local function room(node)
   return math.min(left, node[WINDOW] - (node[RELEASED] - node[CLOSED]))
 end
 
--- Starts up to `most` waiting scopes of an open branch, as far as its window has room and its run goes on.
+-- Starts up to `most` waiting scopes of an open branch, as far as its window has room and its run goes on. Where they have
+-- many starts those that are too much for one call go back, and are asked for.
 -- rare
 local function release(run, node, most)
   local count = math.min(most, room(node))
@@ -215,9 +271,17 @@ local function release(run, node, most)
     end
     read_nodes(run, paths)
   end
-  node[RELEASED] = node[RELEASED] + #items
   change(run, node)
-  for _, item in ipairs(items) do enter_scope(run, item) end
+  local begun, entered = 0, 0
+  for _, item in ipairs(items) do
+    if begun >= MAIL then break end
+    begun, entered = begun + enter_scope(run, item), entered + 1
+  end
+  node[RELEASED] = node[RELEASED] + entered
+  if entered < #items then
+    for place = #items, entered + 1, -1 do call('LPUSH', scope_key(run, node), items[place]) end
+    demand_all(run, {node[PATH]})
+  end
   if node[RELEASED] >= node[WIDTH] then call('SREM', run.key .. ':x', node[PATH]) end
-  return #items
+  return entered
 end

@@ -180,18 +180,26 @@ end
 -- added to the partition's figures when the script saves
 local counts = {}
 
-local SOME = 500   -- branches whose scopes get their expiry in one call
+local SOME = 100   -- branches whose scopes are looked at in one call
+
+-- What is to be done with the waiting scopes of a run with more branches than that is done by DUE, some of them at a time,
+-- from the first one on: they live as long as the run, and start where it goes on. How far it has come is in `:walks`.
+-- rare
+local function begin_walk(run)
+  call('HDEL', P .. ':walks', run.id)
+  call('ZADD', P .. ':due', NOW, 'x:' .. run.id .. ':')
+end
 
 -- Of what a run has beyond its two hashes: what is kept as long as it is, and what is gone with its end.
 -- rare
 local function expire_rest(run, life)
-  for letter in string.gmatch(run.uses, '[alc]') do call('PEXPIRE', run.key .. ':' .. letter, life) end
+  for letter in string.gmatch(run.uses, '[alcm]') do call('PEXPIRE', run.key .. ':' .. letter, life) end
   if string.find(run.uses, 'k', 1, true) then call('UNLINK', run.key .. ':k') end
   if string.find(run.uses, 'x', 1, true) then
-    -- one after the other, of some hundreds of branches at a time (see due.lua). The list of them, `:x`, gets its own
-    -- with the last: nothing else knows of what is left, however late somebody goes on
+    -- the list of them, `:x`, gets its own with the last: nothing else knows of what is left, however late somebody
+    -- goes on
     if call('SCARD', run.key .. ':x') > SOME then
-      call('ZADD', P .. ':due', NOW, 'x:' .. run.id .. ':0')
+      begin_walk(run)
     else
       call('PEXPIRE', run.key .. ':x', life)
       for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do

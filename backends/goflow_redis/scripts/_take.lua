@@ -1,5 +1,9 @@
 -- Take: hand ready tasks to a worker.
 local TAKE_BYTES = 1000000   -- of inputs in one answer, beyond the first task's
+local LOOKS = 16    -- entries that one call looks at, beyond those it may hand out
+-- looks at members of the pump in one call that bring nothing; what brings something is as much work as these and one for
+-- each node that it makes ready
+local PUMPED, PUMP = 128, 7
 
 -- What is in the data hash under these fields, in order.
 -- rare
@@ -109,15 +113,18 @@ local function set_timeout(run)
   if run.timeout > 0 then call('ZADD', P .. ':due', NOW + run.timeout, 't:' .. run.id) end
 end
 
--- Wakes scopes and parked nodes that wait for demand, of a member of the pump.
+-- Wakes scopes, parked nodes and arrivals that wait for demand, of a member of the pump. How much work that was, in looks
+-- at a member that brings nothing.
 -- rare
 local function pump(class, member, count)
   local id, path = string.match(member, '^([^:]*):(.*)$')
   local run = get_run(id)
-  local more = false
+  local more, work = false, 1
   if run and run.ending == '-' and run.state ~= 'paused' then
     if path == '' then
       more = unpark(run, count)
+    elseif path == '*' then
+      more, work = open_mail(run), MAIL
     else
       local node = get_node(run, path)
       if node and node[STATE] == 'O' then
@@ -127,7 +134,9 @@ local function pump(class, member, count)
     end
   end
   if more then call('ZADD', pump_key(class), NOW, member) else call('ZREM', pump_key(class), member) end
+  if ready[1] then work = math.max(work, PUMP + #ready) end
   save_queue()
+  return work
 end
 
 -- Up to `limit` tasks of `classes`, tried one by one from the first: COUNT is per stream. `early` are entries that
@@ -138,10 +147,12 @@ end
 -- id given anew: the letters, which nobody can guess, tell the holders apart. They are few, since every node keeps
 -- them, and a record of more than 64 bytes costs its run's hash the compact form.
 --
+-- What it looks at is bounded, whether that is any good or not: entries that are stale, and members of the pump.
+--
 -- The consumer is called by its lease, so that whoever takes back what a vanished worker held knows how long
 -- that one meant to be silent at most.
 local function take(worker, letters, limit, classes, first, early)
-  local told, held, size, looked, full, by = {}, {}, 0, 0, limit <= 0, pack(worker)
+  local told, held, size, looked, pumped, full, by = {}, {}, 0, 0, 0, limit <= 0, pack(worker)
   for place = first, #classes do
     local class = classes[place]
     while not full do
@@ -187,11 +198,12 @@ local function take(worker, letters, limit, classes, first, early)
           refuse(class, entry, run, node)
         end
       end
-      full = #told >= limit or size >= TAKE_BYTES or looked >= 4 * limit + 16
+      full = #told >= limit or size >= TAKE_BYTES or looked >= limit + LOOKS
       if #entries < want then
         local waiting = call('ZRANGE', pump_key(class), '0', '0')[1]
         if not waiting then break end
-        pump(class, waiting, math.min(limit - #told, 64))
+        pumped = pumped + pump(class, waiting, math.min(limit - #told, 64))
+        full = full or pumped >= PUMPED
       end
     end
   end

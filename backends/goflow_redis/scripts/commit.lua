@@ -7,7 +7,7 @@
 --          a packed head: run, path, hold, kind, number of words after it, started, finished (ms), digest,
 --            has log, has attempt, has access, then
 --            ok      has output, ends, {key that is written ...}, {whether it sets ...} (false for empty lists), number of
---                    arrivals
+--                    arrivals, where further ones are staged in how many pieces
 --            open    expects, window, has keys, scopes staged (-1 unknown), number of items, {key ...}, {sets ...}
 --            retry   delay (ms)
 --          and the words after it, those it has, in this order: log, attempt, access, output or keys, value of each write
@@ -26,6 +26,7 @@ for index = 1, number() do classes[index] = arg() end
 local RUN, AT, HELD, KIND, WORDS, BEGAN, ENDED, CODE = 1, 2, 3, 4, 5, 6, 7, 8
 local HAS_LOG, HAS_ATTEMPT, HAS_ACCESS = 9, 10, 11
 local HAS_OUTPUT, ENDS, WRITES, SETS, ARRIVALS = 12, 13, 14, 15, 16
+local MAILED = 17
 local CLOSES, ROOM, HAS_KEYS, STAGED, ITEMS, OPEN_WRITES, OPEN_SETS = 12, 13, 14, 15, 16, 17, 18
 local DELAY = 12
 -- bytes of overwritten values that a run keeps of each context key
@@ -114,6 +115,27 @@ local function open(run, node, head)
   return made, true
 end
 
+-- What an outcome sends on beyond the first arrivals is delivered on demand. False where what was staged has expired.
+-- rare
+local function post(run, node, head)
+  local staging, mail = run.key .. ':t:' .. head[HELD], run.key .. ':m'
+  if call('LLEN', staging) ~= head[MAILED] then   -- it has to be executed again
+    drop_staged(run, head)
+    run.held = run.held + 1
+    requeue(run, node)
+    return false
+  end
+  if call('EXISTS', mail) == 1 then
+    call_many('RPUSH', mail, call('LRANGE', staging, 0, -1), 1000)
+    call('UNLINK', staging)
+  else
+    call('RENAME', staging, mail)
+    call('PERSIST', mail)
+  end
+  await_mail(run)
+  return true
+end
+
 -- rare
 local function retry(run, node, head)
   record_failure(run, node)
@@ -164,6 +186,7 @@ local function record(run, node, head)
   local log, attempt, access = head[HAS_LOG] and arg(), head[HAS_ATTEMPT] and arg(), head[HAS_ACCESS] and arg()
   local made, opened
   if kind == 'ok' then
+    if head[MAILED] and not post(run, node, head) then return '0' end
     node[STATE] = 'D'
     if node[FLAGS] ~= '' then forget_failure(node) end
     if head[HAS_OUTPUT] then set_data(run, 'o:' .. node[PATH], arg()) end

@@ -23,9 +23,9 @@ local function resume()
   touch(run)
   call('XADD', P .. ':news', 'MAXLEN', '~', 100, '*', 'resume', id)   -- for tasks that wait undelivered
   if run.ending ~= '-' then return free_handlers() end
-  local waiting = unpark(run, 256) and {''} or {}
-  for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do waiting[#waiting + 1] = path end
-  demand_all(run, waiting)
+  if unpark(run, 128) then demand_all(run, {''}) end
+  if string.find(run.uses, 'm', 1, true) then demand_all(run, {'*'}) end
+  if string.find(run.uses, 'x', 1, true) then demand_scopes(run) end
 end
 
 local function stop()

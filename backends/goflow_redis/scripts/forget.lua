@@ -4,14 +4,21 @@
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; run
--- returns  'gone' | 'live' | 'ok'; its state
+-- returns  'gone' | 'live' | 'more' (to be called again) | 'ok'; its state
 -- repeat   'gone', as if there had never been one
 local id = arg()
 local run = get_run(id)
 if not run then return {'gone', ''} end
 if not run.terminal then return {'live', run.state} end
-for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do call('UNLINK', run.key .. ':s:' .. path) end
-for _, suffix in ipairs({'', ':d', ':a', ':l', ':c', ':k', ':x', ':ev'}) do call('UNLINK', run.key .. suffix) end
+local scopes = call('SPOP', run.key .. ':x', SOME)
+for _, path in ipairs(scopes) do call('UNLINK', run.key .. ':s:' .. path) end
+if #scopes == SOME then   -- some at a time. What has lost scopes begins no round any more, whoever dies in between
+  call('HSET', run.key, ':f', '1')
+  return {'more', run.state}
+end
+for _, suffix in ipairs({'', ':d', ':a', ':l', ':c', ':k', ':m', ':x', ':ev'}) do call('UNLINK', run.key .. suffix) end
+call('HDEL', P .. ':walks', id)
+call('ZREM', P .. ':due', 'x:' .. id .. ':')
 call('ZREM', list_key(run.flow), id)
 call('ZREM', P .. ':due', 't:' .. id)
 return {'ok', run.state}

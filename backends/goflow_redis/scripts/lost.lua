@@ -88,6 +88,9 @@ local function check_itself()
   if run.timeout > 0 and run.started > 0 and run.ending == '-' and not call('ZSCORE', due, 't:' .. run.id) then
     missing(function() call('ZADD', due, run.started + run.timeout, 't:' .. run.id) end)
   end
+  if going and string.find(run.uses, 'm', 1, true) and not pumped('*') then
+    missing(function() pump_again('*') end)
+  end
   if stranded() then missing(function() end) end   -- `settle` puts it right, at the end
 end
 

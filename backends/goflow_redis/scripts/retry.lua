@@ -10,14 +10,16 @@
 --          number of open branches, (path, whether it opens again, closed)...;
 --          number of chunks, (field, text)...;
 --          number of arrivals, (target, closing, expects, hash, source, ref, has payload, payload)...
--- returns  'gone' | 'live' | 'changed' | 'ok', then the records :s and :i
+-- returns  'gone' | 'live' | 'changed' | 'wide' (KEEP has something to do before) | 'ok', then the records :s and :i
 -- repeat   the nonce says that this round is open
 local id, nonce, revision, fingerprint = arg(), arg(), number(), arg()
 local run = get_run(id)
-if not run then return {'gone'} end
+if not run or call('HEXISTS', run.key, ':f') == 1 then return {'gone'} end   -- or about to be forgotten
 if call('HGET', run.key, ':x') == nonce then return {'ok', run_record(run), id_record(run)} end
 if not run.terminal then return {'live', run_record(run), id_record(run)} end
 if run.rev ~= revision then return {'changed'} end
+local wide = call('SCARD', run.key .. ':x') > SOME
+if wide and call('HGET', P .. ':walks', id) ~= 'K' then return {'wide'} end
 
 local function list()
   local items = {}
@@ -50,9 +52,13 @@ end
 call('HSET', run.key, ':x', nonce, ':i', id_record(run))
 open_queue(run.flow, run.class)
 for _, suffix in ipairs({'', ':d', ':a', ':l', ':c', ':k', ':x'}) do call('PERSIST', run.key .. suffix) end
-local open = call('SMEMBERS', run.key .. ':x')
-for _, path in ipairs(open) do call('PERSIST', run.key .. ':s:' .. path) end
-demand_all(run, open)
+if wide then
+  begin_walk(run)
+else
+  local open = call('SMEMBERS', run.key .. ':x')
+  for _, path in ipairs(open) do call('PERSIST', run.key .. ':s:' .. path) end
+  demand_all(run, open)
+end
 
 for _, path in ipairs(further) do
   local node = get_node(run, path)
@@ -81,7 +87,7 @@ for _ = 1, number() do
   change(run, node)
 end
 local left = 64   -- scopes that open at once: else nobody would see that there is work; the others come on demand
-for _, path in ipairs(call('SMEMBERS', run.key .. ':x')) do
+for _, path in ipairs(call('SRANDMEMBER', run.key .. ':x', left)) do
   local node = left > 0 and get_node(run, path)
   if node and node[STATE] == 'O' then left = left - release(run, node, left) end
 end

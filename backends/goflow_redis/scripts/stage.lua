@@ -1,8 +1,9 @@
--- STAGE: keep scopes of a branch that is about to open, out of sight until its outcome is committed.
+-- STAGE: keep scopes of a branch that is about to open, or what an outcome sends on, out of sight until it is committed.
 -- uses: basics records
 --
 -- KEYS     the partition's prefix
--- ARGV     retention; run, path, hold, mark of this call, number of items, items (see `enter_scope`)
+-- ARGV     retention; run, path, hold, mark of this call, number of items, items (see `enter_scope`; of an outcome that
+--          sends on very much, see `open_mail`)
 -- returns  how many are staged now; -1 where the task is held no more
 -- repeat   the mark says that this chunk is there
 local id, path, held, mark = arg(), arg(), arg(), arg()

@@ -4,8 +4,8 @@
 --
 -- KEYS     the partition's prefix
 -- ARGV     retention; number of runs, and for each: packed run, flow, fingerprint, digest, timeout (ms, 0 none),
---          handlers ('o', 'f', 'of', '-'), {start ...}, for how long its end is to be told (ms, 0 not); head (packed query, headers, starts), payload, timeout
---          failure ('' none)
+--          handlers ('o', 'f', 'of', '-'), {start ...}, for how long its end is to be told (ms, 0 not), number of pieces of further
+--          starts; head (packed query, headers, starts), payload, timeout failure ('' none), those pieces (see `open_mail`)
 -- returns  the time (ms), then for each the record :s of a new run, or for one that is there 'same' | 'conflict',
 --          the records :s and :i, the recorded failure or false
 -- repeat   'same': it is there under its digest
@@ -17,7 +17,7 @@ cursor = 1   -- what ended runs are kept for matters later
 -- A run's record between its state and the number of its last node: ending, phase, kill, held, revision; and after it:
 -- acts, round, started, finished, uses. A start's around its entry: state; attempt, lost, round, last, act, worker;
 -- and after its number: ready, started, finished, due, have, expects, flags, digest, an inbox that has the run's input.
-local RUN, OF_RUN = '\156\166queued\161-\0\0\0\1', '\0\1\0\0\160'
+local RUN, OF_RUN, WITH_MAIL = '\156\166queued\161-\0\0\0\1', '\0\1\0\0\160', '\0\1\0\0\161m'
 local START, OF_ENTRY, OF_START = '\220\0\18\161Q', '\1\0\1\0\0\0', '\0\194\194\0\1\1\160\160\163\0\1q'
 
 local answers, asked, begun, listed, repeated = {NOW}, number(), {}, {}, nil
@@ -25,20 +25,27 @@ local answers, asked, begun, listed, repeated = {NOW}, number(), {}, {}, nil
 local first = NOW * 1000 + math.min(clock[2] % 1000, 999 - asked)
 
 for place = 1, asked do
-  local id, flow, fingerprint, digest, timeout, handlers, starts, watched = elements(arg(), 1)
+  local id, flow, fingerprint, digest, timeout, handlers, starts, watched, pieces = elements(arg(), 1)
   local head, payload, late, key = arg(), arg(), arg(), P .. ':r:' .. id
   local known = call('HGET', key, ':d')
   if known then   -- what is told of it waits until all is there: it may be of this very call
     repeated = repeated or {}
     repeated[place] = {known == digest and 'same' or 'conflict', key}
+    cursor = cursor + pieces
   else
     local class, date = flow .. ':' .. fingerprint, first + place
-    local record = RUN .. pack(#starts) .. OF_RUN
+    local record = RUN .. pack(#starts) .. (pieces > 0 and WITH_MAIL or OF_RUN)
     local identity = '\149' .. pack(flow, fingerprint, date, timeout, handlers)
     local values = {':s', record, ':i', identity, ':d', digest, ':h', head}
     for number, start in ipairs(starts) do
       local place, entry = #values, enqueue(flow, class, id, start)
       values[place + 1], values[place + 2] = start, START .. pack(entry) .. OF_ENTRY .. pack(number) .. OF_START
+    end
+    if pieces > 0 then
+      local mail = {}
+      for index = 1, pieces do mail[index] = arg() end
+      call_many('RPUSH', key .. ':m', mail, 1000)
+      call('ZADD', P .. ':p:' .. class, NOW, id .. ':*')
     end
     if watched > 0 then   -- as WATCH would have it: somebody is about to wait, and need not ask for it
       values[#values + 1], values[#values + 2] = ':w', string.format('%d.5', NOW + watched)
