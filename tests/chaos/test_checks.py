@@ -7,7 +7,8 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import NamedTuple, cast
 
 import msgspec
 import pytest
@@ -21,9 +22,9 @@ from goflow.worker import Worker
 from goflow_local import LocalBackend
 from tests.chaos.checks import judge
 from tests.chaos.expectation import expect
-from tests.chaos.load import Submitted
+from tests.chaos.load import Load, Submitted
 from tests.chaos.oracle import Oracle
-from tests.chaos.world import HERE
+from tests.chaos.world import HERE, World
 
 Lines = list[str]
 
@@ -115,3 +116,33 @@ def test_another_result_and_a_lost_run_are_found(case: Case, tmp_path: Path) -> 
     assert "run made" in verdict(case, tmp_path, case.lines, other)
     lost = Submitted(request(flow.plan, "lost", of_input("text"), None), case.run.expected)
     assert "lost was accepted and is gone" in verdict(case, tmp_path, case.lines, lost)
+
+
+@pytest.mark.parametrize("lost", ["never", "while it is asked", "before"])
+def test_an_id_is_taken_by_another_payload_only_where_the_store_has_lost_the_run(
+    tmp_path: Path, lost: str
+) -> None:
+    flows = load(HERE / "flow.py")
+
+    class Asking(Load):
+        def _submit(self, backend: Backend, run: Submitted) -> None:
+            super()._submit(backend, run)
+            self.forgiving = lost != "never"
+
+        def contradict(self, backend: Backend) -> None:
+            self.runs["run"] = first = self._asked("run", "diamond", 1, "text")
+            first.acknowledged = 1.0
+            self._contradict(backend, first)
+
+    asking = Asking(cast("World", SimpleNamespace(flows={1: flows})), seed=1)
+    asking.forgiving = lost == "before"
+    store = Config(local=Local(path=str(tmp_path / "store")))
+    with LocalBackend.open("local", store) as backend:  # which has no run of this id
+        asking.contradict(backend)
+        accepted = [run.id for run in backend.runs()]
+    told = ["run was accepted again with another payload"]
+    assert asking.problems == (told if lost == "never" else [])
+    assert accepted == ([] if lost == "before" else ["run"])
+    assert asking.runs["run"].request.flow == (
+        "chain" if lost == "while it is asked" else "diamond"
+    )
