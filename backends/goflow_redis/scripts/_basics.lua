@@ -14,7 +14,7 @@ local cursor = 0
 local function arg() cursor = cursor + 1 return ARGV[cursor] end
 local function number() cursor = cursor + 1 return tonumber(ARGV[cursor]) end
 
-local pack, read_array = cmsgpack.pack, cmsgpack.unpack
+local pack, read_array, char, bytes = cmsgpack.pack, cmsgpack.unpack, string.char, struct.pack
 
 -- The elements of a packed array, without making a table of them: its header is skipped, of 3 bytes from 16
 -- elements on and of 1 below. A table that cmsgpack makes grows by and by, which costs as much as what is in it.

@@ -70,6 +70,12 @@ local function describe(run, node)
     local source, ref = string.match(inbox, '^%z([^%z\1]*)\1(%Z*)$')
     if source then
       local value = ref ~= '' and get_data(run, expand(node, source, ref)) or ''
+      local attempt, lost, round = node[ATTEMPT], node[LOST], node[ROUND]
+      if width == 0 and attempt < 128 and lost < 128 and round < 128 and #source < 32 then   -- see `run_record`
+        return {'\157' .. pack(run.id, run.flow, run.fingerprint, path, node[ENTRY])
+          .. char(attempt, lost, round, 194, 0, 160 + #ending) .. ending .. char(1, 160 + #source) .. source,
+          run.head, failure, keys, value}, #value
+      end
       return {'\157' .. pack(run.id, run.flow, run.fingerprint, path, node[ENTRY], node[ATTEMPT], node[LOST],
         node[ROUND], closing, width, ending, 1, source), run.head, failure, keys, value}, #value
     end
