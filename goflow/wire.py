@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import select
 from collections import deque
 from struct import Struct
 from typing import TYPE_CHECKING, Final
@@ -35,6 +36,8 @@ class Wire:
         self._connection = connection  # which closes the descriptor when nobody needs it any more
         self._file = connection.fileno()
         self._held = bytearray()
+        self._coming = select.poll()
+        self._coming.register(self._file, select.POLLIN)
 
     def send(self, message: bytes) -> None:
         """Hand over a message."""
@@ -46,6 +49,10 @@ class Wire:
 
     def receive(self) -> bytes | memoryview:
         """The next message, once it is whole. Raises EOFError where none will come any more, Garbled."""
+        if self._missing() > 0:
+            # Linux wakes whoever waits in `read` on a socket also when the other end takes what was sent to it: a
+            # child that sleeps would come up for nothing after each of its answers. `poll` is not woken by that
+            self._coming.poll()
         while self._missing() > 0:
             self._read()
         return self._next()
