@@ -75,9 +75,11 @@ def claim(change: Change, ask: Ask) -> list[Claim]:
     else:
         lanes = _lanes(change.connection, change.store, ask)
     taken: dict[int, tuple[RunRow, Any]] = {}
-    _take(change, taken, _fresh(change, lanes, ask.limit))
+    fresh, all_of_them = change.hand_over(lanes, ask.limit)
+    if fresh:
+        _take(change, taken, _read_fresh(change, fresh))
     change.write_queue()
-    while len(taken) < ask.limit:
+    while len(taken) < ask.limit and not all_of_them:
         found = _oldest(change, lanes, ask.limit - len(taken))
         if not found:
             break
@@ -122,11 +124,10 @@ def _lanes(connection: Connection, store: Store, ask: Ask) -> list[int]:
     return lanes
 
 
-def _fresh(change: Change, lanes: Sequence[int], limit: int) -> list[tuple[int, Any]]:
+def _read_fresh(change: Change, entries: Sequence[tuple[int, int, int]]) -> list[tuple[int, Any]]:
     """Rows like those of the queue, of what the same transaction has made ready."""
-    entries = change.hand_over(lanes, limit)
     found = change.connection.executemany(_READ_FRESH, [entry[1:] for entry in entries])
-    return [(lane, row) for (lane, *_), row in zip(entries, found, strict=True)] if entries else []
+    return [(lane, row) for (lane, *_), row in zip(entries, found, strict=True)]
 
 
 def _oldest(change: Change, lanes: Sequence[int], limit: int) -> list[tuple[int, Any]]:

@@ -144,6 +144,8 @@ class Counting:
 
     def settle_nodes(self) -> None:
         """Count and write everything that has arrived; what is complete is queued."""
+        if not (self._inbox or self._spots or self._starts):
+            return  # as three times of four
         connection = self.connection
         for (key, path, closing), box in self._inbox.items():
             run = self._runs[key]
@@ -222,18 +224,21 @@ class Counting:
             self.connection.executemany(_ENQUEUE, self._queue)
             self._queue.clear()
 
-    def hand_over(self, lanes: Sequence[int], limit: int) -> list[tuple[int, int, int]]:
+    def hand_over(
+        self, lanes: Sequence[int], limit: int
+    ) -> tuple[list[tuple[int, int, int]], bool]:
         """Some of what this transaction has queued in lanes that are empty but for that: whoever
-        claims in the same transaction can have it without a detour over the table."""
+        claims in the same transaction can have it without a detour over the table. And whether that was all: a
+        chain's step need not look into the table then."""
         self.settle_nodes()
         if not self._queue or any(self.execute(_QUEUED, (lane,)).fetchone() for lane in lanes):
-            return []
+            return [], False
         first: list[tuple[int, int, int]] = []
         rest: list[tuple[int, int, int]] = []
         for entry in self._queue:
             (first if entry[0] in lanes and len(first) < limit else rest).append(entry)
         self._queue = rest
-        return first
+        return first, len(first) < limit
 
     def _write_starts(self) -> None:
         if self._starts:

@@ -10,7 +10,7 @@ from goflow.backend import Retry
 from goflow.errors import BackendError
 from goflow.message import Claim, Outcome
 from goflow.state import RunState
-from goflow.testing.store import Worker, closes, failure, outcome, request, scopes, success
+from goflow.testing.store import Worker, closes, edge, failure, outcome, request, scopes, success
 from goflow_local import LocalBackend
 from goflow_local.change import Change
 from tests.local.conftest import Open
@@ -65,6 +65,28 @@ def test_a_lone_result_after_another_reads_nothing_but_the_queue(open_store: Ope
     following(worker, claim)
     backend._store._connection.exec_trace = None
     assert [statement.partition(" FROM ")[2].split()[0] for statement in reads] == ["queue"]
+
+
+def test_a_step_of_a_chain_looks_once_into_the_queue_though_more_is_asked_for(
+    open_store: Open,
+) -> None:
+    backend = open_store()
+    worker = Worker(backend)
+    backend.submit(request("r", "a", owner=worker.id))
+    claim = worker.one("a", "r")
+    looks: list[str] = []
+
+    def note(_: object, statement: str, __: object) -> bool:
+        if " FROM queue" in statement:
+            looks.append(statement)
+        return True
+
+    backend._store._connection.exec_trace = note
+    accepted, claims = backend.commit([success(claim, b"x", edge("a", "b"))], worker.ask(32, "r"))
+    backend._store._connection.exec_trace = None
+    assert accepted == [True]
+    assert [claim.task.path for claim in claims] == ["b"]
+    assert len(looks) == 1
 
 
 def test_a_pause_of_another_process_is_seen_by_the_next_commit(open_store: Open) -> None:
