@@ -75,7 +75,7 @@ def overview(
     notable = Notable()
     nodes = recorded
     if unreached_state(run) != NodeState.WAITING:
-        failed = failed_around(recorded)
+        failed = failed_around(recorded, run)
         done = NodeState.SUCCEEDED
         nodes = (n if n.state is done else settled(n, run, failed) for n in recorded)
     tallies = tally(plan, map(notable.seen, nodes))

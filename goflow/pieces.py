@@ -63,7 +63,7 @@ def waited(ready: float | None, started: float) -> list[Piece]:
     return [Piece("waited", ready, started)] if ready is not None and ready < started else []
 
 
-def gaps_of(nodes: Sequence[NodeRun], attempts: Sequence[Attempt]) -> list[Gap]:
+def gaps_of(nodes: Iterable[NodeRun], attempts: Sequence[Attempt]) -> list[Gap]:
     """When a run lay idle between two rounds: from the last end of one to the first start of the next."""
     # a branch that closes in a round counts from its opening, which may be an earlier round's
     branches = {node.path for node in nodes if node.width is not None}

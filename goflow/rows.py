@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -25,18 +25,21 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-def rows(plan: Plan, run: Run, recorded: Sequence[NodeRun]) -> Iterator[Row]:
+def rows(plan: Plan, run: Run, recorded: Iterable[NodeRun]) -> Iterator[Row]:
     """The recorded instances in their order, then those to come in scopes that are known.
 
     A scope is known when it is open, or when its condition was decided against (its nodes are then
     `skipped`). The joins the engine adds (`each[alice]`, `~result`) are listed only where they failed.
+    `recorded` can be gone through twice; of its plain nodes only the paths are kept, so that it may come in pieces.
     """
-    failed = failed_around(recorded)
-    seen: dict[str, NodeRun] = {}
+    failed = failed_around(recorded, run)
+    opening = {path.rpartition("/")[2] for path, node in plan.walk() if node.kind != "node"}
+    seen: dict[str, NodeRun | None] = {}
     for node in recorded:
         if is_join(node.path) and node.state != NodeState.FAILED:
             continue
-        node = seen[node.path] = settled(node, run, failed)
+        node = settled(node, run, failed)
+        seen[node.path] = node if node.path.rpartition("/")[2] in opening else None
         yield Row(
             path=node.path,
             state=node.state,
@@ -48,12 +51,16 @@ def rows(plan: Plan, run: Run, recorded: Sequence[NodeRun]) -> Iterator[Row]:
     yield from flattened(_unseen(plan.graph, "", unreached_state(run), seen))
 
 
-def _unseen(graph: Graph, prefix: str, unreached: NodeState, seen: dict[str, NodeRun]) -> Walk[Row]:
+def _unseen(
+    graph: Graph, prefix: str, unreached: NodeState, seen: dict[str, NodeRun | None]
+) -> Walk[Row]:
     for node in graph.in_order:
         path = prefix + node.name
-        record = seen.get(path)
-        if record is None:
+        if path not in seen:
             yield Row(path=path, state=unreached)
+            continue
+        record = seen[path]
+        if record is None:
             continue
         for head, inner, chosen in _scopes(node, record):
             state = unreached if chosen else NodeState.SKIPPED

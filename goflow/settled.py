@@ -23,8 +23,11 @@ def unreached_state(run: Run) -> NodeState:
     return NodeState.WAITING if end is None else NodeState.SKIPPED
 
 
-def failed_around(recorded: Iterable[NodeRun]) -> frozenset[str]:
-    """The paths of everything around a failed instance: what cannot complete because of it."""
+def failed_around(recorded: Iterable[NodeRun], run: Run) -> frozenset[str]:
+    """The paths of everything around a failed instance: what cannot complete because of it. Of a run that goes on or
+    has succeeded nothing is, and nothing is read."""
+    if run.state == RunState.SUCCEEDED or unreached_state(run) == NodeState.WAITING:
+        return frozenset()
     return frozenset(around(n.path for n in recorded if n.state == NodeState.FAILED))
 
 

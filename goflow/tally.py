@@ -116,12 +116,13 @@ def tally(plan: Plan, nodes: Iterable[NodeRun]) -> dict[str, Tally]:
     static = StaticPaths(plan)
     tallies: dict[str, Tally] = {}
     for node in nodes:
-        if node.path.endswith("]"):
+        if node.path[-1:] == "]":
             continue
         path = static(node.path)
-        if path in static:
-            tally = tallies.get(path)
-            if tally is None:
-                tally = tallies[path] = Tally()
-            tally.add(node)
+        tally = tallies.get(path)
+        if tally is None:
+            if path not in static:
+                continue
+            tally = tallies[path] = Tally()
+        tally.add(node)
     return tallies

@@ -1,14 +1,14 @@
 """Doing at once what many callers want: a server's submits, and the ends of the runs it answers with; or what
 one wants of many nodes.
 
-A backend may have the methods of `Wholesale`, of `Bulk` and of `OneLook`; one that lacks them is asked for one run, one node
-after the other.
+A backend may have the methods of `Wholesale`, of `Bulk`, of `OneLook` and of `Ordered`; one that lacks them is asked for one
+run, one node after the other, or for all at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from goflow.abilities import Paged
 from goflow.backend import Attempt, Backend, NodeRun, Run, Waker
@@ -16,6 +16,9 @@ from goflow.blobs.words import is_reference
 from goflow.errors import Conflict, GoflowError, RunEnded, UnknownRun
 from goflow.message import Request
 from goflow.payload import Payload
+
+#: node instances of a list that are in memory at a time
+PIECE: Final = 1000
 
 #: a run as it is now, and what it made where it has succeeded
 Look = tuple[Run, Payload | None]
@@ -75,6 +78,17 @@ class OneLook(Protocol):
         """What `nodes` answers, and what `attempts` does where `Attempt`s tell more: all of a run of several
         rounds; else those of nodes that were attempted more than once or did not succeed. Others may be
         among them. Raises UnknownRun."""
+        ...
+
+
+@runtime_checkable
+class Ordered(Protocol):
+    """A backend that tells the order of a run's nodes without what they are, so that a run of any width can be listed
+    in pieces."""
+
+    def order_and_tries(self, run_id: str) -> tuple[Sequence[str], list[Attempt]]:
+        """The paths of what `nodes` answers, in its order, and the attempts that `nodes_and_tries` does. Raises
+        UnknownRun."""
         ...
 
 
@@ -139,6 +153,26 @@ class AllNodes:
         if isinstance(self._backend, Paged):
             return (node for page in self._backend.node_pages(self._run_id) for node in page)
         return iter(self._backend.nodes(self._run_id))
+
+
+class Listed:
+    """The recorded node instances of a run in their order, to be gone through as often as one likes, and `tries`,
+    the attempts that they do not tell themselves: one look at which there are, then a piece of them at a time."""
+
+    def __init__(self, backend: Backend, run_id: str) -> None:
+        self._backend = backend
+        self._run_id = run_id
+        self._all: Sequence[NodeRun] = ()
+        self._order: Sequence[str] = ()
+        if isinstance(backend, Ordered):
+            self._order, self.tries = backend.order_and_tries(run_id)
+        else:
+            self._all, self.tries = nodes_and_tries(backend, run_id)
+
+    def __iter__(self) -> Iterator[NodeRun]:
+        yield from self._all
+        for first in range(0, len(self._order), PIECE):
+            yield from self._backend.nodes(self._run_id, self._order[first : first + PIECE])
 
 
 def _submit(backend: Backend, request: Request) -> Run | GoflowError:

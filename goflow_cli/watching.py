@@ -13,11 +13,12 @@ from typing import Final, Protocol
 
 from goflow.backend import Backend, Run
 from goflow.drawing.look import paint
-from goflow.message import Outcome, Task
+from goflow.message import FINALLY, ON_FAILURE, Outcome, Task
 from goflow.observer import Observer, Quiet
 from goflow.overview import Overview, overview
 from goflow.patience import Outlast
 from goflow.plan import Plan
+from goflow.state import RunState
 from goflow.wholesale import AllNodes
 from goflow_cli.session import note
 from goflow_cli.views.output import Output
@@ -177,10 +178,28 @@ def _note(text: str) -> None:
 def _view(backend: Backend, plan: Plan, run_id: str) -> Iterator[View]:
     from goflow_cli.views.view import view
 
-    with view(plan, _current(backend, plan, run_id)) as shown:
+    with view(plan, _current(backend, plan, run_id), _outline(backend, plan, run_id)) as shown:
         yield shown
 
 
 def _current(backend: Backend, plan: Plan, run_id: str) -> Callable[[], Overview]:
     nodes = AllNodes(backend, run_id)
     return lambda: overview(plan, backend.run(run_id), nodes)
+
+
+def _outline(backend: Backend, plan: Plan, run_id: str) -> Callable[[], Overview]:
+    """The run as it is now, without what is inside a foreach while nothing can have failed there: all that lines tell,
+    and no more to read of 100,000 items than of ten."""
+    static = [path for path, _ in plan.walk()]
+    outer = [path for path in static if "[]" not in path]
+    if outer == static:
+        return _current(backend, plan, run_id)
+    named, every = [*outer, ON_FAILURE, FINALLY], AllNodes(backend, run_id)
+
+    def current() -> Overview:
+        run = backend.run(run_id)
+        end = run.state if run.state.terminal else run.ending
+        failing = end not in (None, RunState.SUCCEEDED)
+        return overview(plan, run, every if failing else backend.nodes(run_id, named))
+
+    return current

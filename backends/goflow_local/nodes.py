@@ -149,6 +149,14 @@ def nodes_and_tries(connection: Connection, run_id: str) -> tuple[list[NodeRun],
     return nodes(connection, run_id, None), _attempts(connection, row, None, row.round > 1)
 
 
+def order_and_tries(connection: Connection, run_id: str) -> tuple[list[str], list[Attempt]]:
+    """The paths of the node instances in the order of `nodes`, and the attempts of `nodes_and_tries`."""
+    row = find(connection, run_id)
+    query = "SELECT path FROM node WHERE id BETWEEN ? AND ? ORDER BY ready IS NULL, ready, id"
+    paths = [path for (path,) in connection.execute(query, row.ids)]
+    return paths, _attempts(connection, row, None, row.round > 1)
+
+
 def _attempts(
     connection: Connection, row: RunRow, path: str | None, every: bool = True
 ) -> list[Attempt]:

@@ -74,6 +74,12 @@ class Reader:
 
         return self._store.read(lambda c: nodes.nodes_and_tries(c, run_id))
 
+    def order_and_tries(self, run_id: str) -> tuple[list[str], list[Attempt]]:
+        """The paths in their order, and the same attempts."""
+        from goflow_local import nodes
+
+        return self._store.read(lambda c: nodes.order_and_tries(c, run_id))
+
     def node_pages(self, run_id: str) -> Iterator[Sequence[NodeRun]]:
         """All recorded node instances, a thousand at a time."""
         from goflow_local import nodes

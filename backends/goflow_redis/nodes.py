@@ -35,13 +35,7 @@ class Nodes(Store):
         """All recorded node instances, about a thousand at a time; of those that were told only the paths are
         kept, since a scan may come by one twice."""
         run, _ = self.read(run_id)
-        found = self.scan(self.keys.run(run_id))
-        while some := list(islice(found, SCAN)):
-            lines = {
-                path.decode(): records.read_node(line)
-                for path, line in some
-                if not path.startswith(b":")
-            }
+        for lines in self._line_pages(run_id):
             yield self._as_nodes(run_id, run, lines, self._failures(run_id, lines))
 
     def nodes_and_tries(self, run_id: str) -> tuple[list[NodeRun], list[Attempt]]:
@@ -59,6 +53,25 @@ class Nodes(Store):
                 if record.state != "D" or path in several
             }
         return nodes, self._in_order([*records.last_attempts(run, lines, failures), *found])
+
+    def order_and_tries(self, run_id: str) -> tuple[list[str], list[Attempt]]:
+        """The paths of the node instances in the order of `nodes`, and the attempts that their own records do not tell:
+        records are looked at one by one, and only those that have such attempts are kept."""
+        run, _ = self.read(run_id)
+        found = self._listed(run_id, run)
+        several = {attempt.path for _, attempt in found}
+        order: list[tuple[int, str]] = []
+        lines: dict[str, NodeRecord] = {}
+        for field, line in self.scan(self.keys.run(run_id)):
+            if field.startswith(b":"):
+                continue
+            path, record = field.decode(), records.read_node(line)
+            order.append((record.seq or 1 << 60, path))
+            if run.now.round > 1 or record.state != "D" or path in several:
+                lines[path] = record
+        last = records.last_attempts(run, lines, self._failures(run_id, lines))
+        order.sort()
+        return [path for _, path in order], self._in_order([*last, *found])
 
     def arrivals(self, run_id: str, path: str) -> list[tuple[str, Payload | None]]:
         """What has arrived at a node instance over its edges."""
@@ -100,9 +113,10 @@ class Nodes(Store):
     def attempts(self, run_id: str) -> list[Attempt]:
         """Every recorded attempt of every round, oldest first."""
         run, _ = self.read(run_id)
-        lines = self.node_lines(run_id)
-        last = records.last_attempts(run, lines, self._failures(run_id, lines))
-        return self._in_order([*last, *self._listed(run_id, run)])
+        told = self._listed(run_id, run)
+        for lines in self._line_pages(run_id):
+            told += records.last_attempts(run, lines, self._failures(run_id, lines))
+        return self._in_order(told)
 
     def last_attempts(self, run_id: str, paths: Iterable[str]) -> list[tuple[int, Attempt]]:
         """The last attempts of settled node instances, which their own records tell, numbered."""
@@ -116,6 +130,16 @@ class Nodes(Store):
         listed = [pair for pair in self._listed(run_id, run) if pair[1].path == path]
         return self._in_order([*self.last_attempts(run_id, [path]), *listed])
 
+    def _line_pages(self, run_id: str) -> Iterator[dict[str, NodeRecord]]:
+        """The records of all node instances, in pieces."""
+        found = self.scan(self.keys.run(run_id))
+        while some := list(islice(found, SCAN)):
+            yield {
+                path.decode(): records.read_node(line)
+                for path, line in some
+                if not path.startswith(b":")
+            }
+
     def _as_nodes(
         self,
         run_id: str,
@@ -123,7 +147,9 @@ class Nodes(Store):
         lines: dict[str, NodeRecord],
         failures: dict[str, Failure],
     ) -> list[NodeRun]:
-        ordered = sorted(lines, key=lambda path: (lines[path].seq or 1 << 60, path))
+        ordered = [
+            path for _, path in sorted((r.seq or 1 << 60, path) for path, r in lines.items())
+        ]
         told = self._told(run_id, [f"k:{p}" for p in ordered if "k" in lines[p].flags])
         keys = {field[2:]: words.read_keys(stored) for field, stored in told.items()}
         return [

@@ -152,7 +152,7 @@ def _at(run: RunRecord, offset: int | bool) -> float | None:
 
 def _unparked(record: NodeRecord, run: RunRecord) -> NodeRecord:
     """A node that is parked for a round as it was, until that round has begun; then as one that begins."""
-    if record.state != "K" or not record.due:
+    if not record.due:
         return record
     if record.due > run.now.round:
         was = record.flags.strip(ascii_lowercase)
@@ -168,21 +168,23 @@ def as_node(
     keys: tuple[str, ...] | None,
 ) -> NodeRun:
     """The node instance as the seam shows it."""
-    record = _unparked(record, run)
+    if record.state == "K":
+        record = _unparked(record, run)
     failure = failure if "e" in record.flags else None
     state = _NODE_STATES[record.state]
-    if run.now.state.terminal and record.state not in "DFC":
+    if record.state not in "DFC" and run.now.state.terminal:
         state = _OVERTAKEN.get(run.now.state, NodeState.SKIPPED)
         if record.state == "T" and run.now.state is not RunState.STOPPED:
             state = NodeState.FAILED
+    created = run.id.date // 1000
     return NodeRun(
         path=path,
         state=state,
         attempt=record.attempt if record.seq else 0,
         round=record.round,
-        started=_at(run, record.started),
-        finished=_at(run, record.finished),
-        ready=_at(run, record.ready),
+        started=None if record.started is False else (created + record.started) / 1000,
+        finished=None if record.finished is False else (created + record.finished) / 1000,
+        ready=None if record.ready is False else (created + record.ready) / 1000,
         due=record.due / 1000 if record.state == "T" else None,
         error=None if failure is None else str(failure),
         failure=failure,

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: fields read by one HSCAN step
 SCAN: Final = 1000
+#: what fields of a run's hash begin with that are no node's
+_OWN: Final = ord(":")
 #: ms are what scripts count in
 MS: Final = 1000
 
@@ -170,23 +172,29 @@ class Store:
                     if line is not None and not path.startswith(":"):
                         lines[path] = records.read_node(line)
             return lines
-        return {
-            path.decode(): records.read_node(line)
-            for path, line in self.scan(key)
-            if not path.startswith(b":")
-        }
+        lines = {}
+        for found in self._steps(key, "*"):
+            for field, line in found.items():
+                if field[0] != _OWN:
+                    lines[field.decode()] = records.read_node(line)
+        return lines
 
     def scan(self, key: str, match: str = "*") -> Iterator[tuple[bytes, bytes]]:
         """Every field of a hash that matches, each once, without holding up the server."""
         seen: set[bytes] = set()
+        for found in self._steps(key, match):
+            for field in seen.intersection(found):
+                del found[field]
+            seen.update(found)
+            yield from found.items()
+
+    def _steps(self, key: str, match: str) -> Iterator[dict[bytes, bytes]]:
+        """What each step of a scan tells; one field may be told by several."""
         cursor = b"0"
         while True:
             cursor, flat = self.link.ask(key, "HSCAN", key, cursor, "MATCH", match, "COUNT", SCAN)
             pairs = iter(flat)
-            for field, value in zip(pairs, pairs, strict=True):
-                if field not in seen:
-                    seen.add(field)
-                    yield field, value
+            yield dict(zip(pairs, pairs, strict=True))
             if cursor == b"0":
                 return
 

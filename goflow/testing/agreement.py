@@ -9,7 +9,7 @@ from goflow.backend import Backend, NodeRun, Versioned
 from goflow.message import Reads
 from goflow.state import NodeState, RunState
 from goflow.testing.model import SETTLED, ModelNode, ModelRun
-from goflow.wholesale import OneLook
+from goflow.wholesale import OneLook, Ordered
 
 #: states of a node that the model leaves to the store: when what a run leaves behind is settled
 _LEFT = SETTLED - {NodeState.SUCCEEDED}
@@ -75,6 +75,8 @@ def _compare_tries(backend: Backend, run_id: str, round_: int) -> None:
     for each in attempts:
         told_by_node = round_ == 1 and often[each.path] == 1 and each.state == "succeeded"
         assert told_by_node or each in tries
+    if isinstance(backend, Ordered):
+        assert backend.order_and_tries(run_id) == ([node.path for node in nodes], tries)
 
 
 def _compare_versions(backend: Backend, model: ModelRun) -> None:

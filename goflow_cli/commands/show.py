@@ -18,6 +18,7 @@ from goflow.rows import Row, rows
 from goflow.state import NodeState
 from goflow.took import took
 from goflow.tries import counted
+from goflow.wholesale import Listed
 from goflow_cli.arguments import run_argument
 from goflow_cli.session import Asking, backend_option, json_option
 from goflow_cli.table import clean, duration, moment, print_table
@@ -54,29 +55,50 @@ def details(store: Backend, run: Run) -> dict[str, Callable[[], Iterable[Any]]]:
     """The lists that `--json` tells of a run, each read when it is printed."""
     plan = _plan(store, run)
     return {
-        "nodes": lambda: rows(plan, run, store.nodes(run.id)),
+        "nodes": lambda: rows(plan, run, Listed(store, run.id)),
         "attempts": lambda: counted(store.attempts(run.id)),
     }
 
 
 def tell(store: Backend, run: Run, tracebacks: int = 1) -> None:
     """What people are told of a run, with the tracebacks of so many of its failed nodes."""
-    recorded = store.nodes(run.id)
-    listed = list(rows(_plan(store, run), run, recorded))
-    attempts = store.attempts(run.id)
-    _summary(run, gaps_of(recorded, attempts))
+    recorded = _Noted(Listed(store, run.id), tracebacks)
+    listed = rows(_plan(store, run), run, recorded)
+    shown = list(islice(listed, MOST_ROWS))
+    more = sum(1 for _ in listed)
+    _summary(run, gaps_of(recorded.branches.values(), recorded.tries))
     tries: dict[str, list[Attempt]] = {}
-    for attempt in counted(attempts):
+    for attempt in counted(recorded.tries):
         tries.setdefault(attempt.path, []).append(attempt)
     now = time.time()
-    table = [_row(row, now, tries.get(row.path, [])) for row in listed[:MOST_ROWS]]
+    table = [_row(row, now, tries.get(row.path, [])) for row in shown]
     print_table(["NODE", "STATE", "TRIES", "STARTED", "TOOK", "ERROR"], table, state=1)
-    if len(listed) > MOST_ROWS:
-        print(f"... {len(listed) - MOST_ROWS} more (`--json` lists all)")
+    if more:
+        print(f"... {more} more (`--json` lists all)")
     _attempts([each for name in tries if len(tries[name]) > 1 for each in tries[name]])
-    traced = ((path, why) for path, why in failures(recorded) if why.detail)
-    for path, failure in islice(traced, tracebacks):
+    for path, failure in recorded.failures.items():
         print(f"\n{path} failed at:\n{_traceback(failure.detail)}{clean(str(failure))}")
+
+
+class _Noted:
+    """A run's node instances as they go by, of which only its branches and the first failures with a traceback are
+    kept: a run of any width takes little memory."""
+
+    def __init__(self, nodes: Listed, most: int) -> None:
+        self.tries = nodes.tries
+        self.branches: dict[str, NodeRun] = {}
+        self.failures: dict[str, Failure] = {}
+        self._nodes = nodes
+        self._most = most
+
+    def __iter__(self) -> Iterator[NodeRun]:
+        for node in self._nodes:
+            if node.width is not None:
+                self.branches[node.path] = node
+            for path, failure in failures((node,)):
+                if failure.detail and len(self.failures) < self._most:
+                    self.failures[path] = failure
+            yield node
 
 
 def _attempts(tries: list[Attempt]) -> None:

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
 
 def view(
-    plan: Plan, current: Callable[[], Overview], stream: TextIO | None = None
+    plan: Plan,
+    current: Callable[[], Overview],
+    outline: Callable[[], Overview],
+    stream: TextIO | None = None,
 ) -> LiveView | PlainView:
-    """A live picture on a terminal that can move its cursor, plain lines on anything else.
+    """A live picture of `current` on a terminal that can move its cursor, plain lines of `outline` on anything else.
 
-    >>> with view(plan, current) as shown:  # doctest: +SKIP
+    >>> with view(plan, current, outline) as shown:  # doctest: +SKIP
     ...     while not ended():
     ...         wait(shown.tick())
     """
@@ -31,4 +34,4 @@ def view(
         return LiveView(plan, current, stream)
     from goflow_cli.views.plain import PlainView
 
-    return PlainView(plan, current, stream)
+    return PlainView(plan, outline, stream)

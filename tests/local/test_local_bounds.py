@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from collections.abc import Iterable, Iterator, Sequence
 
 import apsw
 import pytest
 
-from goflow.backend import Definition, Retry
+from goflow.backend import Definition, NodeRun, Retry
 from goflow.message import Failure, Item, Outcome, Rewind
 from goflow.payload import Payload
+from goflow.plan import Graph, Node, Plan
 from goflow.testing.store import FLOW, Worker, closes, edge, request, scopes
 from goflow.wholesale import AllNodes
+from goflow_cli.watching import watch
 from goflow_local import LocalBackend, retention
 from tests.local.conftest import Open
 
@@ -213,6 +216,50 @@ def test_a_wide_run_is_watched_page_by_page(open_store: Open) -> None:
         node.path for node in backend.nodes("wide")
     }
     assert len(list(AllNodes(backend, "wide"))) == 2501
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_lines_about_a_wide_run_need_what_is_inside_only_where_something_failed(
+    open_store: Open,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    failing: bool,
+) -> None:
+    backend, width = open_store(), 1200
+    worker, keys = Worker(backend), tuple(map(str, range(width)))
+    backend.submit(request("r", "each"))
+    assert worker.open(worker.one("each"), scopes("each", keys))
+    for claim in worker.claim(width):
+        if failing and claim.task.path == "each[7]/x":
+            assert worker.fail(claim)
+        else:
+            assert worker.succeed(claim, b"", closes("each", claim.task.path[5:-3]))
+    if not failing:
+        assert worker.succeed(worker.one("each"), b"", ends=True)
+    read: list[int] = []
+
+    def nodes(run_id: str, paths: Iterable[str] | None = None) -> list[NodeRun]:
+        found = LocalBackend.nodes(backend, run_id, paths)
+        read.append(len(found))
+        return found
+
+    def node_pages(run_id: str) -> Iterator[Sequence[NodeRun]]:
+        for page in LocalBackend.node_pages(backend, run_id):
+            read.append(len(page))
+            yield page
+
+    monkeypatch.setattr(backend, "nodes", nodes)
+    monkeypatch.setattr(backend, "node_pages", node_pages)
+    each = Node("each", "foreach", dags={"": Graph({"x": Node("x")}, ())})
+    ended = watch(backend, Plan("flow", Graph({"each": each}, ())), "r", None, None)
+    assert ended.state == ("failed" if failing else "succeeded")
+    told = capsys.readouterr().err
+    if failing:
+        assert "each[7]/x failed" in told
+        assert max(read) <= 1000
+    else:
+        assert f"({width}/{width})" in told
+        assert sum(read) <= 2 * len(read), "the branch, and no more"
 
 
 def test_scopes_that_were_staged_in_vain_are_gone(open_store: Open) -> None:

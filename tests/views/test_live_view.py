@@ -309,10 +309,10 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     story = Story(CHAIN)
-    assert isinstance(view(CHAIN, story, Terminal()), LiveView)
-    assert isinstance(view(CHAIN, story, io.StringIO()), PlainView)
+    assert isinstance(view(CHAIN, story, story, Terminal()), LiveView)
+    assert isinstance(view(CHAIN, story, story, io.StringIO()), PlainView)
     monkeypatch.setenv("TERM", "dumb")
-    assert isinstance(view(CHAIN, story, Terminal()), PlainView)
+    assert isinstance(view(CHAIN, story, story, Terminal()), PlainView)
 
 
 @pytest.mark.parametrize(

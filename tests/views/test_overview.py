@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 import pytest
 
@@ -164,6 +166,20 @@ def test_joins_are_listed_only_where_they_failed() -> None:
     assert "~result" not in told
     assert told["each[1]"] == "failed"
     assert (told["~on_failure"], told["~finally"]) == ("succeeded", "running")
+
+
+def test_rows_are_told_while_the_nodes_are_read() -> None:
+    read: list[str] = []
+
+    class Nodes:
+        def __iter__(self) -> Iterator[NodeRun]:
+            for n in range(3):
+                read.append(f"each[{n}]/a")
+                yield node(read[-1], "succeeded", 1, 2)
+
+    told = rows(FAN, run("succeeded"), Nodes())
+    assert next(told).path == "each[0]/a"
+    assert read == ["each[0]/a"], "nothing of a run that has succeeded is looked at before"
 
 
 def test_rows_are_the_recorded_ones_then_those_to_come_in_known_scopes() -> None:

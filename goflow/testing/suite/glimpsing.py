@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from msgspec.structs import replace
 
-from goflow.backend import Paged
+from goflow.backend import NodeRun, Paged
 from goflow.errors import UnknownRun
 from goflow.glimpse import Glimpse, attempts_at, last_logs, of_arrivals, of_output, of_request
+from goflow.message import Claim
 from goflow.payload import Payload
 from goflow.testing.store import Store, edge, request, scopes
 from goflow.testing.suite.base import Suite
-from goflow.wholesale import all_arrivals, nodes_and_tries, outputs
+from goflow.wholesale import Listed, Ordered, all_arrivals, nodes_and_tries, outputs
 
 
 class Glimpsing(Suite):
@@ -95,6 +98,37 @@ class Glimpsing(Suite):
         assert told == sorted(store.backend.nodes("r"), key=lambda node: node.path)
         with pytest.raises(UnknownRun):
             list(store.backend.node_pages("nobody"))
+
+    def test_a_run_of_any_width_is_listed_in_pieces(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        w, width = store.worker(), 2500
+        store.submit("r", "each")
+        keys = tuple(map(str, range(width)))
+        assert w.open(w.one("each"), scopes("each", keys))
+        held: list[Claim] = []
+        while some := w.claim(1000):  # a store may open scopes as they are asked for
+            held += some
+        assert w.fail(held[0], "boom")
+        seen = store.connect()
+        if not isinstance(seen, Ordered):
+            pytest.skip("this backend tells nodes all at once")
+        everything = seen.nodes("r")
+        pieces: list[int] = []
+
+        def counted(run_id: str, paths: Iterable[str] | None = None) -> list[NodeRun]:
+            found = type(seen).nodes(seen, run_id, paths)
+            pieces.append(len(found))
+            return found
+
+        monkeypatch.setattr(seen, "nodes", counted)
+        listed = Listed(seen, "r")
+        assert list(listed) == everything
+        assert listed.tries == nodes_and_tries(store.backend, "r")[1]
+        assert len(pieces) >= 3
+        assert max(pieces) <= 1000
+        with pytest.raises(UnknownRun):
+            Listed(seen, "nobody")
 
     def test_one_look_shows_the_nodes_and_the_attempts_that_they_do_not_tell(
         self, store: Store
