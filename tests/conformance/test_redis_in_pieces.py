@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from hypothesis import settings
 
@@ -18,6 +19,7 @@ class InPieces(RedisHooks):
     """Pieces of one."""
 
     late = True
+    wide: ClassVar[int] = 3000  # each scope is a call of its own
 
     def open_backend(self, folder: Path, *, ephemeral: bool = False) -> Backend:
         backend = super().open_backend(folder, ephemeral=ephemeral)

@@ -6,7 +6,9 @@ scripts, are run over it.
 
 from __future__ import annotations
 
+import functools
 import inspect
+import re
 import select
 import textwrap
 import threading
@@ -1304,10 +1306,21 @@ def run_checks(mutant: Mutant, folder: Path, changed: dict[str, scripts.Script])
             store.close()
 
 
+@functools.cache
 def assembled() -> dict[str, scripts.Script]:
     """All scripts, for the server of the tests."""
-    modern = int(shared_server().client.info("server")["redis_version"].split(".")[0]) >= 7
-    return {name: scripts.assemble(name, modern) for name in scripts.NAMES}
+    return {name: assemble(name) for name in scripts.NAMES}
+
+
+def assemble(name: str) -> scripts.Script:
+    """One of them, as it is now."""
+    version = shared_server().client.info("server")["redis_version"]
+    return scripts.assemble(name, int(version.split(".")[0]) >= 7)
+
+
+def consists_of(name: str, file: str) -> bool:
+    """Whether a script is made of that file, or that with others."""
+    return name == file or bool(re.search(rf"^-- uses:.* {file[1:]}\b", scripts._read(name), re.M))
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
@@ -1324,9 +1337,11 @@ def test_what_a_script_checks_is_missed_when_it_is_gone(
 
     count = read(mutant.file).count(mutant.text)
     assert count == 1, "the script has changed: bring the mutant along"
+    affected = [name for name in scripts.NAMES if consists_of(name, mutant.file)]
+    assert affected
     with monkeypatch.context() as patched:
         patched.setattr(scripts, "_read", mutated)
-        changed = assembled()
+        changed = assembled() | {name: assemble(name) for name in affected}
     for number, checks in enumerate(
         [(one,) for one in mutant.checks] if mutant.each else [mutant.checks]
     ):
