@@ -23,8 +23,10 @@ from goflow.testing.suite.committing import Committing
 from goflow.testing.suite.controlling import Controlling
 from goflow.testing.suite.directory import Listing
 from goflow.testing.suite.ending import Ending
+from goflow.testing.suite.expiring import Expiring
 from goflow.testing.suite.forgetting import Forgetting
 from goflow.testing.suite.glimpsing import Glimpsing
+from goflow.testing.suite.handling import Handling
 from goflow.testing.suite.logs import Logging
 from goflow.testing.suite.owning import Owning
 from goflow.testing.suite.pausing import Pausing
@@ -32,6 +34,7 @@ from goflow.testing.suite.printing import Speaking
 from goflow.testing.suite.reading import Reading
 from goflow.testing.suite.rewinding import Rewinding
 from goflow.testing.suite.rounds import Rounds
+from goflow.testing.suite.staging import Staging
 from goflow.testing.suite.stopping import Stopping
 from goflow.testing.suite.submitting import Submitting
 from goflow.testing.suite.telling import Counting, Telling
@@ -47,8 +50,11 @@ class BackendConformance(
     Claiming,
     Committing,
     Branching,
+    Staging,
     Attempting,
     Ending,
+    Handling,
+    Expiring,
     Pausing,
     Stopping,
     Controlling,
