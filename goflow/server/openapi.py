@@ -9,13 +9,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from goflow.server.errors import json_response
+from goflow.server.openapi_words import (
+    ID,
+    SCHEMAS,
+    any_object,
+    any_payload,
+    errors,
+    flow_in_path,
+    header,
+    id_in_path,
+    json_of,
+    list_of,
+    narrowing,
+    operation,
+    page_of_runs,
+    query,
+    ref,
+    text_of,
+)
 from goflow.server.parameters import only
-from goflow.state import NodeState, RunState
-
-_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-_ID: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
-_NUMBER: Final = {"type": ["number", "null"]}
-_TEXT: Final = {"type": ["string", "null"]}
 
 
 async def document(request: Request) -> Response:
@@ -40,60 +52,64 @@ def description() -> dict[str, Any]:
         },
         "security": [{}, {"secret": []}],
         "paths": {
-            "/healthz": {"get": _get("healthz", "Whether the server and its store answer", _any())},
-            "/metrics": {"get": _get("metrics", "Figures for Prometheus", _content("text/plain"))},
-            "/openapi.json": {"get": _get("openapi", "This document", _any())},
-            "/flows": {"get": _get("flows", "Every known flow", _list("flows", "Flow"))},
-            "/workers": {"get": _get("workers", "Who takes tasks", _any())},
+            "/healthz": {
+                "get": operation("healthz", "Whether the server and its store answer", any_object())
+            },
+            "/metrics": {
+                "get": operation("metrics", "Figures for Prometheus", text_of("text/plain"))
+            },
+            "/openapi.json": {"get": operation("openapi", "This document", any_object())},
+            "/flows": {"get": operation("flows", "Every known flow", list_of("flows", "Flow"))},
+            "/workers": {"get": operation("workers", "Who takes tasks", any_object())},
             "/runs": {
-                "get": _get(
+                "get": operation(
                     "allRuns",
                     "The runs of all flows, the newest first; `before` takes the `next` of the page before",
-                    _runs(),
+                    page_of_runs(),
                     404,
-                    parameters=[_query("flow", {"type": "string"}), *_listed()],
+                    parameters=[query("flow", {"type": "string"}), *narrowing()],
                 )
             },
             "/runs/{id}": {
-                "parameters": [_id()],
-                "get": _get("whereabouts", "A run by its id alone", _json(_ref("Run")), 404),
+                "parameters": [id_in_path()],
+                "get": operation("whereabouts", "A run by its id alone", json_of(ref("Run")), 404),
             },
             "/flow/{flow}": {
-                "parameters": [_flow()],
+                "parameters": [flow_in_path()],
                 "post": _start("startRun", body=True),
                 "get": _start("startRunByGet", body=False),
             },
             "/flow/{flow}/definition": {
-                "parameters": [_flow()],
-                "get": _get("definition", "A flow's definition", _any(), 404),
+                "parameters": [flow_in_path()],
+                "get": operation("definition", "A flow's definition", any_object(), 404),
             },
             "/flow/{flow}/request": {
-                "parameters": [_flow()],
-                "get": _get(
+                "parameters": [flow_in_path()],
+                "get": operation(
                     "runs",
                     "A flow's runs, the newest first; `before` takes the `next` of the page before",
-                    _runs(),
+                    page_of_runs(),
                     404,
-                    parameters=_listed(),
+                    parameters=narrowing(),
                 ),
             },
             run: _on_run(
-                _get(
+                operation(
                     "run",
                     "A run and its nodes",
-                    _json(_ref("Run")),
+                    json_of(ref("Run")),
                     404,
                     parameters=[
-                        _query("nodes", {"type": "integer", "minimum": 0, "maximum": 100_000})
+                        query("nodes", {"type": "integer", "minimum": 0, "maximum": 100_000})
                     ],
                 )
             ),
             f"{run}/result": _on_run(_result()),
             f"{run}/events": _on_run(
-                _get(
+                operation(
                     "events",
                     "Server-sent events until the run ends; `Last-Event-ID` resumes",
-                    _content("text/event-stream"),
+                    text_of("text/event-stream"),
                     404,
                     429,
                     more={"204": {"description": "Ended, and nothing is new"}},
@@ -101,24 +117,24 @@ def description() -> dict[str, Any]:
             ),
             f"{run}/logs": _on_run(_logs()),
             f"{run}/node": _on_run(
-                _get(
+                operation(
                     "node",
                     "One node: inputs, output, attempts",
-                    _any(),
+                    any_object(),
                     404,
                     409,
-                    parameters=[_query("path", {"type": "string", "minLength": 1}, required=True)],
+                    parameters=[query("path", {"type": "string", "minLength": 1}, required=True)],
                 )
             ),
             f"{run}/payload": _on_run(_payload()),
-            **{f"{run}/{action}": _on_run(control(action)) for action in _ACTIONS},
+            **{f"{run}/{action}": _on_run(_control(action)) for action in _ACTIONS},
             f"{run}/retry": _on_run(_retry()),
             f"{run}/drop": _on_run(
-                _get("dropRun", "Forget a failed run", _json(_ref("Run")), 403, 404, 409)
+                operation("dropRun", "Forget a failed run", json_of(ref("Run")), 403, 404, 409)
             ),
         },
         "components": {
-            "schemas": _SCHEMAS,
+            "schemas": SCHEMAS,
             "securitySchemes": {"secret": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -127,62 +143,17 @@ def description() -> dict[str, Any]:
 _ACTIONS: Final = ("pause", "resume", "stop")
 
 
-def control(action: str) -> dict[str, Any]:
+def _control(action: str) -> dict[str, Any]:
     """The operation that pauses, resumes or stops."""
-    found = _get(f"{action}Run", f"{action.capitalize()} a run", _json(_ref("Run")), 403, 404, 409)
+    found = operation(
+        f"{action}Run", f"{action.capitalize()} a run", json_of(ref("Run")), 403, 404, 409
+    )
     return found
 
 
-def _on_run(operation: dict[str, Any]) -> dict[str, Any]:
-    reads = not operation["operationId"].endswith("Run")
-    return {"parameters": [_flow(), _id()], "get" if reads else "post": operation}
-
-
-def _id() -> dict[str, Any]:
-    schema = {"type": "string", "pattern": f"^{_ID}$"}
-    return {"name": "id", "in": "path", "required": True, "schema": schema}
-
-
-def _listed() -> list[dict[str, Any]]:
-    """What narrows a list of runs."""
-    return [
-        _query("state", {"enum": [str(each) for each in RunState]}),
-        _query("limit", {"type": "integer", "minimum": 1, "maximum": 10_000}),
-        _query("before", {"type": "string", "pattern": f"^{_ID}$"}),
-    ]
-
-
-def _flow() -> dict[str, Any]:
-    schema = {"type": "string", "pattern": f"^{_NAME}$"}
-    return {"name": "flow", "in": "path", "required": True, "schema": schema}
-
-
-def _query(name: str, schema: dict[str, Any], *, required: bool = False) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": required, "schema": schema}
-
-
-def _header(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "schema": schema}
-
-
-def _get(
-    name: str,
-    summary: str,
-    fine: dict[str, Any],
-    *statuses: int,
-    parameters: list[dict[str, Any]] | None = None,
-    more: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    return {
-        "operationId": name,
-        "summary": summary,
-        **({"parameters": parameters} if parameters else {}),
-        "responses": {
-            "200": {"description": "Done", **fine},
-            **(more or {}),
-            **_errors(400, 401, 421, 422, 503, *statuses),
-        },
-    }
+def _on_run(found: dict[str, Any]) -> dict[str, Any]:
+    reads = not found["operationId"].endswith("Run")
+    return {"parameters": [flow_in_path(), id_in_path()], "get" if reads else "post": found}
 
 
 def _start(name: str, *, body: bool) -> dict[str, Any]:
@@ -192,65 +163,65 @@ def _start(name: str, *, body: bool) -> dict[str, Any]:
         "operationId": name,
         "summary": "Start a run; all query parameters but `wait` are the flow's",
         "parameters": [
-            _query("wait", {"type": "number", "minimum": 0}),
-            _header("X-Request-Id", {"type": "string", "pattern": f"^{_ID}$"}),
-            _header("X-Async", {"enum": ["true", "false"]}),
-            _header("Prefer", {"type": "string"}),
+            query("wait", {"type": "number", "minimum": 0}),
+            header("X-Request-Id", {"type": "string", "pattern": f"^{ID}$"}),
+            header("X-Async", {"enum": ["true", "false"]}),
+            header("Prefer", {"type": "string"}),
         ],
         **({"requestBody": {"required": False, "content": content}} if body else {}),
         "responses": {
-            "200": {"description": "The result", **_payload_content()},
+            "200": {"description": "The result", **any_payload()},
             "202": {
                 "description": "Accepted; not ended, or not waited for",
                 "headers": {"Location": {"schema": {"type": "string"}}},
-                **_json(_ref("Run")),
+                **json_of(ref("Run")),
             },
-            **_errors(400, 401, 403, 404, 408, 409, 413, 415, 421, 422, 429, 503),
-            "500": {"description": "The run failed", **_json(_ref("Error"))},
+            **errors(400, 401, 403, 404, 408, 409, 413, 415, 421, 422, 429, 503),
+            "500": {"description": "The run failed", **json_of(ref("Error"))},
         },
     }
 
 
 def _result() -> dict[str, Any]:
-    found = _get(
+    found = operation(
         "result",
         "What a run made",
-        _payload_content(),
+        any_payload(),
         404,
         409,
         500,
-        parameters=[_query("wait", {"type": "number", "minimum": 0})],
-        more={"202": {"description": "Not ended yet", **_json(_ref("Run"))}},
+        parameters=[query("wait", {"type": "number", "minimum": 0})],
+        more={"202": {"description": "Not ended yet", **json_of(ref("Run"))}},
     )
     return found
 
 
 def _logs() -> dict[str, Any]:
-    return _get(
+    return operation(
         "logs",
         "What the nodes printed",
         {"content": {"application/json": {"schema": {"type": "object"}}, "text/plain": {}}},
         404,
         409,
         parameters=[
-            _query("node", {"type": "string"}),
-            _query("after", {"type": "integer", "minimum": 0, "maximum": 2**53}),
-            _query("limit", {"type": "integer", "minimum": 1, "maximum": 10_000}),
-            _query("format", {"enum": ["json", "text"]}),
+            query("node", {"type": "string"}),
+            query("after", {"type": "integer", "minimum": 0, "maximum": 2**53}),
+            query("limit", {"type": "integer", "minimum": 1, "maximum": 10_000}),
+            query("format", {"enum": ["json", "text"]}),
         ],
     )
 
 
 def _payload() -> dict[str, Any]:
-    return _get(
+    return operation(
         "payload",
         "The bytes of the run's input (no path), a node's output, or its input from `source`",
-        _payload_content(),
+        any_payload(),
         404,
         parameters=[
-            _query("path", {"type": "string"}),
-            _query("source", {"type": "string"}),
-            _query("show", {"enum": ["true", "false"]}),
+            query("path", {"type": "string"}),
+            query("source", {"type": "string"}),
+            query("show", {"enum": ["true", "false"]}),
         ],
     )
 
@@ -260,130 +231,11 @@ def _retry() -> dict[str, Any]:
         "operationId": "retryRun",
         "summary": "A new round of a run that ended",
         "parameters": [
-            _query("from", {"type": "string"}),
-            _query("adopt", {"enum": ["true", "false"]}),
+            query("from", {"type": "string"}),
+            query("adopt", {"enum": ["true", "false"]}),
         ],
         "responses": {
-            "202": {"description": "On its way again", **_json(_ref("Run"))},
-            **_errors(400, 401, 403, 404, 409, 421, 422, 503),
+            "202": {"description": "On its way again", **json_of(ref("Run"))},
+            **errors(400, 401, 403, 404, 409, 421, 422, 503),
         },
     }
-
-
-def _errors(*statuses: int) -> dict[str, Any]:
-    return {
-        str(status): {"description": _MEANING[status], **_json(_ref("Error"))}
-        for status in sorted(set(statuses))
-    }
-
-
-def _payload_content() -> dict[str, Any]:
-    kinds = ("application/octet-stream", "text/plain", "application/json")
-    return {"content": {kind: {} for kind in kinds}}
-
-
-def _content(kind: str) -> dict[str, Any]:
-    return {"content": {kind: {"schema": {"type": "string"}}}}
-
-
-def _json(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"content": {"application/json": {"schema": schema}}}
-
-
-def _any() -> dict[str, Any]:
-    return _json({"type": "object"})
-
-
-def _list(name: str, of: str) -> dict[str, Any]:
-    items = {"type": "array", "items": _ref(of)}
-    return _json({"type": "object", "required": [name], "properties": {name: items}})
-
-
-def _runs() -> dict[str, Any]:
-    items = {"type": "array", "items": _ref("Run")}
-    found = {"runs": items, "next": {"type": ["string", "null"]}}
-    return _json({"type": "object", "required": [*found], "properties": found})
-
-
-def _ref(name: str) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-_MEANING: Final = {
-    400: "No proper HTTP",
-    401: "The secret is missing or wrong",
-    403: "Another site's page asked",
-    404: "No such flow, run or node",
-    408: "The body came too slowly",
-    409: "It contradicts what is recorded, or the run was stopped",
-    413: "The body is too large",
-    415: "A Content-Encoding that is not known here",
-    421: "Not the name of this server",
-    422: "A wrong parameter or run id",
-    429: "Too much waits already",
-    500: "The run failed",
-    503: "The store is full or away",
-}
-_SCHEMAS: Final[dict[str, Any]] = {
-    "Error": {
-        "type": "object",
-        "required": ["error"],
-        "properties": {
-            "error": {
-                "type": "object",
-                "required": ["code", "message"],
-                "properties": {
-                    "code": {"type": "string"},
-                    "message": {"type": "string"},
-                    "run_id": {"type": "string"},
-                    "node": _TEXT,
-                    "reason": _TEXT,
-                    "type": {"type": "string"},
-                },
-            }
-        },
-    },
-    "Run": {
-        "type": "object",
-        "required": ["run_id", "flow", "state", "created", "started", "finished", "error", "links"],
-        "properties": {
-            "run_id": {"type": "string"},
-            "flow": {"type": "string"},
-            "state": {"enum": [str(each) for each in RunState]},
-            "created": {"type": "number"},
-            "started": _NUMBER,
-            "finished": _NUMBER,
-            "error": _TEXT,
-            "round": {"type": "integer"},
-            "fingerprint": {"type": "string"},
-            "abandoned": {"type": "boolean"},
-            "links": {"type": "object"},
-            "nodes": {"type": "array", "items": _ref("Node")},
-            "nodes_total": {"type": "integer"},
-        },
-    },
-    "Node": {
-        "type": "object",
-        "required": ["path", "state"],
-        "properties": {
-            "path": {"type": "string"},
-            "state": {"enum": [str(each) for each in NodeState]},
-            "attempt": {"type": "integer"},
-            "started": _NUMBER,
-            "finished": _NUMBER,
-            "error": _TEXT,
-        },
-    },
-    "Flow": {
-        "type": "object",
-        "required": ["flow", "fingerprint", "nodes", "workers", "waiting"],
-        "properties": {
-            "flow": {"type": "string"},
-            "fingerprint": {"type": "string"},
-            "nodes": {"type": "integer"},
-            "workers": {"type": "integer"},
-            "waiting": {"type": "integer"},
-            "registered": _NUMBER,
-        },
-    },
-}
