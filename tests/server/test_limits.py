@@ -20,7 +20,7 @@ from goflow.backend import load_backend
 from goflow.config import Config, Local, Redis, Serve
 from goflow.host import register
 from goflow.loader import load
-from goflow.server import app, limits, protocol
+from goflow.server import app, limits, protocol, serving
 from goflow.server.serving import Server, serve
 from tests.server.house import FLOWS
 
@@ -133,6 +133,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InThread]
     """A server that takes bodies of 1000 bytes and is patient for a moment only; no worker."""
     monkeypatch.setattr(limits, "IDLE", 0.2)
     monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(serving, "PATIENCE", 0.2)  # when a test is over nobody waits any more
     settings = config(tmp_path)
     with load_backend("local", settings) as store:
         for flow in load(FLOWS).values():
