@@ -7,36 +7,24 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from types import CodeType
-from typing import Any, Final
+from typing import Any
 
 from msgspec.structs import replace
 
 from goflow.asof import AsOf, Then, then
-from goflow.backend import Attempt, NodeRun
 from goflow.child import describe
-from goflow.drawing.text import duration
 from goflow.engine import Read, step
 from goflow.errors import Conflict, UnknownFlow, UnknownNode
 from goflow.loglines import show_logging
 from goflow.message import FINALLY, ON_FAILURE, Failure, Step
-from goflow.payload import Payload
 from goflow.recorded import Again, Recorded, again, named, rescue
 from goflow.workflow import Flow
 from goflow_cli.exit_codes import DONE, FAILED
 from goflow_cli.session import Session, note, put_result
 from goflow_cli.spans import Within
 from goflow_cli.table import clean
-from goflow_cli.told import print_json, value
-
-#: what a task is called, by the role of the function it runs
-WHAT: Final = {
-    "work": "",
-    "open": " (what opens it)",
-    "close": " (what closes it)",
-    "handler": "",
-}
-#: scopes that are named
-_NAMED: Final = 10
+from goflow_cli.told import print_json
+from goflow_cli.told_again import as_record, same_as_recorded, tell, tell_code
 
 
 def flow_of(
@@ -90,10 +78,10 @@ def execute(
     earlier = stood[0].attempt if number is not None else None
     show_logging()
     if not as_json:
-        _tell_code(recorded, flow, path, earlier)
+        tell_code(recorded, flow, path, earlier)
     trial = _Trial(recorded, flow, pdb=pdb, quiet=as_json, within=within)
     result, error = trial.all(tasks, stood, alone=earlier is not None)
-    same = _same(recorded, path, result, error, earlier)
+    same = same_as_recorded(recorded, path, result, error, earlier)
     if as_json:
         print_json(
             {
@@ -156,9 +144,9 @@ class _Trial:
         read = AsOf(self._recorded, moment, notes.append if self._quiet else _say).read
         with self._within(self._flow.plan, each.task):
             result, error = _attempt(read, self._flow, each, pdb=self._pdb)
-        self.told.append(_json(each, result, error) | ({"notes": notes} if notes else {}))
+        self.told.append(as_record(each, result, error) | ({"notes": notes} if notes else {}))
         if not self._quiet:
-            _tell(each, result, error)
+            tell(each, result, error)
         return result, error
 
 
@@ -222,91 +210,3 @@ def _prints_to_stderr() -> Iterator[None]:
         sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)
-
-
-# -- telling --------------------------------------------------------------------------------------
-
-
-def _tell_code(recorded: Recorded, flow: Flow, path: str, earlier: Attempt | None) -> None:
-    """Which node, how it was recorded, and whether its code is what ran then."""
-    told: NodeRun | Attempt | None = earlier or recorded.nodes.get(path)
-    how = "" if told is None else f", recorded as {told.state} in attempt {max(told.attempt, 1)}"
-    if told is not None and told.started is not None and told.finished is not None:
-        how += f" after {duration(told.finished - told.started)}"
-    note(f"goflow: {path} of run {recorded.run.id}{how}")
-    if told is None or not told.digest:
-        return
-    digest = flow.digest(flow.plan.locate(path).static)
-    if digest != told.digest:
-        note(f"goflow: its code has changed since ({told.digest} ran then, this is {digest})")
-
-
-def _tell(each: Again, made: Step | None, error: Failure | None) -> None:
-    where = f"{each.task.path}{WHAT[each.role]}"
-    if error is not None:
-        note(f"goflow: {where} failed:\n{error.detail}{clean(str(error))}")
-        return
-    assert made is not None
-    if made.opened is not None:
-        note(f"goflow: {where} opens {_opened(made)}")
-    for key, payload in made.writes.items():
-        written = "deletes it" if payload is None else _short(payload)
-        note(f"goflow: context {key!r}: {written} (not recorded)")
-    for arrival in made.arrivals:
-        if arrival.payload is not None:
-            note(f"goflow: to {arrival.target}: {_short(arrival.payload)}")
-
-
-def _opened(made: Step) -> str:
-    assert made.opened is not None
-    keys = made.opened.keys
-    count = len(made.opened.items) if keys is None else len(keys)
-    if keys is None:
-        return "1 scope" if count == 1 else f"{count} scopes"
-    more = ", ..." if count > _NAMED else ""
-    return f"{count} of them: {', '.join(keys[:_NAMED])}{more}"
-
-
-def _short(payload: Payload) -> str:
-    text = payload.data[:100].decode(errors="replace")
-    return clean(text) + ("..." if len(payload.data) > len(text) else "")
-
-
-def _json(each: Again, made: Step | None, error: Failure | None) -> dict[str, Any]:
-    told: dict[str, Any] = {"role": each.role, "path": each.task.path}
-    if error is not None:
-        failure = {"type": error.type, "message": error.message, "detail": error.detail}
-        return told | {"state": "failed", "error": failure}
-    assert made is not None
-    told["state"] = "succeeded"
-    if made.output is not None:
-        told |= {"media_type": made.output.media_type, "result": value(made.output)}
-    if made.opened is not None:
-        opened = made.opened
-        told["keys"] = None if opened.keys is None else list(opened.keys)
-        told["scopes"] = len(opened.items)
-    writes = {key: None if p is None else value(p) for key, p in made.writes.items()}
-    return told | ({"context": writes} if writes else {})
-
-
-def _same(
-    recorded: Recorded,
-    path: str,
-    made: Step | None,
-    error: Failure | None,
-    earlier: Attempt | None,
-) -> bool | None:
-    """Whether it came to what is recorded; None where there is nothing to compare."""
-    if earlier is not None and earlier.error is not None:
-        return error is not None and str(error) == earlier.error
-    node = recorded.nodes.get(path)
-    output = recorded.output(path)
-    if error is not None:
-        if node is None or node.failure is None:
-            return None if node is None or output is None else False
-        return (node.failure.type, node.failure.message) == (error.type, error.message)
-    if made is None or made.output is None:
-        return None
-    if output is None:
-        return None if node is None or node.failure is None else False
-    return made.output == output

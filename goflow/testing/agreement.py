@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from goflow.backend import Backend, NodeRun, Versioned
 from goflow.message import Reads
 from goflow.state import NodeState, RunState
-from goflow.testing.model import SETTLED, ModelNode, ModelRun
+from goflow.testing.model import SETTLED, ModelRun
+from goflow.testing.model_node import ModelNode
 from goflow.wholesale import OneLook, Ordered
 
 #: states of a node that the model leaves to the store: when what a run leaves behind is settled

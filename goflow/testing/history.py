@@ -20,7 +20,8 @@ from goflow.plan import Plan
 from goflow.state import NodeState, RunState
 from goflow.testing.agreement import agree
 from goflow.testing.hooks import BackendHooks
-from goflow.testing.model import ModelNode, ModelRun
+from goflow.testing.model import ModelRun
+from goflow.testing.model_node import ModelNode
 from goflow.testing.shapes import perform
 from goflow.testing.store import FLOW, OTHER, Store, Worker, failure, outcome
 

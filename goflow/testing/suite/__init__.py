@@ -16,6 +16,7 @@ _HELPERS = [
     "goflow.testing.words",
     "goflow.testing.store",
     "goflow.testing.model",
+    "goflow.testing.model_node",
     "goflow.testing.agreement",
     "goflow.testing.history",
 ]
