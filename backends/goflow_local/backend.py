@@ -9,28 +9,18 @@ verb of the seam is one function of the module that its role is in.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from goflow.backend import (
-    Action,
-    Ask,
-    Definition,
-    Finding,
-    FlowKey,
-    Retry,
-    Run,
-    WorkerInfo,
-)
+from goflow.backend import Action, Ask, Retry, Run
 from goflow.errors import BackendError, ConfigError, GoflowError
 from goflow.message import Claim, Item, Outcome, Request, Task
 from goflow.payload import Payload
 from goflow_local import claim as claiming
 from goflow_local import commit as committing
 from goflow_local.change import Change
-from goflow_local.memory import Memory
-from goflow_local.reader import Reader
+from goflow_local.registry import Registry
 from goflow_local.rows import HELD, RunRow, fence, run_of
 from goflow_local.sql import Connection
 from goflow_local.store import Store, now
@@ -38,14 +28,12 @@ from goflow_local.submit import BITE, submit, submit_some
 
 if TYPE_CHECKING:
     from goflow.config import Config
-    from goflow.figures import Figures, Name
-    from goflow.untold import Ended
     from goflow_local.wake import EndsWaker, SocketWaker
 
 T = TypeVar("T")
 
 
-class LocalBackend(Reader):
+class LocalBackend(Registry):
     """Runs in a SQLite file (`goflow.db` in a folder), or in memory only."""
 
     exclusive = True
@@ -83,38 +71,6 @@ class LocalBackend(Reader):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-    def _change(self, work: Callable[[Change], T]) -> T:
-        """One write transaction, then its wake-ups."""
-        return self._rung(self._store.write(lambda connection: self._worked(work, connection)))
-
-    def _worked(
-        self, work: Callable[[Change], T], connection: Connection, memory: Memory | None = None
-    ) -> tuple[T, list[int]]:
-        change = Change(self._store, connection, memory)
-        answer = work(change)
-        return answer, change.finish()
-
-    def _rung(self, done: tuple[T, list[int]]) -> T:
-        answer, ports = done
-        if ports:
-            self._store.ring(ports)
-        return answer
-
-    def _change_run(self, run_id: str, work: Callable[[Change, RunRow], None]) -> Run:
-        """Change a run, and answer what it is now."""
-
-        def whole(change: Change) -> RunRow:
-            run = change.named(run_id)
-            work(change, run)
-            return run
-
-        return self._seen(self._change(whole))
-
-    def _seen(self, run: RunRow) -> Run:
-        from goflow_local.reading import abandoned
-
-        return run_of(run, abandoned(run, self._store.locks))
 
     # -- the queue --------------------------------------------------------------------------------
 
@@ -224,7 +180,7 @@ class LocalBackend(Reader):
         left = self._store.read(lambda connection: duties(connection, self._store, worker))
         return now() if left.bounded else left.next
 
-    # -- steering runs, and waiting for them; reader.py reads them --------------------------------
+    # -- steering runs, and waiting for them; reader.py reads them, registry.py has what is beside them --------------------------------
 
     def control(self, run_id: str, action: Action) -> Run:
         """Pause, resume or stop. Raises Conflict on a run that has ended."""
@@ -257,126 +213,6 @@ class LocalBackend(Reader):
         from goflow_local.wake import listen
 
         return listen(self._store, run_id)
-
-    # -- the directory ----------------------------------------------------------------------------
-
-    def enter(self, info: WorkerInfo) -> int:
-        """Register a worker; answers its id."""
-        from goflow_local import directory
-
-        return self._change(lambda change: directory.enter(change, info))
-
-    def leave(self, worker: int) -> None:
-        """It works no more; what it holds is ready again."""
-        from goflow_local.reaping import take_back
-
-        self._store.locks.drop(worker)
-        self._change(lambda change: take_back(change, worker, dead=True))
-
-    def workers(self) -> list[WorkerInfo]:
-        """All workers that have not left."""
-        from goflow_local import directory
-
-        store = self._store
-        return store.read(lambda c: directory.workers(c, store.locks, store.lease))
-
-    def register(self, definition: Definition) -> None:
-        """Remember a definition, now the flow's present one."""
-        from goflow_local import directory
-
-        self._store.write(lambda connection: directory.register(connection, definition))
-
-    def definition(self, flow: str, fingerprint: str | None = None) -> Definition:
-        """The present one, or that with the fingerprint. Raises UnknownFlow."""
-        from goflow_local import directory
-
-        return self._store.read(lambda c: directory.definition(c, flow, fingerprint))
-
-    def definitions(self) -> list[Definition]:
-        """The present definition of every flow, by name."""
-        from goflow_local import directory
-
-        return self._store.read(directory.definitions)
-
-    def waiting(self) -> dict[FlowKey, int]:
-        """How many ready tasks wait, by the definition they need."""
-        from goflow_local import directory
-
-        return self._store.read(directory.waiting)
-
-    def identity(self) -> str:
-        """What tells this store from every other."""
-        from goflow_local import directory
-
-        return self._store.write(directory.identity)
-
-    def remember(self, name: str, seconds: float) -> bool:
-        """True the first time a name is seen within its lifetime."""
-        from goflow_local import directory
-
-        return self._store.write(lambda c: directory.remember(c, name, seconds))
-
-    # -- what is told of runs ---------------------------------------------------------------------
-
-    def elsewhere(self, config: Config) -> Config | None:
-        """The configuration with which another process opens the same store; None where none can."""
-        path = self._store.path
-        if path == ":memory:":
-            return None
-        from urllib.parse import quote
-
-        from msgspec.structs import replace
-
-        return replace(config, backend=f"file://{quote(os.path.dirname(path))}")
-
-    @property
-    def traced(self) -> bool:
-        """Whether runs are to be told as traces."""
-        return self._store.traced
-
-    @traced.setter
-    def traced(self, on: bool) -> None:
-        self._store.traced = on
-
-    def untold(self, limit: int, lease: float) -> list[Ended]:
-        """Ended runs whose traces nobody has told or is telling."""
-        from goflow_local import untold
-
-        if not self._store.read(untold.any_untold):
-            return []
-        return self._store.write(lambda c: untold.untold(c, limit, lease))
-
-    def telling(self, ended: Sequence[Ended], lease: float) -> None:
-        """Nobody else gets these for a while."""
-        from goflow_local import untold
-
-        self._store.write(lambda c: untold.telling(c, ended, lease))
-
-    def told(self, ended: Sequence[Ended]) -> None:
-        """They are told."""
-        from goflow_local import untold
-
-        self._store.write(lambda c: untold.told(c, ended))
-
-    def count(self, worker: int, numbers: Mapping[Name, int]) -> None:
-        """Add what a worker has counted."""
-        from goflow_local import untold
-
-        self._store.write(lambda c: untold.count(c, numbers))
-
-    def figures(self) -> Figures:
-        """What was counted."""
-        from goflow_local import untold
-
-        return self._store.read(untold.figures)
-
-    # -- doctor -----------------------------------------------------------------------------------
-
-    def diagnose(self, fix: bool) -> list[Finding]:
-        """What `goflow doctor` tells of this store."""
-        from goflow_local.doctor import diagnose
-
-        return diagnose(self._store, fix)
 
 
 def _folder(url: str, config: Config) -> str:
