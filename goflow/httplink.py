@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 import threading
 import time
@@ -58,6 +59,8 @@ class HttpLink:
             raise errors.ConfigError(f"{_shown(url)!r}: {error}") from None
         self._idle: list[tuple[http.client.HTTPConnection, float]] = []
         self._lock = threading.Lock()
+        #: whether it has ever answered
+        self._met = False
 
     def json(
         self,
@@ -142,6 +145,7 @@ class HttpLink:
         link.request(method, target, body or None, dict(headers))
         response = link.getresponse()
         data = response.read()
+        self._met = True
         kind = response.headers.get_content_type()
         if response.will_close:
             link.close()
@@ -178,7 +182,9 @@ class HttpLink:
     def _unanswered(self, error: Exception) -> errors.BackendError:
         """What there being no answer means."""
         refused = isinstance(error, ssl.SSLError) and not isinstance(error, _LEFT)
-        hopeless = refused or not isinstance(error, _CUT)
+        # a name that was known comes back, as those of containers do; one that never was is mistyped
+        nobody = isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
+        hopeless = refused or not isinstance(error, _CUT) or (nobody and not self._met)
         kind = errors.BackendError if hopeless else errors.StoreAway
         return kind(f"{self.url}: {_reason(error)}")
 
@@ -212,6 +218,7 @@ _KINDS: Final[dict[str, type[errors.GoflowError]]] = {
     "payload_missing": errors.BlobMissing,
     "store_away": errors.StoreAway,
     "store_full": errors.StoreFull,
+    "store_refuses": errors.BackendError,
     "too_large": errors.PayloadError,
     "too_many": errors.StoreFull,
     "unauthorized": errors.BackendError,
@@ -224,6 +231,8 @@ _KINDS: Final[dict[str, type[errors.GoflowError]]] = {
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, socket.gaierror):
+        return f"{error.strerror}; is the host's name right?"
     if isinstance(error, http.client.RemoteDisconnected):
         return "it closed the connection without an answer"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

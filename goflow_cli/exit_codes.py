@@ -16,3 +16,5 @@ TIMED_OUT: Final = 3
 STOPPED: Final = 4
 #: Ctrl-C, as shells count it: 128 and the signal's number
 INTERRUPTED: Final = 130
+#: whoever read our output has gone (`goflow runs | head -1`): what a shell makes of SIGPIPE
+UNREAD: Final = 141

@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 import click
 
 from goflow.errors import GoflowError
-from goflow_cli.exit_codes import FAILED, INTERRUPTED, TIMED_OUT, USAGE
+from goflow_cli.exit_codes import FAILED, INTERRUPTED, TIMED_OUT, UNREAD, USAGE
 from goflow_cli.streams import prepare
 
 #: command -> (module, help): the help stands here so that `goflow --help` loads no command
@@ -111,7 +111,7 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     try:
         sys.stdout.flush()
     except OSError:  # whoever read our output has gone
-        code = code or 1
+        code = code or UNREAD
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     # Everything durable is done: skipping the interpreter's tidying saves 10 ms of a small run.
     sys.stderr.flush()
@@ -124,7 +124,10 @@ def main(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     if debug:  # it may stand anywhere: whoever adds it to a failed command adds it at the end
         arguments = ["--debug", *(a for a in arguments if a != "--debug")]
-    return answer(lambda: cli.main(arguments, "goflow", standalone_mode=False), debug)
+    try:
+        return answer(lambda: cli.main(arguments, "goflow", standalone_mode=False), debug)
+    except SystemExit:  # what click makes of a broken pipe, and of nothing else here
+        return UNREAD
 
 
 def answer(work: Callable[[], object], debug: bool) -> int:
@@ -146,7 +149,7 @@ def answer(work: Callable[[], object], debug: bool) -> int:
         return _fail(str(error), TIMED_OUT, debug)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return FAILED
+        return UNREAD
     except OSError as error:
         return _fail(_system(error), FAILED, debug)
     except Exception as error:  # noqa: BLE001 - a mistake of ours, still one message

@@ -6,7 +6,7 @@ import errno
 
 import apsw
 
-from goflow.errors import BackendError, StoreFull
+from goflow.errors import BackendError, StoreAway, StoreFull
 from goflow_local.schema import PATIENCE
 
 
@@ -15,7 +15,7 @@ def translate(error: Exception, path: str) -> BackendError:
     if isinstance(error, apsw.FullError) or _lacks_room(error):
         return StoreFull(f"no space left for the store {path}: free some, then go on")
     if isinstance(error, apsw.BusyError | apsw.LockedError):
-        return BackendError(
+        return StoreAway(
             f"another process has kept the store {path} locked for {PATIENCE:.0f} s: see"
             " `goflow workers`, or end the program that has the file open"
         )

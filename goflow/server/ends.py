@@ -15,7 +15,7 @@ from typing import Final
 from goflow import wholesale
 from goflow.awaited import readable
 from goflow.backend import Backend, Run
-from goflow.errors import BackendError, GoflowError
+from goflow.errors import BackendError, GoflowError, StoreAway
 from goflow.server.lanes import Lanes
 from goflow.wholesale import Look, Wholesale
 
@@ -128,6 +128,9 @@ class Ends:
                 if not isinstance(error, BackendError):  # hundreds may wait: say it, and begin anew
                     broken = True
                     logging.getLogger("goflow.server").exception("ends of runs were not heard")
+                elif not isinstance(error, StoreAway):  # a refusal: waiting for its end helps nobody
+                    for run_id in list(self._waiting):
+                        self._tell(run_id, error)
                 await asyncio.sleep(_PATIENCE)
 
     async def _round(self, doubt: bool) -> None:

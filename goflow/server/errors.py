@@ -65,7 +65,9 @@ _KNOWN: Final[Mapping[type[errors.GoflowError], tuple[int, str]]] = {
     errors.RunFailed: (500, "run_failed"),
     errors.BlobMissing: (500, "payload_missing"),
     errors.StoreFull: (503, "store_full"),
-    errors.BackendError: (503, "store_away"),
+    errors.StoreAway: (503, "store_away"),
+    errors.BlobsAway: (503, "payloads_away"),
+    errors.BackendError: (500, "store_refuses"),  # asking again does not mend that
     errors.GoflowError: (422, "bad_parameter"),
 }
 

@@ -8,7 +8,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from goflow.errors import BackendError
+from goflow.errors import BackendError, StoreAway
 from goflow.server.errors import HttpError, json_response
 from goflow.server.service import service
 
@@ -22,6 +22,9 @@ async def healthz(request: Request) -> Response:
     try:
         async with asyncio.timeout(_PATIENCE):
             await lanes.quickly(lambda backend: backend.workers())
-    except (BackendError, TimeoutError):
+    except (StoreAway, TimeoutError):
         raise HttpError(503, "store_away", "the store does not answer") from None
+    except BackendError:
+        told = "the store refuses; what it says is told to who knows the secret"
+        raise HttpError(503, "store_refuses", told) from None
     return json_response({"status": "ok"})

@@ -176,8 +176,7 @@ def _start(name: str, *, body: bool) -> dict[str, Any]:
                 "headers": {"Location": {"schema": {"type": "string"}}},
                 **json_of(ref("Run")),
             },
-            **errors(400, 401, 403, 404, 408, 409, 413, 415, 421, 422, 429, 503),
-            "500": {"description": "The run failed", **json_of(ref("Error"))},
+            **errors(400, 401, 403, 404, 408, 409, 413, 415, 421, 422, 429, 500, 503),
         },
     }
 
@@ -236,6 +235,6 @@ def _retry() -> dict[str, Any]:
         ],
         "responses": {
             "202": {"description": "On its way again", **json_of(ref("Run"))},
-            **errors(400, 401, 403, 404, 409, 421, 422, 503),
+            **errors(400, 401, 403, 404, 409, 421, 422, 500, 503),
         },
     }

@@ -59,7 +59,7 @@ def operation(
         "responses": {
             "200": {"description": "Done", **fine},
             **(more or {}),
-            **errors(400, 401, 421, 422, 503, *statuses),
+            **errors(400, 401, 421, 422, 500, 503, *statuses),
         },
     }
 
@@ -124,7 +124,7 @@ _MEANING: Final = {
     421: "Not the name of this server",
     422: "A wrong parameter or run id",
     429: "Too much waits already",
-    500: "The run failed",
+    500: "The run failed, or the store refuses",
     503: "The store is full or away",
 }
 

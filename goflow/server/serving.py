@@ -27,6 +27,8 @@ PATIENCE: Final = 5.0
 MOMENT: Final = 0.5
 #: ms after which the kernel drops a connection whose other end takes nothing
 UNTAKEN_MS: Final = 60_000
+#: what the kernel asks a silent client: after 30 s, every 10 s, three times; of those that it knows
+KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
 def check_bind(config: Config) -> None:
@@ -160,6 +162,16 @@ def _backlog(listening: socket.socket) -> Iterator[socket.socket]:
             yield listening.accept()[0]
 
 
+def _stay_alive(listening: socket.socket) -> None:
+    """Have the kernel find out whose machine or cable has gone, which tells nobody; what connects inherits this."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        if hasattr(socket, name):
+            listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # what a vanished or stuck client never takes
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNTAKEN_MS)
+
+
 def _listen(config: Config) -> socket.socket:
     host, port = config.serve.host, config.serve.port
     try:
@@ -168,8 +180,7 @@ def _listen(config: Config) -> socket.socket:
         )[0]
         listening = socket.socket(family)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # what a vanished or stuck client never takes
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNTAKEN_MS)
+        _stay_alive(listening)
         listening.bind(address)
         listening.listen(2048)
         listening.set_inheritable(False)

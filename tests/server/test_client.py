@@ -21,6 +21,7 @@ import goflow
 from goflow import errors
 from goflow.config import Config, Serve
 from goflow.payload import JSON, Payload
+from tests.redis.server import RedisServer
 from tests.server.conftest import SECRET, registered
 from tests.server.house import House
 
@@ -210,6 +211,53 @@ def test_a_wait_outlasts_a_server_that_is_away_for_a_while(
         with House(tmp_path / "house", "--port", house.url.rpartition(":")[2]):
             assert waiting.result(60) == str(gate)
     assert "it is there again" in caplog.text or asynchronous
+
+
+def test_a_wait_ends_at_once_when_the_servers_store_refuses(tmp_path: Path) -> None:
+    with RedisServer() as server:
+        house = House(tmp_path / "house").setting("GOFLOW_BACKEND", server.url)
+        with house, house.client() as http, ThreadPoolExecutor(1) as thread:
+            registered(http)
+            with goflow.Client(house.url, config=Config()) as client:
+                run = client.submit("gated", str(tmp_path / "never")).id
+                until(lambda: client.run(run).state == "running")
+                waiting = thread.submit(client.wait, run)
+                time.sleep(0.3)
+                server.client.execute_command("ACL", "SETUSER", "default", "-@all", "+acl")
+                with pytest.raises(errors.BackendError, match="may not do what goflow") as caught:
+                    waiting.result(15)  # before one question's 30 s are over
+            assert type(caught.value) is errors.BackendError
+            refused = http.get(f"/runs/{run}")
+            assert (refused.status_code, "retry-after" in refused.headers) == (500, False)
+            assert refused.json()["error"]["code"] == "store_refuses"
+            health = http.get("/healthz")
+            assert (health.status_code, health.json()["error"]["code"]) == (503, "store_refuses")
+
+
+def test_a_store_that_reads_only_is_told_as_that(tmp_path: Path) -> None:
+    with RedisServer() as server:
+        house = House(tmp_path / "house").setting("GOFLOW_BACKEND", server.url)
+        with house, house.client() as http, goflow.Client(house.url, config=Config()) as client:
+            registered(http)
+            server.client.execute_command("REPLICAOF", "127.0.0.1", "1")
+            with pytest.raises(errors.BackendError, match="read-only replica") as caught:
+                client.submit("echo")
+            assert type(caught.value) is errors.BackendError
+
+
+def test_a_name_that_never_was_is_told_to_who_waits_and_one_that_was_comes_back(
+    http: httpx.Client, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with goflow.Client("http://goflow.invalid", config=Config()) as client:
+        with pytest.raises(errors.BackendError, match="name right") as caught:
+            client.wait("r")
+        assert type(caught.value) is errors.BackendError
+    with goflow.Client(house.url, config=Config()) as client:
+        client.runs(limit=1)
+        client.close()
+        monkeypatch.setattr(client._server, "_address", ("goflow.invalid", 80))  # type: ignore[attr-defined]
+        with pytest.raises(errors.StoreAway):
+            client.runs(limit=1)
 
 
 def submit(house: House, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -245,6 +245,22 @@ def test_who_vanishes_while_it_waits_is_let_go(small: InThread, asked: int) -> N
     assert time.monotonic() - began < 2
 
 
+def test_the_kernel_asks_after_clients_that_are_silent(small: InThread) -> None:
+    with small.socket() as mine:
+        mine.sendall(b"GET /flows HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        mine.recv(65536)
+        (theirs,) = [
+            found
+            for each in small._server.server_state.connections
+            if (found := each.transport.get_extra_info("socket")).getpeername()
+            == mine.getsockname()
+        ]
+        assert theirs.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        for name, seconds in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+            if hasattr(socket, name):
+                assert theirs.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == seconds
+
+
 def test_who_vanishes_after_it_closed_for_sending_is_let_go(small: InThread) -> None:
     with small.socket() as connection:
         port = connection.getsockname()[1]
