@@ -128,7 +128,8 @@ class Ends:
                 if not isinstance(error, BackendError):  # hundreds may wait: say it, and begin anew
                     broken = True
                     logging.getLogger("goflow.server").exception("ends of runs were not heard")
-                elif not isinstance(error, StoreAway):  # a refusal: waiting for its end helps nobody
+                elif not isinstance(error, StoreAway):
+                    # a refusal: only people end it, so whoever waits is told
                     for run_id in list(self._waiting):
                         self._tell(run_id, error)
                 await asyncio.sleep(_PATIENCE)
