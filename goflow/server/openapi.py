@@ -188,7 +188,6 @@ def _result() -> dict[str, Any]:
         any_payload(),
         404,
         409,
-        500,
         parameters=[query("wait", {"type": "number", "minimum": 0})],
         more={"202": {"description": "Not ended yet", **json_of(ref("Run"))}},
     )
