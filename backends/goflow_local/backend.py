@@ -237,7 +237,7 @@ def _verdicts(
     connection: Connection, tasks: Sequence[Task]
 ) -> list[tuple[Task, Literal["lost", "stop"]]]:
     verdicts: list[tuple[Task, Literal["lost", "stop"]]] = []
-    query = "SELECT doomed FROM node WHERE id = ? AND token = ? AND state = 2"
+    query = f"SELECT doomed FROM node WHERE id = ? AND token = ? AND state = {HELD}"
     for task in tasks:
         held = connection.execute(query, fence(task.token)).fetchone()
         if held is None:

@@ -45,7 +45,7 @@ _READ_QUEUE = (
 _READ_FRESH = f"SELECT ?, n.id, {_COLUMNS} FROM node n {_ITEM} WHERE n.id = ?"
 _DEQUEUE = "DELETE FROM queue WHERE lane = ? AND at = ? AND node = ?"
 _HOLD = (
-    "UPDATE node SET state = 2, token = ?, worker = ?, attempt = ?, ran = ?, doomed = 0,"
+    f"UPDATE node SET state = {HELD}, token = ?, worker = ?, attempt = ?, ran = ?, doomed = 0,"
     " queued = ?, started = CASE WHEN width IS NULL THEN ? ELSE started END WHERE id = ?"
 )
 _ARRIVALS = (

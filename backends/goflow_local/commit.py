@@ -40,7 +40,7 @@ _UNFINISH = (
     " WHERE id = ?"
 )
 _RELEASE = (
-    "UPDATE node SET state = 1, token = 0, doomed = 0,"
+    f"UPDATE node SET state = {READY}, token = 0, doomed = 0,"
     " started = CASE WHEN width IS NOT NULL THEN started END"
     " WHERE id = ?"
 )

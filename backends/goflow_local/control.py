@@ -8,7 +8,7 @@ from goflow.state import RunState
 from goflow_local.change import Change
 from goflow_local.ending import doom, end, move, proceed, unqueue
 from goflow_local.reaping import adopt_all, take_back_dead
-from goflow_local.rows import RunRow
+from goflow_local.rows import READY, RunRow
 
 
 def control(change: Change, run: RunRow, action: Action) -> None:
@@ -52,7 +52,7 @@ def unpark(change: Change, run: RunRow) -> None:
         move(change, run, run.parked, run.lane)
         return
     parked = unqueue(change, run, run.parked)
-    query = "SELECT id, path FROM node WHERE id = ? AND state = 1"
+    query = f"SELECT id, path FROM node WHERE id = ? AND state = {READY}"
     ready = change.connection.executemany(query, [(node,) for node in parked]).fetchall()
     for node, path in ready:  # what is no handler is parked again
         change.enqueue(run, node, path)

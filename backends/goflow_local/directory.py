@@ -11,7 +11,7 @@ from goflow.errors import UnknownFlow
 from goflow.message import pack
 from goflow_local.change import Change
 from goflow_local.liveness import Locks
-from goflow_local.rows import unpack_flows
+from goflow_local.rows import HELD, unpack_flows
 from goflow_local.sql import Connection
 from goflow_local.store import now
 
@@ -46,7 +46,7 @@ def workers(connection: Connection, locks: Locks, lease: float) -> list[WorkerIn
     doing: dict[int, list[str]] = {}
     held = connection.execute(
         "SELECT worker, name, path FROM node INDEXED BY node_held"
-        " JOIN run ON run.id = node.run WHERE node.state = 2"
+        f" JOIN run ON run.id = node.run WHERE node.state = {HELD}"
     )
     for worker, run_id, path in held:
         doing.setdefault(worker, []).append(f"{run_id}/{path}")

@@ -18,6 +18,7 @@ from goflow_local.change import Change
 from goflow_local.liveness import LISTENERS
 from goflow_local.reaping import take_back
 from goflow_local.retention import clear
+from goflow_local.rows import READY
 from goflow_local.schema import COUNT_UNDERWAY, VERSION
 from goflow_local.sql import Connection
 from goflow_local.store import Store
@@ -26,7 +27,7 @@ from goflow_local.store import Store
 ROOM: Final = 256 * 1024 * 1024
 
 #: rows of the queue whose node is not ready, or is gone
-_STRAY_ENTRIES: Final = " FROM queue WHERE NOT EXISTS (SELECT 1 FROM node WHERE node.id = queue.node AND node.state = 1)"
+_STRAY_ENTRIES: Final = f" FROM queue WHERE NOT EXISTS (SELECT 1 FROM node WHERE node.id = queue.node AND node.state = {READY})"
 #: runs whose rows are there though they are not, nor are they being removed
 _STRAY_RUNS: Final = (
     "SELECT DISTINCT run FROM (SELECT run FROM node UNION ALL SELECT run FROM request UNION ALL"
@@ -158,7 +159,7 @@ def _forgotten(connection: Connection) -> list[tuple[int, int, str]]:
     """Ready nodes of runs on their way that stand in no queue: id, run, path."""
     found: list[tuple[int, int, str]] = connection.execute(
         "SELECT node.id, node.run, node.path FROM node JOIN run ON run.id = node.run"
-        " WHERE node.state = 1 AND run.finished IS NULL"
+        f" WHERE node.state = {READY} AND run.finished IS NULL"
         " AND NOT EXISTS (SELECT 1 FROM queue WHERE queue.node = node.id)"
     ).fetchall()
     return found

@@ -7,16 +7,16 @@ from typing import Final
 from goflow.message import FINALLY, ON_FAILURE, Failure, pack
 from goflow.state import RunState
 from goflow_local.change import Change
-from goflow_local.rows import FAILED, HANDLERS, STOPPED, SUCCEEDED, RunRow
+from goflow_local.rows import FAILED, HANDLERS, HELD, RETRYING, STOPPED, SUCCEEDED, RunRow
 from goflow_local.untold import ended
 
 #: bits of run.handlers
 _BITS: Final = ((ON_FAILURE, 1), (FINALLY, 2))
 
-_RUNNING = "SELECT 1 FROM node INDEXED BY node_held WHERE run = ? AND state = 2 LIMIT 1"
+_RUNNING = f"SELECT 1 FROM node INDEXED BY node_held WHERE run = ? AND state = {HELD} LIMIT 1"
 _DOOM = (
     "UPDATE node INDEXED BY node_held SET doomed = 1"
-    " WHERE run = ? AND state = 2 AND path NOT IN (?, ?)"
+    f" WHERE run = ? AND state = {HELD} AND path NOT IN (?, ?)"
 )
 
 
@@ -29,7 +29,7 @@ def end(change: Change, run: RunRow, ending: RunState, failure: Failure | None =
         run.failure = pack(failure)
     if ending != RunState.SUCCEEDED:  # its retries are not due any more
         change.execute(
-            "UPDATE node INDEXED BY node_due SET due = NULL WHERE state = 4 AND run = ?",
+            f"UPDATE node INDEXED BY node_due SET due = NULL WHERE state = {RETRYING} AND run = ?",
             (run.key,),
         )
 

@@ -16,6 +16,7 @@ from goflow_local.ending import doom, end, move, proceed
 from goflow_local.liveness import LISTENERS
 from goflow_local.reaping import adopt_all, known_orphans, take_back
 from goflow_local.retention import BITE, expire, lifetimes
+from goflow_local.rows import HELD, READY, RETRYING
 from goflow_local.sql import Connection
 from goflow_local.store import Store, now
 
@@ -27,7 +28,7 @@ _LISTENERS_EVERY: Final = 30.0
 
 #: when the next retry is due, and when the attempt before it failed
 _FIRST_DUE: Final = (
-    "SELECT due, finished FROM node INDEXED BY node_due WHERE state = 4 AND due IS NOT NULL"
+    f"SELECT due, finished FROM node INDEXED BY node_due WHERE state = {RETRYING} AND due IS NOT NULL"
     " ORDER BY due LIMIT 1"
 )
 #: when the time of the run with the last deadline began
@@ -149,7 +150,7 @@ def _that_hold_something(connection: Connection, workers: list[int]) -> tuple[in
         return ()
     query = (
         "SELECT DISTINCT worker FROM node INDEXED BY node_held JOIN run ON run.id = node.run"
-        " WHERE node.state = 2 AND run.owner = 0"
+        f" WHERE node.state = {HELD} AND run.owner = 0"
     )
     holders = {worker for (worker,) in connection.execute(query)}
     return tuple(worker for worker in workers if worker in holders)
@@ -171,12 +172,12 @@ def _promote(change: Change) -> None:
     if _lies_ahead(failed, change.now):
         over, when = "due IS NOT NULL AND finished > ?", change.now + _SET_BACK
     due = change.execute(
-        f"SELECT id, run, path FROM node INDEXED BY node_due WHERE state = 4 AND {over}"
+        f"SELECT id, run, path FROM node INDEXED BY node_due WHERE state = {RETRYING} AND {over}"
         " ORDER BY due LIMIT ?",
         (when, BITE),
     ).fetchall()
     change.connection.executemany(
-        "UPDATE node SET state = 1, due = NULL WHERE id = ?", [(node,) for node, *_ in due]
+        f"UPDATE node SET state = {READY}, due = NULL WHERE id = ?", [(node,) for node, *_ in due]
     )
     for node, key, path in due:
         run = change.run(key)

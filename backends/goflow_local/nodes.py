@@ -14,7 +14,7 @@ from goflow.state import NodeState, RunState
 from goflow_local import rows
 from goflow_local.claim import given, received
 from goflow_local.reading import find, recorded
-from goflow_local.rows import RunRow
+from goflow_local.rows import SUCCEEDED, RunRow
 from goflow_local.sql import Connection
 
 #: node instances in a page
@@ -173,7 +173,7 @@ def _attempts(
         which, bound = f"{which} {_TOLD_APART}", (*bound, row.key)  # type: ignore[assignment]
     present = connection.execute(
         "SELECT path, ran, attempt, 'succeeded', started, finished, NULL, worker, digest, queued,"
-        f" id || '.' || token FROM node WHERE {which} AND state = 5 ORDER BY id",
+        f" id || '.' || token FROM node WHERE {which} AND state = {SUCCEEDED} ORDER BY id",
         bound,
     ).fetchall()
     return [

@@ -10,7 +10,7 @@ from goflow_local import rows
 from goflow_local.change import Change
 from goflow_local.commit import drop_items, record_attempt
 from goflow_local.ending import move, proceed
-from goflow_local.rows import HANDLERS, READY, STOPPED, RunRow
+from goflow_local.rows import HANDLERS, HELD, READY, STOPPED, RunRow
 from goflow_local.sql import Connection
 from goflow_local.store import Store
 
@@ -49,7 +49,9 @@ def take_back(change: Change, worker: int, *, dead: bool) -> None:
 
 def take_back_dead(change: Change, run: RunRow) -> None:
     """Take back what workers of this run held whose processes have ended."""
-    query = "SELECT DISTINCT worker FROM node INDEXED BY node_held WHERE state = 2 AND run = ?"
+    query = (
+        f"SELECT DISTINCT worker FROM node INDEXED BY node_held WHERE state = {HELD} AND run = ?"
+    )
     for (worker,) in change.execute(query, (run.key,)).fetchall():
         if not change.store.locks.alive(worker):
             take_back_where(change, f"run = {run.key} AND worker = ?", worker)
@@ -60,7 +62,7 @@ def take_back_where(change: Change, condition: str, value: int, *, owned: bool =
     held = change.execute(
         "SELECT id, run, path, attempt, worker, started, doomed, staged = token, queued,"
         " id || '.' || token FROM node"
-        f" INDEXED BY node_held WHERE state = 2 AND {condition}",
+        f" INDEXED BY node_held WHERE state = {HELD} AND {condition}",
         (value,),
     ).fetchall()
     touched: dict[int, RunRow] = {}

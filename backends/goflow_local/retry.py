@@ -9,7 +9,7 @@ from goflow_local.change import Change
 from goflow_local.ending import end, proceed, unqueue
 from goflow_local.reaping import take_back_where
 from goflow_local.rewind import remove, rewind
-from goflow_local.rows import HANDLERS, READY, SUCCEEDED, RunRow
+from goflow_local.rows import FAILED, HANDLERS, READY, RETRYING, STOPPED, SUCCEEDED, RunRow
 
 _AGAIN = (
     "UPDATE node SET state = ?, attempt = 0, lost = 0, token = 0, doomed = 0, rescue = 0, failure = NULL,"
@@ -68,9 +68,9 @@ def _open_round(run: RunRow, wanted: Retry) -> None:
 def _restart(change: Change, run: RunRow, queued: set[int]) -> None:
     """Everything unfinished is ready, its attempts counted anew: what was queued (and still is there),
     what failed, was stopped or waits for a retry."""
-    query = "SELECT id, path FROM node WHERE id BETWEEN ? AND ? AND state IN (4, 6, 7)"
+    query = f"SELECT id, path FROM node WHERE id BETWEEN ? AND ? AND state IN ({RETRYING}, {FAILED}, {STOPPED})"
     again = change.execute(query, run.ids).fetchall()
-    query = "SELECT id, path FROM node WHERE id = ? AND state = 1"
+    query = f"SELECT id, path FROM node WHERE id = ? AND state = {READY}"
     again += change.connection.executemany(query, [(node,) for node in sorted(queued)]).fetchall()
     change.connection.executemany(_AGAIN, [(READY, change.now, node) for node, _ in again])
     for node, path in again:

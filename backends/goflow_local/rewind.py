@@ -12,7 +12,7 @@ from goflow_local.rows import OPEN, READY, SUCCEEDED, WAITING, RunRow
 from goflow_local.submit import definition_id
 
 _ANEW = (
-    "UPDATE node SET state = 0, round = ?, attempt = 0, lost = 0, token = 0, doomed = 0, rescue = 0,"
+    f"UPDATE node SET state = {WAITING}, round = ?, attempt = 0, lost = 0, token = 0, doomed = 0, rescue = 0,"
     " ready = NULL, started = NULL, finished = NULL, due = NULL, width = NULL, window = NULL,"
     " items = NULL, released = NULL, done = NULL, staged = NULL, digest = NULL, failure = NULL"
     " WHERE id = ?"
@@ -141,7 +141,7 @@ def _requeue(change: Change, run: RunRow, again: dict[int, str], ready: set[str]
         query = "SELECT arrived, expects, scope FROM node WHERE id = ?"
         arrived, expects, scope = change.execute(query, (node,)).fetchone()
         if path in ready and arrived >= expects:
-            query = "UPDATE node SET state = 1, ready = ? WHERE id = ?"
+            query = f"UPDATE node SET state = {READY}, ready = ? WHERE id = ?"
             change.execute(query, (change.now, node))
             change.enqueue(run, node, path)
         elif arrived == 0 or scope is not None:
