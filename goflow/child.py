@@ -10,23 +10,25 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Final, Union
+from typing import TYPE_CHECKING, Final, Union
 
 import msgspec
 
 from goflow.blobs.carrier import BLOBS_AWAY, Carrier
 from goflow.courtesy import Courtesy
+from goflow.described import describe
 from goflow.engine import step
 from goflow.errors import BlobsAway
 from goflow.loglines import show_logging
 from goflow.message import Claim, Failure, Input, Item, Step, Task
+from goflow.nodepath import is_planned
 from goflow.payload import Payload
 from goflow.plan import Plan
+from goflow.printing import Streams
 from goflow.wire import Wire
 from goflow.workflow import Flow
 
@@ -39,9 +41,6 @@ if TYPE_CHECKING:
 #: process that dies takes no more than this much finished work with it. After a task that took as long
 #: by itself nothing begins here until the store has its result, for the same reason
 FLUSH: Final = 0.001
-#: how much of an exception is kept, in characters
-MAX_MESSAGE: Final = 2000
-MAX_DETAIL: Final = 8000
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -130,7 +129,7 @@ def main(
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
-    streams = _Streams(log.fileno(), marker)
+    streams = Streams(log.fileno(), marker)
     flows = {flow.key: flow for flow in source()}
     show_logging()  # after the flow files, which may have their own way
     gc.freeze()  # what is loaded stays: no collection during a node goes through it
@@ -148,7 +147,7 @@ class _Loop:
         self,
         wire: Wire,
         flows: Mapping[tuple[str, str], Flow],
-        streams: _Streams,
+        streams: Streams,
         carrier: Carrier,
     ) -> None:
         self._wire = wire
@@ -168,7 +167,9 @@ class _Loop:
             batch = self._rest()
             assert isinstance(batch, Batch)
             begun = flushed = time.monotonic()
-            for left, claim in enumerate(batch.claims, 1 - len(batch.claims)):
+            left = len(batch.claims)
+            for claim in batch.claims:
+                left -= 1
                 result = self._execute(claim)
                 self._made.append(result)
                 now = time.monotonic()
@@ -261,101 +262,8 @@ def _user_spans() -> UserSpans | None:
     return UserSpans(Sender(teller).send)
 
 
-class _Streams:
-    """File descriptors 1 and 2, and `sys.stdout` and `sys.stderr` upon them, led into the log pipe.
-
-    Put right again after every task: a node may close or replace them, the next one must not suffer.
-    """
-
-    def __init__(self, log: int, marker: bytes) -> None:
-        self._log = log
-        self._marker = marker
-        self._pipe = os.fstat(log).st_ino
-        self._folder = os.getcwd()
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.close(null)
-        self._stdout: Any = None
-        self._stderr: Any = None
-        self._repair()
-
-    def _repair(self) -> None:
-        for fd in (1, 2):
-            os.dup2(self._log, fd)
-        sys.stdout = self._stdout = self._writer(1)
-        sys.stderr = self._stderr = self._writer(2)
-
-    def _writer(self, fd: int) -> Any:
-        return open(fd, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
-
-    def end_task(self) -> None:
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            fine = os.fstat(1).st_ino == os.fstat(2).st_ino == self._pipe
-            fine = fine and sys.stdout is self._stdout and sys.stderr is self._stderr
-            fine = fine and not (self._stdout.closed or self._stderr.closed)
-        except (OSError, ValueError, AttributeError):
-            fine = False
-        if not fine:
-            self._repair()
-        self._return()
-        os.write(self._log, self._marker)
-
-    def _return(self) -> None:
-        """Back to the folder it started in."""
-        with suppress(FileNotFoundError):  # the node has removed the one it went to
-            if os.getcwd() == self._folder:
-                return
-        with suppress(OSError):  # it removed this one: relative paths are lost, the rest goes on
-            os.chdir(self._folder)
-
-
-def describe(error: BaseException, path: str) -> Failure:
-    """An exception as words of bounded length. Survives exceptions that cannot be printed."""
-    kind = type(error).__name__[:200]
-    if isinstance(error, SystemExit):
-        code = error.code
-        return Failure(kind, f"the node called sys.exit({_text(lambda: repr(code)):.100})", path)
-    message = _text(lambda: str(error))
-    return Failure(kind, shorten(message, MAX_MESSAGE), path, _text(lambda: _traceback(error)))
-
-
-def _text(make: Callable[[], str]) -> str:
-    """What user code makes of itself, as text that any store can keep."""
-    try:
-        return make().encode(errors="backslashreplace").decode()
-    except BaseException as error:  # noqa: BLE001 - its __str__ is user code
-        return f"(its text cannot be printed: {type(error).__name__})"
-
-
-def shorten(text: str, most: int) -> str:
-    """The text, its middle cut out where it is longer than `most` characters."""
-    if len(text) <= most:
-        return text
-    half = most // 2
-    return f"{text[:half]} ... ({len(text)} characters) ... {text[-half:]}"
-
-
-def _traceback(error: BaseException) -> str:
-    """The author's part of the traceback: what lies below goflow's own frames and those of asyncio."""
-    import traceback
-
-    own = os.path.dirname(__file__) + os.sep
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame.filename.startswith(own) for frame in frames]
-    begin = ours.index(True) if any(ours) else 0  # whoever called goflow is of no interest
-    theirs = [f for f, mine in list(zip(frames, ours, strict=True))[begin:] if not mine]
-    asyncio = f"{os.path.dirname(traceback.__file__)}{os.sep}asyncio{os.sep}"
-    while theirs and theirs[0].filename.startswith(asyncio):  # how a coroutine is run
-        theirs.pop(0)
-    if len(theirs) > 30:
-        theirs = [*theirs[:15], *theirs[-15:]]
-    return shorten("".join(traceback.format_list(theirs)), MAX_DETAIL)
-
-
 def _digest(flow: Flow, task: Task) -> str:
-    if task.path.startswith("~") or task.path.endswith("]"):
+    if not is_planned(task.path):
         return ""
     plan: Plan = flow.plan
     return flow.digest(plan.locate(task.path).static)

@@ -139,8 +139,8 @@ class Crew:
                 raise
             self._observer.troubled(error)
             child.kill(_RELEASE)
-        if child.full is not child.pushed and child in self._pool.children:
-            child.pushed = child.full
+        if child.full != child.awaits_room and child in self._pool.children:
+            child.awaits_room = child.full
             events = EVENT_READ | EVENT_WRITE if child.full else EVENT_READ
             self._selector.modify(child.connection, events, self._called(self._on_message, child))
 
@@ -190,7 +190,7 @@ class Crew:
             self._selector.unregister(child.output)
 
     def _on_message(self, child: Child) -> None:
-        if child.pushed:
+        if child.awaits_room:
             self._talk(child, child.push)
         try:
             while (message := child.receive()) is not None:
@@ -281,7 +281,7 @@ class Crew:
         with suppress(EOFError):
             while (message := child.receive()) is not None:
                 self._hear(child, message)
-        ended = child.last_words(self._echo)
+        ended = child.last_words(self._echo)  # so many of its tasks, and the next one was at hand
         self._ignore(child)
         for source in (child.connection, child.sentinel):
             self._selector.unregister(source)
@@ -294,7 +294,7 @@ class Crew:
             if not self._innocent(child, culprit):
                 claims.remove(culprit)
                 self._bury(child, culprit)
-            left = [c for c in claims if not self._ledger.executed(c.task, child.since)]
+            left = [c for c in claims if not self._ledger.carried_out(c.task, child.since)]
             self.backlog.extendleft(reversed(left))
             self.backlog.patient()
         self._pool.remove(child)
@@ -313,7 +313,7 @@ class Crew:
         task, log = claim.task, child.log.take()
         reads = child.reads.of(task.token)
         self._spared.pop(task.token, None)
-        if self._ledger.executed(task, child.since, log, reads):
+        if self._ledger.carried_out(task, child.since, log, reads):
             return
         if child.killed == _RELEASE:
             self._ledger.released([claim])

@@ -103,7 +103,7 @@ class Ledger:
             )
         )
 
-    def executed(
+    def carried_out(
         self, task: Task, since: float, log: bytes = b"", reads: Reads | None = None
     ) -> bool:
         """Carry out a task's sentence, if it has one: then there is nothing more to say about it."""

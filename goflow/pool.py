@@ -63,7 +63,7 @@ class Child:
         #: inputs that are too many for one message and still to be sent
         self._further: Iterator[Sequence[Input]] = iter(())
         #: whether it is told of when it can be sent more
-        self.pushed = False
+        self.awaits_room = False
         #: whether the store lacks a result of it that must not be lost together with another: until
         #: then it begins nothing, and gets nothing
         self.owes = False

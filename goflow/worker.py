@@ -323,7 +323,7 @@ class Worker:
             return
         self._ledger.sentence(self._backend.renew(self._id, held))
         since = time.time()
-        for claim in [c for c in backlog if self._ledger.executed(c.task, since)]:
+        for claim in [c for c in backlog if self._ledger.carried_out(c.task, since)]:
             backlog.remove(claim)
         self._crew.enforce(over=False)
 

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from goflow.asof import AsOf, Then, then
-from goflow.child import describe
+from goflow.described import describe
 from goflow.engine import Read, step
 from goflow.errors import Conflict, UnknownFlow, UnknownNode
 from goflow.loglines import show_logging

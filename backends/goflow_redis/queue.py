@@ -39,12 +39,12 @@ class Queue(Store):
 
     def submit(self, request: Request) -> Run:
         """Accept a run durably. Raises Conflict, StoreFull."""
-        watched = WATCH_LIFE if self.awaits else 0
-        self.newest, self.awaits, self.heeded = request.run_id, False, ""
+        watched = WATCH_LIFE if self.waits_for_one else 0
+        self.submitted_last, self.waits_for_one, self.end_told = request.run_id, False, ""
         args = [self.lives, 1, *submission.submit_args(request, watched, self.mail)]
         now, told = self.link.run("submit", self.keys.partition(request.run_id), args)
         if watched and isinstance(told, bytes):  # it is a new one
-            self.heeded, self.heeded_at = request.run_id, time.time()
+            self.end_told, self.end_told_at = request.run_id, time.time()
         run = submission.submitted(request, now, told)
         if run is None:
             raise _taken(request.run_id)

@@ -105,7 +105,7 @@ class Runs(Beginnings, Logs, Values):
     def retry(self, run_id: str, retry: Retry) -> Run:
         """Open a new round. Raises Conflict for one still on its way, or a succeeded one without a
         rewind."""
-        self.heeded = ""  # the news have the end of the round before
+        self.end_told = ""  # the news have the end of the round before
         return open_round(self, run_id, retry)
 
     def forget(self, run_id: str) -> None:
@@ -135,7 +135,7 @@ class Runs(Beginnings, Logs, Values):
 
     def watch_end(self, run_id: str) -> RunWaker:
         """Wakes when the run has ended; at once where it has."""
-        self.awaits = run_id == self.newest
+        self.waits_for_one = run_id == self.submitted_last
         return RunWaker(self, run_id, ends=True)
 
     def watch(self, run_id: str | None = None) -> QueueWaker | RunWaker:

@@ -63,11 +63,11 @@ class Store:
         self.wakers: tuple[QueueWaker, ...] = ()
         #: the run it has submitted last, whether somebody waits for that one alone, so that the next will be waited
         #: for too, and whether its end is told already
-        self.newest = ""
-        self.awaits = False
-        self.heeded = ""
+        self.submitted_last = ""
+        self.waits_for_one = False
+        self.end_told = ""
         #: when it was submitted
-        self.heeded_at = 0.0
+        self.end_told_at = 0.0
         #: fingerprints of flows' present definitions, as seen last
         self._present: dict[str, str] = {}
         #: names of workers by their numbers, as seen

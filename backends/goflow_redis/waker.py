@@ -47,7 +47,7 @@ ENDS: Final = 1000
 #: after which entry of its stream one reads of a run whose end SUBMIT had told
 SUBMITTED: Final = b"0-1"
 #: seconds for which that is relied on: while one listens it has to last as well
-_HEEDED: Final = (WATCH_LIFE - _PATIENCE) / 2000
+_END_TOLD: Final = (WATCH_LIFE - _PATIENCE) / 2000
 #: seconds between two attempts to listen to a server that is away
 _PAUSE: Final = 0.05
 #: seconds after which a worker looks into every queue again, whichever rang
@@ -412,9 +412,9 @@ class RunWaker(_Waker):
 
     def _streams(self, ear: _Ear) -> dict[str, bytes]:
         store = self._store
-        if self._ends and store.heeded == self._run_id:  # SUBMIT has seen to it
-            store.heeded = ""
-            if 0 <= time.time() - store.heeded_at < _HEEDED:
+        if self._ends and store.end_told == self._run_id:  # SUBMIT has seen to it
+            store.end_told = ""
+            if 0 <= time.time() - store.end_told_at < _END_TOLD:
                 return {ear.key: SUBMITTED}
         partition = self._store.keys.partition(self._run_id)
         args: list[Word] = [0, self._run_id, WATCH_LIFE, self._ends]

@@ -12,8 +12,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from goflow.child import describe
 from goflow.dag import Dag
+from goflow.described import describe
 from goflow.draft import NAME
 from goflow.engine import after_failure, request, step
 from goflow.errors import RunFailed

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from goflow import RunFailed
 from goflow.backend import Ask, Backend, Retry, WorkerInfo
-from goflow.child import describe
+from goflow.described import describe
 from goflow.engine import after_failure, request, step
 from goflow.message import Claim, Input, Outcome
 from goflow.rewind import rewind_from

@@ -350,7 +350,7 @@ def a_run_whose_end_submit_tells_ends_with_its_result(store: Store) -> None:
     w, backend = store.worker(own=True), redis_of(store)
     for name in ("r", "s"):
         store.submit(name)
-        assert backend.heeded == (name if name == "s" else "")
+        assert backend.end_told == (name if name == "s" else "")
         waker = backend.watch_end(name)
         try:
             assert not rings(waker, 0.05)

@@ -9,8 +9,8 @@ from pathlib import Path
 from unittest import mock
 
 from goflow.backend import Ask, Backend, Retry, WorkerInfo, load_backend
-from goflow.child import describe
 from goflow.config import load_config
+from goflow.described import describe
 from goflow.engine import after_failure, request, step
 from goflow.host import register
 from goflow.message import Claim, Outcome
