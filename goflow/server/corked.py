@@ -29,6 +29,8 @@ class Corked:
 
     def write_ahead(self) -> None:
         """Send the next byte of an answer that nobody has made yet: where there is one, it is the same for all."""
+        if self._ahead == len(_BEGINNING):  # what follows differs
+            return
         self._flush()
         at, self._ahead = self._ahead, self._ahead + 1
         self._transport.write(_BEGINNING[at : at + 1])

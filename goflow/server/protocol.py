@@ -26,6 +26,8 @@ MOST_LINES: Final = 100
 LINGER: Final = 1.0
 #: seconds after which one is looked at again that is bringing a request just then
 _AGAIN: Final = 0.05
+#: seconds between two looks at whether who has sent several requests at once has closed
+_LOOK: Final = 0.5
 #: seconds before each byte of an answer's beginning but the first, sent to see whether who closed for sending is still there
 _FEELING: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0)
 
@@ -40,6 +42,7 @@ class Guarded(HttpToolsProtocol):
         self._header_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._feeling: asyncio.TimerHandle | None = None
+        self._looking: asyncio.TimerHandle | None = None
         #: whose answer is made; later ones wait in the pipeline
         self._answered: RequestResponseCycle | None = None
         self._ended = False
@@ -55,6 +58,8 @@ class Guarded(HttpToolsProtocol):
         """Stop the clocks."""
         self._stop_clock()
         self._stop_feeling()
+        if self._looking is not None:
+            self._looking.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -96,8 +101,19 @@ class Guarded(HttpToolsProtocol):
             return False
         last.keep_alive = False
         self._ended = True
+        self._stop_feeling()
         self._feel(iter(_FEELING))
         return True
+
+    def _look(self) -> None:
+        """While later requests wait for their turn nothing is read, so the end of what the client sends is looked for."""
+        self._looking = None
+        if not self.pipeline or self.transport.is_closing():
+            return
+        if not _has_closed(self.transport):
+            self._looking = self.loop.call_later(_LOOK, self._look)
+        elif self._feeling is None:
+            self._feel(iter(_FEELING))
 
     def _feel(self, pauses: Iterator[float]) -> None:
         """Have whoever has gone be noticed: the system at the other end refuses what is sent to nobody, and the
@@ -163,6 +179,8 @@ class Guarded(HttpToolsProtocol):
         super().on_headers_complete()
         if self._leaving and self.cycle is not None:
             self.cycle.keep_alive = False
+        if self.pipeline and self._looking is None:
+            self._looking = self.loop.call_later(_LOOK, self._look)
 
     def _doubt(self) -> str:
         """What others on the way here may read differently: whom a request is for, or where it ends."""
@@ -258,3 +276,11 @@ def _unread(transport: asyncio.BaseTransport) -> bool:
     waiting = select.poll()
     waiting.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
     return bool(waiting.poll(0))
+
+
+def _has_closed(transport: asyncio.BaseTransport) -> bool:
+    """Whether the other end sends no more, though nothing is read. Where the system does not tell: no."""
+    hung_up = getattr(select, "POLLRDHUP", 0)
+    asked = select.poll()
+    asked.register(transport.get_extra_info("socket").fileno(), hung_up)
+    return bool(asked.poll(0))
