@@ -7,9 +7,10 @@ import hashlib
 from pathlib import Path
 from string import ascii_letters
 
-from goflow.backend import Backend
+from goflow.backend import Backend, FlowKey
 from goflow.config import Config, Redis
 from goflow.testing.hooks import BackendHooks
+from goflow.testing.store import FLOW, Store
 from goflow_redis import RedisBackend
 from tests.redis.server import RedisServer
 
@@ -56,6 +57,18 @@ def expire_leases(backend: RedisBackend, worker: int) -> None:
             entry = hold.rstrip(ascii_letters)
             claim = ("XCLAIM", queue, "g", "w", 0, entry, "IDLE", 3_600_000, "JUSTID")
             assert backend.link.ask(queue, *claim) == [entry.encode()], path
+
+
+def redis_of(store: Store) -> RedisBackend:
+    """The store's first connection."""
+    assert isinstance(store.backend, RedisBackend)
+    return store.backend
+
+
+def queue_of(store: Store, flow: FlowKey = FLOW) -> str:
+    """The queue of a flow."""
+    backend = redis_of(store)
+    return backend.keys.queue(backend.keys.partitions[0], *flow)
 
 
 class RedisHooks(BackendHooks):

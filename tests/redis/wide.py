@@ -21,17 +21,12 @@ from goflow.testing.store import (
     scopes,
     success,
 )
-from goflow_redis import RedisBackend, exchange
+from goflow_redis import exchange
 from goflow_redis.words import hold_of
+from tests.redis.hooks import redis_of
 
 #: more starts, arrivals or branches than one call delivers, or looks at
 MANY = 150
-
-
-def redis_of(store: Store) -> RedisBackend:
-    """The store's first connection."""
-    assert isinstance(store.backend, RedisBackend)
-    return store.backend
 
 
 def names(count: int = MANY) -> list[str]:

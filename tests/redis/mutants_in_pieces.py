@@ -1,0 +1,156 @@
+"""What is taken out of the scripts where too much for one call is done in pieces, and the check that must notice."""
+
+from __future__ import annotations
+
+from tests.redis import wide
+from tests.redis.mutant import Mutant
+
+MUTANTS_IN_PIECES = [
+    Mutant(
+        "what waits in a run that ends is kept for ever",
+        "_records",
+        "'[alcm]'",
+        "'[alc]'",
+        (wide.starts_that_waited_begin_in_the_next_round,),
+    ),
+    Mutant(
+        "nobody asks for further starts",
+        "submit",
+        "      call('ZADD', P .. ':p:' .. class, NOW, id .. ':*')\n",
+        "",
+        (wide.starts_begin_as_they_are_asked_for,),
+    ),
+    Mutant(
+        "nobody asks for further starts after a pause",
+        "control",
+        "  if string.find(run.uses, 'm', 1, true) then demand_all(run, {'*'}) end\n",
+        "",
+        (wide.every_start_begins_once,),
+    ),
+    Mutant(
+        "a repeated submit takes its pieces for the next run's",
+        "submit",
+        "    cursor = cursor + pieces\n",
+        "",
+        (wide.a_repeat_beside_another_run_is_told_apart,),
+    ),
+    Mutant(
+        "lost demand for what was sent is not found",
+        "lost",
+        "if going and string.find(run.uses, 'm', 1, true) and not pumped('*') then",
+        "if false then",
+        (wide.a_start_that_waits_for_nobody_is_found,),
+    ),
+    Mutant(
+        "what a node sends to very many is not asked for",
+        "commit",
+        "  await_mail(run)\n",
+        "",
+        (wide.what_a_node_sends_to_very_many_arrives,),
+    ),
+    Mutant(
+        "what is sent takes the place of what waits",
+        "commit",
+        "if call('EXISTS', mail) == 1 then",
+        "if false then",
+        (wide.two_that_send_to_very_many_are_both_delivered,),
+    ),
+    Mutant(
+        "what was staged to be sent expires while it waits",
+        "commit",
+        "    call('PERSIST', mail)\n",
+        "",
+        (wide.what_is_sent_has_no_expiry,),
+    ),
+    Mutant(
+        "a node is recorded without what has expired of what it sends",
+        "commit",
+        "if call('LLEN', staging) ~= head[MAILED] then",
+        "if false then",
+        (wide.what_was_sent_and_expired_is_sent_afresh,),
+    ),
+    Mutant(
+        "further starts of a scope are forgotten",
+        "_ready",
+        "  if rest then\n",
+        "  if false then\n",
+        (wide.scopes_of_many_starts_begin_bit_by_bit,),
+    ),
+    Mutant(
+        "scopes that are too much for a call are forgotten",
+        "_ready",
+        "call('LPUSH', scope_key(run, node), items[place])",
+        "node[RELEASED] = node[RELEASED] + 1",
+        (wide.scopes_of_many_starts_begin_bit_by_bit,),
+    ),
+    Mutant(
+        "nobody asks for scopes that are too much for a call",
+        "_ready",
+        "    demand_all(run, {node[PATH]})\n",
+        "",
+        (wide.a_window_is_filled_though_its_scopes_have_many_starts,),
+    ),
+    Mutant(
+        "very many branches are not gone through after a pause",
+        "_ready",
+        "  begin_walk(run)\n",
+        "",
+        (wide.very_many_branches_go_on_after_a_pause,),
+    ),
+    Mutant(
+        "very many branches are not gone through in a new round",
+        "retry",
+        "  begin_walk(run)\n",
+        "",
+        (wide.very_many_branches_go_on_in_a_new_round,),
+    ),
+    Mutant(
+        "nobody hears of branches that are gone through",
+        "due",
+        "    minted[run.class] = minted[run.class] or ''   -- so that `ring` wakes who takes them\n",
+        "",
+        (wide.very_many_branches_go_on_in_a_new_round,),
+    ),
+    Mutant(
+        "going through branches ends at the first piece",
+        "due",
+        "    further[#further + 1] = member\n  else",
+        "  else",
+        (wide.very_many_branches_go_on_in_a_new_round,),
+    ),
+    Mutant(
+        "a new round does not wait until its scopes are kept",
+        "retry",
+        "if wide and call('HGET', P .. ':walks', id) ~= 'K' then",
+        "if false then",
+        (wide.scopes_of_a_new_round_stay,),
+    ),
+    Mutant(
+        "what is kept for a new round that never comes stays for ever",
+        "keep",
+        "call('ZADD', P .. ':due', NOW + HOUR, 'x:' .. id .. ':')\n",
+        "",
+        (wide.who_dies_before_a_new_round_leaves_nothing_for_ever,),
+    ),
+    Mutant(
+        "an expiry goes on where keeping ended",
+        "due",
+        "if not place or string.find(place, '^K') then",
+        "if not place then",
+        (wide.who_dies_before_a_new_round_leaves_nothing_for_ever,),
+    ),
+    Mutant(
+        "a new round begins without scopes that were forgotten",
+        "retry",
+        " or call('HEXISTS', run.key, ':f') == 1 then",
+        " then",
+        (wide.what_is_about_to_be_forgotten_begins_no_round,),
+    ),
+    Mutant(
+        "a date of a run that was forgotten is left",
+        "forget",
+        "call('ZREM', P .. ':due', 'x:' .. id .. ':')\n",
+        "",
+        (wide.what_is_about_to_be_forgotten_begins_no_round,),
+    ),
+]
