@@ -34,6 +34,7 @@ _PART: Final = 2
 _PART_OF_CLUSTER: Final = 8
 #: parts of INFO that say whether a server is fit, and how long it has been up
 _SECTIONS: Final = ("server", "memory", "replication")
+_UNREACHED: Final = "cannot be reached"
 #: connections kept for the next who listens
 _SPARE: Final = 4
 #: MOVED and ASK answers followed for one call
@@ -51,13 +52,7 @@ class Link:
         part = _PART_OF_CLUSTER if address.kind == "cluster" else _PART
         self.patience = min(ANSWER_TIMEOUT, lease / part)
         self.name = f"Redis at {address.name}"
-        #: what a connection that breaks may mean besides
-        self._hint = ""
-        if address.tls and "ssl_certfile" not in address.options:
-            self._hint = (
-                " Does it want a certificate of ours (?ssl_certfile=FILE&ssl_keyfile=FILE)?"
-            )
-        self._mapped = _mapped(self.name, self._hint)
+        self._mapped = _mapped(self.name, _hint(address))
         #: of a single server
         self._lines: Lines | None = None
         #: redis-py's client of a cluster, and its pool of what sentinels name; both are badly typed
@@ -67,7 +62,7 @@ class Link:
         #: connections that were waited on, of one server, and the process whose they are
         self._spare: list[Line] = []
         self._pid = os.getpid()
-        with self._mapped:
+        with _mapped(self.name, ""):
             self._connect()
         self.servers = Servers(self.cluster, tls=address.tls)
 
@@ -338,11 +333,14 @@ class _mapped:
 
     def __init__(self, name: str, hint: str) -> None:
         self._name = name
+        #: only until the server has answered once
         self._hint = hint
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self._hint = ""
         if not isinstance(error, Exception) or isinstance(error, BackendError):
             return
         error = ours(error)
@@ -354,9 +352,20 @@ class _mapped:
                 f"{self._name} is full (maxmemory reached): it takes no new run until others are"
                 " finished and expired"
             ) from None
-        hint = self._hint if isinstance(error, known.Cut | OSError) else ""
+        advice = _advice(error, text)
+        # of a server that let us connect and then hung up
+        hint = self._hint if advice.startswith(_UNREACHED) and "refused" not in text else ""
         kind_of = StoreAway if _away(error) else BackendError
-        raise kind_of(f"{self._name}: {_advice(error, text)}{hint}") from None
+        raise kind_of(f"{self._name}: {advice}{hint}") from None
+
+
+def _hint(address: Address) -> str:
+    """What a connection that is cut may mean besides."""
+    if address.url.startswith("unix:") or "ssl_certfile" in address.options:
+        return ""
+    if address.tls:
+        return " Does it want a certificate of ours (?ssl_certfile=FILE&ssl_keyfile=FILE)?"
+    return " Does it speak TLS only (rediss://)?"
 
 
 def _without_master(text: str) -> str:
@@ -391,7 +400,7 @@ def _advice(error: Exception, text: str) -> str:
     if "WRONG_VERSION_NUMBER" in text:
         return f"it does not speak TLS ({text}): write redis:// or tls=0"
     if isinstance(error, known.Cut | known.RedisClusterException | OSError):
-        return f"cannot be reached ({text}); is it running, and is the URL right?"
+        return f"{_UNREACHED} ({text}); is it running, and is the URL right?"
     if "WRONGTYPE" in text:
         return "a key under our prefix holds something else; `goflow doctor` names it"
     return text

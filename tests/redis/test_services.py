@@ -136,22 +136,31 @@ def test_a_server_that_speaks_tls_is_a_store(tls: tuple[int, Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("scheme", "options", "says"),
     [
-        ("", "ssl_ca_certs"),
-        ("?ssl_ca_certs={folder}/ca.crt", "certificate"),
+        ("redis", "", "is the URL right? Does it speak TLS only (rediss://)?"),
+        ("rediss", "", "name the authority with ?ssl_ca_certs=FILE"),
+        ("rediss", "?ssl_ca_certs={folder}/ca.crt", "(?ssl_certfile=FILE&ssl_keyfile=FILE)?"),
     ],
 )
-def test_what_is_wrong_with_certificates_is_told(
-    tls: tuple[int, Path], options: str, says: str
+def test_what_is_wrong_with_tls_is_told(
+    tls: tuple[int, Path], scheme: str, options: str, says: str
 ) -> None:
     port, folder = tls
     with pytest.raises(BackendError) as caught:
         RedisBackend.open(
-            f"rediss://u:s3cret@127.0.0.1:{port}{options.format(folder=folder)}", Config()
+            f"{scheme}://u:s3cret@127.0.0.1:{port}{options.format(folder=folder)}", Config()
         )
-    assert says in str(caught.value)
+    assert str(caught.value).endswith(says)
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_wrong_password_is_told_as_that_alone(tls: tuple[int, Path]) -> None:
+    port, folder = tls
+    mine = f"ssl_certfile={folder}/client.crt&ssl_keyfile={folder}/client.key"
+    place = f"127.0.0.1:{port}/0?ssl_ca_certs={folder}/ca.crt&{mine}"
+    with pytest.raises(BackendError, match=r"user name or password is wrong .*host\)$"):
+        RedisBackend.open(f"rediss://nobody:s3cret@{place}", Config())
 
 
 @pytest.mark.parametrize(
