@@ -135,4 +135,5 @@ def test_exit_codes_are_those_scripts_know() -> None:
         "TIMED_OUT": 3,
         "STOPPED": 4,
         "INTERRUPTED": 130,
+        "UNREAD": 141,
     }
