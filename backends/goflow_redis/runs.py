@@ -14,9 +14,10 @@ from goflow_redis import records, submission, words
 from goflow_redis.glimpse import Beginnings
 from goflow_redis.listing import newest
 from goflow_redis.logs import Logs
+from goflow_redis.queuewaker import QueueWaker
 from goflow_redis.retry import open_round
+from goflow_redis.runwaker import EndsWaker, RunWaker
 from goflow_redis.values import Values
-from goflow_redis.waker import EndsWaker, QueueWaker, RunWaker
 
 if TYPE_CHECKING:
     from goflow.wholesale import Look

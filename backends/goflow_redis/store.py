@@ -21,7 +21,7 @@ from goflow_redis.link import Link
 from goflow_redis.records import NodeRecord, RunRecord
 
 if TYPE_CHECKING:
-    from goflow_redis.waker import QueueWaker
+    from goflow_redis.queuewaker import QueueWaker
 
 #: fields read by one HSCAN step
 SCAN: Final = 1000

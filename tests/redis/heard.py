@@ -9,7 +9,7 @@ import time
 from goflow.backend import FlowKey, Waker
 from goflow.message import Claim
 from goflow.testing.store import FLOW, Store, Worker, edge, success
-from goflow_redis import RedisBackend, waker
+from goflow_redis import RedisBackend, queuewaker
 from tests.redis.hooks import queue_of, redis_of
 
 OTHER = ("other", FLOW[1])
@@ -85,19 +85,19 @@ def bell_of(store: Store, flow: FlowKey = FLOW) -> str:
     return queue_of(store, flow).replace(":q:", ":b:")
 
 
-def resting(store: Store, *flows: FlowKey) -> tuple[Worker, waker.QueueWaker]:
+def resting(store: Store, *flows: FlowKey) -> tuple[Worker, queuewaker.QueueWaker]:
     """A worker that listens to these flows, and has found nothing in their queues."""
     w = store.worker(*flows, own=True)
     for flow in flows:  # there are queues
         store.submit(f"before-{flow[0]}", flow=flow)
         store.backend.control(f"before-{flow[0]}", "stop")
     ear = redis_of_worker(w).watch()
-    assert isinstance(ear, waker.QueueWaker)
+    assert isinstance(ear, queuewaker.QueueWaker)
     assert w.claim() == []
     return w, ear
 
 
-def rung(ear: waker.QueueWaker, bell: str) -> None:
+def rung(ear: queuewaker.QueueWaker, bell: str) -> None:
     """Wait until it has heard this bell."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:

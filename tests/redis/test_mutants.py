@@ -20,7 +20,7 @@ from goflow.backend import Backend
 from goflow.errors import GoflowError
 from goflow.testing.conformance import BackendConformance
 from goflow.testing.store import Store
-from goflow_redis import RedisBackend, scripts, waker
+from goflow_redis import RedisBackend, queuewaker, scripts
 from tests.redis.hooks import RedisHooks, shared_server
 from tests.redis.mutant import Mutant
 from tests.redis.mutants import MUTANTS, PASSED_OVER
@@ -116,11 +116,11 @@ def test_a_queue_that_is_wrongly_passed_over_is_missed(
     for folder in (real, mutant):
         folder.mkdir()
     on(check, real)
-    source = textwrap.dedent(inspect.getsource(getattr(waker.QueueWaker, function)))
+    source = textwrap.dedent(inspect.getsource(getattr(queuewaker.QueueWaker, function)))
     assert source.count(text) == 1, "the waker has changed: bring the mutant along"
     made: dict[str, Any] = {}
-    exec(source.replace(text, ""), vars(waker), made)
-    monkeypatch.setattr(waker.QueueWaker, function, made[function])
+    exec(source.replace(text, ""), vars(queuewaker), made)
+    monkeypatch.setattr(queuewaker.QueueWaker, function, made[function])
     with pytest.raises(AssertionError):
         on(check, mutant)
 
