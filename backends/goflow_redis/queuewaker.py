@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from goflow.errors import BackendError
 from goflow_redis.ear import Ear
-from goflow_redis.waker import Waker
+from goflow_redis.waker import PAUSE, Waker
 
 if TYPE_CHECKING:
     from goflow_redis.store import Store
@@ -121,8 +121,13 @@ class QueueWaker(Waker):
     def _begin(self, partition: str, streams: dict[str, bytes]) -> None:
         try:
             self._listen(self._queues[partition], streams)
-        except BackendError:  # what comes next fails too, and is told there
+        except BackendError:
+            # its worker looks again, which fails too and is told there; a server that takes calls and no further
+            # connection is asked in its stead, some twenty times a second
             self._rung[partition] = None
+            if not self._store.link.servers.silent(partition):
+                time.sleep(PAUSE)
+                self._ring()
 
     def resume(self) -> None:
         """Have its worker look where a server was away: it may be there again. Called now and then."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from goflow_redis.store import Store
 
 #: seconds between two attempts to listen to a server that is away
-_PAUSE: Final = 0.05
+PAUSE: Final = 0.05
 
 
 class Waker(ABC):
@@ -53,7 +53,7 @@ class Waker(ABC):
         try:
             self._attend_all()
         except BackendError:
-            time.sleep(_PAUSE)
+            time.sleep(PAUSE)
             self._ring()
 
     def _hear_all(self) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from goflow.abilities import Attentive
+from goflow.errors import BackendError
 from goflow.message import Claim
 from goflow.testing.store import FLOW, OTHER, Worker, edge, request, success
 from goflow.testing.suite.watching import woken
 from goflow_redis import RedisBackend
 from goflow_redis.keys import SCHEMA
+from goflow_redis.queuewaker import QueueWaker
 from tests.redis.hooks import open_store
 from tests.redis.server import RedisServer
 
@@ -160,6 +162,44 @@ def test_a_worker_that_is_about_to_sleep_hears_of_what_came_since_its_claim(
             assert woken(waker), "or the run would wait for the next round"
             waker.clear()
             assert [claim.task.run_id for claim in w.claim()] == [run_id]
+    finally:
+        waker.close()
+
+
+def test_a_worker_that_could_not_listen_looks_again_at_once(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when both the connection that is kept and the one made in its place are cut."""
+    w = Worker(backend)
+    partition = backend.keys.partition("r0")
+    names = [f"r{n}" for n in range(200) if backend.keys.partition(f"r{n}") == partition]
+    backend.submit(request(names[0]))
+    waker = backend.watch()
+    assert isinstance(waker, QueueWaker)
+
+    def cut(key: str) -> NoReturn:
+        raise BackendError("the connection was cut")
+
+    try:
+        assert w.succeed(w.one("a"), b"", ends=True)
+        assert w.claim() == []
+        waker.attend()
+        backend.submit(request(names[1]))
+        assert woken(waker)
+        waker.clear()
+        assert w.succeed(w.one("a"), b"", ends=True)
+        assert w.claim() == []
+        with monkeypatch.context() as patch:
+            patch.setattr(backend.link, "listener", cut)
+            waker._queues[partition].close()
+            waker.attend()
+        backend.submit(request(names[2]))
+        assert woken(waker), "or the run would wait for the next round"
+        waker.clear()
+        assert [claim.task.run_id for claim in w.claim()] == [names[2]]
+        assert w.claim() == []
+        waker.attend()
+        assert not woken(waker), "it listens again, and is not woken for nothing"
     finally:
         waker.close()
 
