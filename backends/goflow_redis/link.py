@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from goflow.errors import BackendError, StoreAway, StoreFull
+from goflow.errors import BackendError
 from goflow_redis import refused as known
 from goflow_redis import scripts
 from goflow_redis.address import Address
+from goflow_redis.advice import Advised, hint_of, hopeless
 from goflow_redis.line import Command, Line, Lines, Word, exchange
 from goflow_redis.place import locate
 from goflow_redis.refused import ours
@@ -34,7 +35,6 @@ _PART: Final = 2
 _PART_OF_CLUSTER: Final = 8
 #: parts of INFO that say whether a server is fit, and how long it has been up
 _SECTIONS: Final = ("server", "memory", "replication")
-_UNREACHED: Final = "cannot be reached"
 #: connections kept for the next who listens
 _SPARE: Final = 4
 #: MOVED and ASK answers followed for one call
@@ -52,7 +52,7 @@ class Link:
         part = _PART_OF_CLUSTER if address.kind == "cluster" else _PART
         self.patience = min(ANSWER_TIMEOUT, lease / part)
         self.name = f"Redis at {address.name}"
-        self._mapped = _mapped(self.name, _hint(address))
+        self._advised = Advised(self.name, hint_of(address))
         #: of a single server
         self._lines: Lines | None = None
         #: redis-py's client of a cluster, and its pool of what sentinels name; both are badly typed
@@ -62,7 +62,7 @@ class Link:
         #: connections that were waited on, of one server, and the process whose they are
         self._spare: list[Line] = []
         self._pid = os.getpid()
-        with _mapped(self.name, ""):
+        with Advised(self.name, ""):
             self._connect()
         self.servers = Servers(self.cluster, tls=address.tls)
 
@@ -104,7 +104,7 @@ class Link:
     def greet(self) -> dict[str, str]:
         """What the server says of itself, asked once; from then on its version is known. Raises
         BackendError."""
-        with self._mapped:
+        with self._advised:
             lines = self._ask("gf", [("INFO", section) for section in _SECTIONS])
         told = _fields(b"\n".join(lines))
         version = tuple(map(int, told["redis_version"].split(".")[:2]))
@@ -152,12 +152,12 @@ class Link:
         """Wait a moment before a call is repeated that failed so; raises the error where that cannot help."""
         error = ours(error)
         try:
-            with self._mapped:
+            with self._advised:
                 if not isinstance(error, _CUTS):
                     raise error
                 late = attempt > 0 and time.monotonic() - began > self.patience
                 self.servers.cut(key)
-                if once or attempt == len(PAUSES) - 1 or late or _hopeless(error):
+                if once or attempt == len(PAUSES) - 1 or late or hopeless(error):
                     raise error
         except BackendError as given_up:
             raise self.servers.failed(key, given_up) from None
@@ -192,7 +192,7 @@ class Link:
 
     def connection(self, key: str) -> Line:
         """A new connection of its own to the server that has `key`, for waiting on."""
-        with self._mapped:
+        with self._advised:
             if self._lines is not None:
                 return self._lines.connect()
             connection = self._pool_of(key).make_connection()
@@ -312,95 +312,3 @@ def _lacks_script(error: Exception) -> bool:
 def _fields(info: bytes) -> dict[str, str]:
     lines = (line.strip().partition(b":") for line in info.splitlines())
     return {name.decode(): value.decode() for name, _, value in lines if value}
-
-
-def _hopeless(error: Exception) -> bool:
-    """Whether asking again cannot help: the server refuses us, it is not away."""
-    refusals = (known.AuthenticationError, known.MaxConnectionsError)
-    return isinstance(error, refusals) or "invalid username-password" in str(error)
-
-
-def _away(error: Exception) -> bool:
-    """Whether it may be there again later, without anybody's doing here."""
-    kinds = known.Cut | known.Unanswered | known.RedisClusterException | OSError
-    if not isinstance(error, kinds | known.ClusterDownError):
-        return False
-    return not _hopeless(error) and "CERTIFICATE_VERIFY_FAILED" not in str(error)
-
-
-class _mapped:
-    """Turns what goes wrong into goflow's errors, in one place; credentials never reach a message."""
-
-    def __init__(self, name: str, hint: str) -> None:
-        self._name = name
-        #: only until the server has answered once
-        self._hint = hint
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            self._hint = ""
-        if not isinstance(error, Exception) or isinstance(error, BackendError):
-            return
-        error = ours(error)
-        if not isinstance(error, known.RedisError | OSError | UnicodeError):
-            return
-        text = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-        if isinstance(error, known.OutOfMemoryError) or "OOM command not allowed" in str(error):
-            raise StoreFull(
-                f"{self._name} is full (maxmemory reached): it takes no new run until others are"
-                " finished and expired"
-            ) from None
-        advice = _advice(error, text)
-        # of a server that let us connect and then hung up
-        hint = self._hint if advice.startswith(_UNREACHED) and "refused" not in text else ""
-        kind_of = StoreAway if _away(error) else BackendError
-        raise kind_of(f"{self._name}: {advice}{hint}") from None
-
-
-def _hint(address: Address) -> str:
-    """What a connection that is cut may mean besides."""
-    if address.url.startswith("unix:") or "ssl_certfile" in address.options:
-        return ""
-    if address.tls:
-        return " Does it want a certificate of ours (?ssl_certfile=FILE&ssl_keyfile=FILE)?"
-    return " Does it speak TLS only (rediss://)?"
-
-
-def _without_master(text: str) -> str:
-    """Why sentinels name no master; what redis-py tells of them may hold a password."""
-    if "WRONGPASS" in text or "NOAUTH" in text or "Authentication" in text:
-        return "the sentinels want another login: ?sentinel_username=U&sentinel_password=P"
-    return (
-        "no sentinel that can be reached names a master that is up: a failover may be under way; else, are they"
-        " running, and is the master's name (the URL's path, mymaster where there is none) right?"
-    )
-
-
-def _advice(error: Exception, text: str) -> str:
-    if isinstance(error, known.AuthenticationError) or "WRONGPASS" in text or "NOAUTH" in text:
-        return "user name or password is wrong or missing; put them into the URL (redis://user:password@host)"
-    if isinstance(error, known.NoPermissionError) or text.startswith("NOPERM"):
-        return f"this user may not do what goflow needs ({text})"
-    if isinstance(error, known.ReadOnlyError):
-        return (
-            "this is a read-only replica; give the master's URL, or redis+sentinel:// to follow it"
-        )
-    if isinstance(error, known.BusyLoadingError):
-        return "the server is still loading its data; try again"
-    if isinstance(error, known.Unanswered):
-        return f"no answer ({text})"
-    if isinstance(error, known.MasterNotFoundError):
-        return _without_master(str(error))
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return (
-            f"its certificate is not trusted ({text}); name the authority with ?ssl_ca_certs=FILE"
-        )
-    if "WRONG_VERSION_NUMBER" in text:
-        return f"it does not speak TLS ({text}): write redis:// or tls=0"
-    if isinstance(error, known.Cut | known.RedisClusterException | OSError):
-        return f"{_UNREACHED} ({text}); is it running, and is the URL right?"
-    if "WRONGTYPE" in text:
-        return "a key under our prefix holds something else; `goflow doctor` names it"
-    return text
