@@ -23,6 +23,12 @@ from tests.redis.server import RedisServer
 PARTITIONS = 16
 
 
+def neighbours(backend: RedisBackend) -> list[str]:
+    """Ids of runs that lie in one partition."""
+    partition = backend.keys.partition("r0")
+    return [f"r{n}" for n in range(200) if backend.keys.partition(f"r{n}") == partition]
+
+
 @pytest.fixture
 def backend(server: RedisServer) -> Iterator[RedisBackend]:
     """A connection to an empty store of many partitions."""
@@ -139,8 +145,7 @@ def test_a_worker_that_is_about_to_sleep_hears_of_what_came_since_its_claim(
     backend: RedisBackend,
 ) -> None:
     w = Worker(backend)
-    partition = backend.keys.partition("r0")
-    names = [f"r{n}" for n in range(200) if backend.keys.partition(f"r{n}") == partition]
+    names = neighbours(backend)
     backend.submit(request(names[0]))  # so that the queue is no news any more
     waker = backend.watch()
     assert isinstance(waker, Attentive)
@@ -171,8 +176,7 @@ def test_a_worker_that_could_not_listen_looks_again_at_once(
 ) -> None:
     """As when both the connection that is kept and the one made in its place are cut."""
     w = Worker(backend)
-    partition = backend.keys.partition("r0")
-    names = [f"r{n}" for n in range(200) if backend.keys.partition(f"r{n}") == partition]
+    names = neighbours(backend)
     backend.submit(request(names[0]))
     waker = backend.watch()
     assert isinstance(waker, QueueWaker)
@@ -191,7 +195,7 @@ def test_a_worker_that_could_not_listen_looks_again_at_once(
         assert w.claim() == []
         with monkeypatch.context() as patch:
             patch.setattr(backend.link, "listener", cut)
-            waker._queues[partition].close()
+            waker._queues[backend.keys.partition(names[0])].close()
             waker.attend()
         backend.submit(request(names[2]))
         assert woken(waker), "or the run would wait for the next round"
@@ -207,8 +211,7 @@ def test_a_worker_that_could_not_listen_looks_again_at_once(
 def test_a_bell_and_the_news_of_a_queue_may_be_heard_at_once(backend: RedisBackend) -> None:
     """Before the first claim, when news have it listen anew."""
     w = Worker(backend, (FLOW, OTHER))
-    partition = backend.keys.partition("r0")
-    names = [f"r{n}" for n in range(200) if backend.keys.partition(f"r{n}") == partition]
+    names = neighbours(backend)
     backend.submit(request(names[0]))
     waker = backend.watch()
     try:
