@@ -93,6 +93,8 @@ class Crew:
         self._aloud = Aloud(backend, pool.children)
         #: until when (monotonic) nothing is claimed, since large payloads cannot be carried
         self.pausing = 0.0
+        #: what children were given, until whoever watches has been told (see Worker)
+        self.begun: list[Task] = []
         #: how many processes died before they had read a task, by its token
         self._spared: Counter[str] = Counter()
 
@@ -119,8 +121,7 @@ class Crew:
             batch = self._pace.batch(self.backlog, self._pool.free)
         self.backlog.patient()
         child = self._pool.idle() or self._watch(self._pool.start())
-        for claim in batch:
-            self._observer.started(claim.task)
+        self.begun += [claim.task for claim in batch]
         first = batch[0]
         child.timeout = self._pace.timeout(first.task)  # tasks with one travel alone
         child.take(batch, time.time())

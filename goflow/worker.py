@@ -26,7 +26,7 @@ from goflow.engine import refusal
 from goflow.errors import BackendError, StoreAway
 from goflow.figures import Accountable, Meter
 from goflow.ledger import Ledger
-from goflow.message import Task
+from goflow.message import Outcome, Task
 from goflow.observer import Observer, Quiet
 from goflow.pace import Pace
 from goflow.patience import pause
@@ -104,6 +104,8 @@ class Worker:
         )
         #: how often in a row the store has refused
         self._deaf = 0
+        #: what the store has answered and nobody who watches was told yet
+        self._news: list[tuple[Outcome, bool]] = []
         self._parted = backend if isinstance(backend, Parted) else None
         self._draining: float | None = None
         self._draining_told = False
@@ -150,10 +152,17 @@ class Worker:
     # -- one turn of the loop ---------------------------------------------------------------------
 
     def _advance(self) -> None:
-        """Dispatch, commit and claim, until there is nothing to do but wait.
+        """Dispatch, commit and claim, until there is nothing to do but wait; then tell whoever watches, while the
+        children compute already.
 
         What is at hand goes out first: children that owe no result need not wait for the store.
         """
+        try:
+            self._turn()
+        finally:
+            self._tell()
+
+    def _turn(self) -> None:
         self._dispatch()
         now = time.monotonic()  # a wall clock that is set back would have leases run out
         try:
@@ -169,6 +178,7 @@ class Worker:
                 self._tick(now)
             self._exchange()
         except BackendError as error:
+            self._tell()  # the pause may be long
             self._suffer(error)
             return
         self._deaf = 0
@@ -184,14 +194,8 @@ class Worker:
             ask = Ask(worker=self._id, limit=limit, flows=tuple(self._flows), run_id=self._run_id)
         if outcomes:
             accepted, claims = self._backend.commit(outcomes, ask)
-            told = self._ledger.told(outcomes, accepted)
+            self._news += self._ledger.told(outcomes, accepted)
             self._crew.recorded()
-            for outcome, fine in told:
-                self._observer.finished(outcome, fine)
-                if fine and not outcome.released:
-                    self._meter.add(outcome)
-                if outcome.retry_at is not None:
-                    self._tick_at = min(self._tick_at, _monotonic(outcome.retry_at))
         elif ask is not None:
             claims = self._backend.claim(ask)
         else:
@@ -202,6 +206,19 @@ class Worker:
             if claims and not self._crew.backlog:
                 self._crew.backlog.patient()
             self._crew.backlog.extend(claims)
+
+    def _tell(self) -> None:
+        """Say what has been recorded and what was given out since, in this order, and count it."""
+        news, self._news = self._news, []
+        for outcome, fine in news:
+            self._observer.finished(outcome, fine)
+            if fine and not outcome.released:
+                self._meter.add(outcome)
+            if outcome.retry_at is not None:
+                self._tick_at = min(self._tick_at, _monotonic(outcome.retry_at))
+        begun, self._crew.begun = self._crew.begun, []
+        for task in begun:
+            self._observer.started(task)
 
     @property
     def _held(self) -> float:

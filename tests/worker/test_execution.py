@@ -15,7 +15,8 @@ from goflow import host
 from goflow.backend import Ask
 from goflow.blobs.carrier import Carrier
 from goflow.errors import BackendError, NodeFailed, StoreAway, StoreFull
-from goflow.message import DIED, TIMED_OUT, WORKER_LOST, Task
+from goflow.message import DIED, TIMED_OUT, WORKER_LOST, Outcome, Task
+from goflow.observer import Quiet
 from goflow.workflow import build
 from tests.worker.bench import Acting, Bench, note, trace
 
@@ -241,6 +242,33 @@ def test_what_was_claimed_ahead_of_a_long_task_goes_back_without_penalty(bench: 
     assert ["each[20]/work"] in held
     assert run.state == "succeeded"
     assert {(a.state, a.attempt) for a in bench.store.attempts(run.id)} == {("succeeded", 1)}
+
+
+def test_a_node_begins_while_whoever_watches_is_told_of_the_one_before(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """And they are told in the order of things all the same."""
+    told: list[tuple[str, str]] = []
+
+    class Slow(Quiet):
+        def started(self, task: Task) -> None:
+            told.append(("started", task.path))
+
+        def finished(self, outcome: Outcome, accepted: bool) -> None:
+            until = time.monotonic() + 20
+            while outcome.task.path == "first" and not trace(tmp_path):
+                assert time.monotonic() < until, "the next node waits for a watcher"
+                time.sleep(0.001)
+            told.append(("finished", outcome.task.path))
+
+    def define(workflow: Any, context: Any) -> None:
+        first = workflow.dag.node("first", lambda data: data)
+        first >> workflow.dag.node("next", lambda data: note(tmp_path, "next"))
+
+    run = bench.execute(define, concurrency=1, observer=Slow())
+    assert run.state == "succeeded", run.error
+    in_order = [(what, path) for path in ("first", "next") for what in ("started", "finished")]
+    assert told == in_order
 
 
 def test_the_store_of_a_run_is_seen_by_later_nodes_in_other_processes(bench: Bench) -> None:

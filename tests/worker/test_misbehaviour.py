@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import CodeType, FrameType
@@ -21,7 +21,8 @@ from typing import Any
 
 import pytest
 
-from goflow.message import DIED, TIMED_OUT, Task
+from goflow.message import DIED, TIMED_OUT, Claim
+from goflow.pool import Child
 from goflow.wire import Wire
 from goflow.workflow import build
 from tests.worker.bench import Acting, Bench, Watching, note, trace, until_vanished
@@ -346,39 +347,46 @@ def test_a_frozen_node_is_killed_at_its_timeout(bench: Bench) -> None:
     assert run.failure.type == TIMED_OUT
 
 
+def signal_before(monkeypatch: pytest.MonkeyPatch, node: str, number: signal.Signals) -> list[int]:
+    """Send this to the process that is about to be handed the node, the first time; answers where its pid will be."""
+    sent: list[int] = []
+    take = Child.take
+
+    def taking(child: Child, claims: Sequence[Claim], now: float) -> None:
+        if claims[0].task.path == node and not sent:
+            sent.append(child.pid)
+            os.kill(child.pid, number)
+        take(child, claims, now)
+
+    monkeypatch.setattr(Child, "take", taking)
+    return sent
+
+
 class Thawing(Acting):
     """Lets a frozen process go on once the worker's loop has turned a few times without it."""
 
-    def __init__(self) -> None:
+    def __init__(self, frozen: list[int]) -> None:
         super().__init__(self._turn)
-        self.frozen = 0
+        self.frozen = frozen
         self.turns = 0
 
     def _turn(self) -> None:
         if self.frozen:
             self.turns += 1
             if self.turns == 5:
-                os.kill(self.frozen, signal.SIGCONT)
+                os.kill(self.frozen[0], signal.SIGCONT)
 
 
 def test_a_process_that_is_frozen_before_it_reads_keeps_its_worker_from_nothing(
-    bench: Bench,
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Freezing(Thawing):
-        def started(self, task: Task) -> None:
-            super().started(task)
-            if task.path == "next":
-                assert bench.worker is not None
-                child = bench.worker._pool.idle()
-                assert child is not None
-                self.frozen = child.pid
-                os.kill(child.pid, signal.SIGSTOP)
+    watching = Thawing(signal_before(monkeypatch, "next", signal.SIGSTOP))
 
     def define(workflow: Any, context: Any) -> None:
         dag = workflow.dag
         dag.node("first", lambda data: data) >> dag.node("next", lambda data: data[::-1])
 
-    watching, data = Freezing(), b"a" + b"b" * 3_000_000
+    data = b"a" + b"b" * 3_000_000
     run = bench.execute(define, data, observer=watching, concurrency=1)
     assert run.state == "succeeded", run.error
     assert bench.result(run).data == data[::-1]
@@ -391,7 +399,7 @@ def test_a_process_that_is_frozen_while_it_answers_keeps_its_worker_from_nothing
 ) -> None:
     class Noticing(Thawing):
         def _turn(self) -> None:
-            self.frozen = self.frozen or next(map(int, trace(tmp_path)), 0)
+            self.frozen = self.frozen or [int(pid) for pid in trace(tmp_path)]
             super()._turn()
 
     def define(workflow: Any, context: Any) -> None:
@@ -401,7 +409,7 @@ def test_a_process_that_is_frozen_while_it_answers_keeps_its_worker_from_nothing
 
         workflow.dag.node("large", large)
 
-    watching = Noticing()
+    watching = Noticing([])
     run = bench.execute(define, observer=watching, concurrency=1)
     assert run.state == "succeeded", run.error
     assert len(bench.result(run).data) == 3_000_000
@@ -450,25 +458,21 @@ def test_what_looks_like_the_beginning_of_an_answer_keeps_a_worker_from_nothing(
     assert trace(tmp_path) == ["next"]
 
 
-def test_a_node_is_not_blamed_for_a_process_that_died_before_it(bench: Bench) -> None:
+def test_a_node_is_not_blamed_for_a_process_that_died_before_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever an earlier node left in the process may kill it just when the next task is on its way."""
-
-    class Killing(Watching):
-        def started(self, task: Task) -> None:
-            assert bench.worker is not None
-            if task.path == "next" and "next" not in self.started_paths:
-                child = bench.worker._pool.idle()
-                assert child is not None
-                os.kill(child.pid, signal.SIGKILL)
-            super().started(task)
 
     def define(workflow: Any, context: Any) -> None:
         dag = workflow.dag
         dag.node("first", lambda data: b"1") >> dag.node("next", lambda data: data + b"2")
 
     for _ in range(5):
-        watching = Killing()
-        run = bench.execute(define, observer=watching, concurrency=1)
+        watching = Watching()
+        with monkeypatch.context() as patch:
+            killed = signal_before(patch, "next", signal.SIGKILL)
+            run = bench.execute(define, observer=watching, concurrency=1)
+        assert killed
         assert run.state == "succeeded", run.error
         assert watching.started_paths == ["first", "next", "next"]
         assert [a.state for a in bench.store.attempts(run.id)] == ["succeeded"] * 2
