@@ -12,7 +12,7 @@ from typing import Final
 
 from goflow.backend import Backend, Printing
 from goflow.errors import BackendError
-from goflow.pool import Child
+from goflow.process import Child
 
 #: seconds between two records, and from a task's start to its first
 PAUSE: Final = 1.0

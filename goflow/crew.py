@@ -8,7 +8,7 @@ is known of the death.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -16,53 +16,25 @@ from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 from typing import Final
 
 from goflow.aloud import Aloud
-from goflow.backend import Backend, FlowKey, Versioned
+from goflow.answering import Answers
+from goflow.backend import Backend, FlowKey
+from goflow.backlog import Backlog
 from goflow.blobs.carrier import BLOBS_AWAY
 from goflow.child import FromChild, Get, Result, Results, Staged
 from goflow.engine import MOST_LOST, gathers
-from goflow.errors import BackendError, BlobsAway, StoreAway
+from goflow.errors import BackendError, BlobsAway
 from goflow.ledger import Ledger
 from goflow.message import DIED, TIMED_OUT, Claim, Failure, Input, Task
 from goflow.observer import Observer
 from goflow.pace import Pace
-from goflow.patience import pause
-from goflow.payload import Payload
-from goflow.pool import Child, Pool
-from goflow.reads import Noted, Unanswered
+from goflow.pool import Pool
+from goflow.process import Child
 from goflow.workflow import Flow
-
-#: a claimed task that no child has taken after this many seconds goes back to the store
-HOARD: Final = 0.05
-#: seconds a child has been busy before its output is read as it comes. Until then it is read with the
-#: result, so that a small task that prints wakes the supervisor once and not twice
-LISTEN: Final = 0.02
-#: seconds a new child may take to load its flows; what executes then has its own timeout
-LOADING: Final = 60.0
-
-#: seconds at most until a store that is away is asked again for what a task waits for
-AGAIN: Final = 1.0
 
 _RELEASE: Final = "the worker ends"
 _DOOMED: Final = "its run was stopped, or another worker has it"
 #: seconds that nothing is claimed after large payloads could not be carried
 BLOBS_PAUSE: Final = 2.0
-
-
-class Backlog(deque[Claim]):
-    """Claimed tasks that wait for a child, until `until` (monotonic): then they go back to the store."""
-
-    until = 0.0
-
-    def patient(self) -> None:
-        """Something has moved: from here on they may wait their time."""
-        self.until = time.monotonic() + HOARD
-
-    def of_run(self, run_id: str) -> list[Claim]:
-        """Take those of one run out."""
-        found = [claim for claim in self if claim.task.run_id == run_id]
-        for claim in found:
-            self.remove(claim)
-        return found
 
 
 class Crew:
@@ -82,7 +54,7 @@ class Crew:
     ) -> None:
         self.backlog = Backlog()
         self._backend = backend
-        self._versions = backend if isinstance(backend, Versioned) else None
+        self._answers = Answers(backend, observer, patient=patient)
         self._flows = flows
         self._pool = pool
         self._ledger = ledger
@@ -211,34 +183,7 @@ class Crew:
         if isinstance(message, Staged):
             self._talk(child, partial(self._backend.stage, task, message.items))
         elif isinstance(message, Get):
-            self._talk(child, partial(self._answer, child, message.key))
-
-    def _answer(self, child: Child, key: str) -> None:
-        """Give it a value of its run's store. Where the store is away it waits, as its work would be done twice
-        otherwise: until its timeout, the loss of its lease or the end of a drain. Raises BackendError."""
-        tries = 0 if child.unanswered is None else child.unanswered.tries
-        try:
-            value = self._read(child, child.claims[0].task, key)
-        except StoreAway as error:
-            if not self._patient:
-                raise
-            if not tries:
-                self._observer.troubled(error)
-            again = time.monotonic() + min(pause(tries), AGAIN)
-            child.unanswered = Unanswered(key, tries + 1, again)
-            return
-        child.unanswered = None
-        child.answer(key, value)
-
-    def _read(self, child: Child, task: Task, key: str) -> Payload | None:
-        """A value of the run's store for the task at hand, and a note of which one that was."""
-        if self._versions is None:
-            return self._backend.context(task.run_id, key)
-        number, payload = self._versions.present(task.run_id, key)
-        if child.reads.token != task.token:
-            child.reads = Noted(task.token)
-        child.reads.note(key, number)
-        return payload
+            self._talk(child, partial(self._answers.give, child, message.key))
 
     def _on_output(self, child: Child) -> None:
         child.drain(self._echo)
@@ -336,7 +281,7 @@ class Crew:
             if child.claims:
                 aloud = self._aloud.due(child)
                 asks = None if child.unanswered is None else child.unanswered.again
-                for date in (self._deadline(child), self._listening(child), aloud, asks):
+                for date in (child.deadline, child.listening, aloud, asks):
                     if date is not None and (first is None or date < first):
                         first = date
         return first
@@ -348,7 +293,7 @@ class Crew:
         for child in self._pool.children:
             if not child.claims:
                 continue
-            listening, deadline = self._listening(child), self._deadline(child)
+            listening, deadline = child.listening, child.deadline
             if listening is not None and now >= listening:
                 self._listen(child)
             if child.killed:
@@ -356,27 +301,9 @@ class Crew:
             if child.claims[0].task.token in self._ledger.sentences:
                 child.kill(_DOOMED)
             elif deadline is not None and now >= deadline:
-                child.kill(self._overdue(child))
+                child.kill(child.overdue())
             elif over:
                 child.kill(_RELEASE)
             elif child.unanswered is not None and now >= child.unanswered.again:
-                self._talk(child, partial(self._answer, child, child.unanswered.key))
+                self._talk(child, partial(self._answers.give, child, child.unanswered.key))
         self._aloud.record()
-
-    def _listening(self, child: Child) -> float | None:
-        """When (monotonic) to begin to read what it prints as it comes."""
-        return None if child.listened or child.mute else child.clock + LISTEN
-
-    def _deadline(self, child: Child) -> float | None:
-        """When (monotonic) the task at hand is out of time, or the loading of its flows before it."""
-        if child.killed:
-            return None
-        allowed = child.timeout if child.ready else LOADING
-        return None if allowed is None else child.clock + allowed
-
-    def _overdue(self, child: Child) -> str:
-        if child.ready:
-            return f"timed out after {child.timeout:g} s"
-        flow = child.claims[0].task.flow
-        waited = f"its process did not load the flow {flow!r} within {LOADING:g} s"
-        return f"{waited}; what does its file do at import?"

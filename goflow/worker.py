@@ -16,26 +16,22 @@ import selectors
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Final
 
 from goflow.abilities import Attentive
-from goflow.backend import Ask, Backend, FlowKey, Parted, Waker
+from goflow.backend import Ask, Backend, FlowKey, Waker
 from goflow.blobs.carrier import Carrier
 from goflow.crew import Crew
 from goflow.engine import refusal
-from goflow.errors import BackendError, StoreAway
-from goflow.figures import Accountable, Meter
+from goflow.errors import BackendError
 from goflow.ledger import Ledger
 from goflow.message import Outcome, Task
 from goflow.observer import Observer, Quiet
 from goflow.pace import Pace
 from goflow.patience import pause
 from goflow.pool import Pool
+from goflow.rhythm import Rhythm
 from goflow.rush import Rush
 from goflow.workflow import Flow
-
-#: seconds between two renewals, however often the store wakes us
-RENEW_PAUSE: Final = 0.1
 
 
 class Worker:
@@ -88,8 +84,6 @@ class Worker:
         self._attentive: Attentive | None = None
         self._put_off = False
         self._ledger = Ledger(self._flows)
-        self._meter = Meter()
-        self._count_at = 0.0
         self._pace = Pace(self._flows)
         self._rush = Rush(self._flows)
         self._crew = Crew(
@@ -102,19 +96,16 @@ class Worker:
             self._selector,
             patient=patient,
         )
+        self._rhythm = Rhythm(backend, id, self._crew, self._ledger, self._observer, lease)
         #: how often in a row the store has refused
         self._deaf = 0
         #: what the store has answered and nobody who watches was told yet
         self._news: list[tuple[Outcome, bool]] = []
-        self._parted = backend if isinstance(backend, Parted) else None
         self._draining: float | None = None
         self._draining_told = False
         #: whether the store may have something to claim: it was not asked, rang, or gave all that was asked for
         self._look = True
         self._stopping = False
-        # (monotonic) when the store's own clocks are to be served next, leases to be renewed, and were last
-        self._tick_at = 0.0
-        self._renew_at = self._renewed = 0.0
 
     def wake(self) -> None:
         """Have the loop look around; safe from a signal handler or another thread."""
@@ -164,18 +155,16 @@ class Worker:
 
     def _turn(self) -> None:
         self._dispatch()
-        now = time.monotonic()  # a wall clock that is set back would have leases run out
+        now = time.monotonic()
         try:
             if self._waker is None:
                 self._listen()
             if self._stopping:
                 self._stopping = False
                 self._backend.control(self._run_id, "stop")
-                self._renew_at, self._look = 0.0, True
-            if now >= self._renew_at:  # first: what is held has a date
-                self._renew(now)
-            if now >= self._tick_at:
-                self._tick(now)
+                self._rhythm.renew_at, self._look = 0.0, True
+            if self._rhythm.serve(now):
+                self._look = True
             self._exchange()
         except BackendError as error:
             self._tell()  # the pause may be long
@@ -212,10 +201,7 @@ class Worker:
         news, self._news = self._news, []
         for outcome, fine in news:
             self._observer.finished(outcome, fine)
-            if fine and not outcome.released:
-                self._meter.add(outcome)
-            if outcome.retry_at is not None:
-                self._tick_at = min(self._tick_at, _monotonic(outcome.retry_at))
+            self._rhythm.recorded(outcome, fine)
         begun, self._crew.begun = self._crew.begun, []
         for task in begun:
             self._observer.started(task)
@@ -275,7 +261,7 @@ class Worker:
     def _timeout(self, due: float | None) -> float | None:
         """Seconds until the next thing on any clock; `due` is what the children's say."""
         now = time.monotonic()
-        rest = min(self._tick_at, self._renew_at) - now
+        rest = self._rhythm.due - now
         if self._ledger.outcomes or (self._look and self._limit() > 0 and not self._deaf):
             rest = min(rest, self._held - now)
         if self._ledger.kept:
@@ -298,51 +284,12 @@ class Worker:
         assert self._waker is not None
         self._waker.clear()
         self._look = True
-        # it may be a stop that woke us; more often it is work
-        self._renew_at = min(self._renew_at, self._renewed + RENEW_PAUSE)
+        self._rhythm.renew_soon()  # it may be a stop that woke us; more often it is work
 
     def _on_wake(self) -> None:
         self._look = True
         with suppress(BlockingIOError):
             os.read(self._inbox, 4096)
-
-    # -- clocks -----------------------------------------------------------------------------------
-
-    def _tick(self, now: float) -> None:
-        due = self._backend.tick(self._id)
-        if self._parted is not None and (error := self._parted.left_out()) is not None:
-            self._observer.troubled(error)
-        if now >= self._count_at:
-            self._count_at = now + 1.0
-            self._count()
-        rhythm = now + min(1.0, self._lease / 6)
-        self._tick_at = rhythm if due is None else min(rhythm, max(_monotonic(due), now + 0.001))
-        self._look = True
-
-    def _count(self) -> None:
-        """Hand over what was counted since the last time."""
-        while numbers := self._meter.numbers():
-            if isinstance(self._backend, Accountable):
-                try:
-                    self._backend.count(self._id, numbers)
-                except StoreAway:
-                    if self._parted is None:
-                        raise
-                    return  # the part that counts is away: these again first
-            self._meter.clear()
-
-    def _renew(self, now: float) -> None:
-        """Keep the leases of all that is held, and learn what must die."""
-        backlog = self._crew.backlog
-        held = [claim.task for claim in (*self._crew.claims, *backlog)]
-        self._renew_at, self._renewed = now + self._lease / 3, now
-        if not held:
-            return
-        self._ledger.sentence(self._backend.renew(self._id, held))
-        since = time.time()
-        for claim in [c for c in backlog if self._ledger.carried_out(c.task, since)]:
-            backlog.remove(claim)
-        self._crew.enforce(over=False)
 
     # -- beginning, trouble and the end -----------------------------------------------------------
 
@@ -385,14 +332,9 @@ class Worker:
         try:
             if outcomes := [*self._ledger.kept, *self._ledger.outcomes]:
                 self._backend.commit(outcomes, None)
-            self._count()
+            self._rhythm.count()
         except BackendError as error:
             self._observer.troubled(error)  # its leases run out, others take over
-
-
-def _monotonic(moment: float) -> float:
-    """When a moment of the wall clock is by the other clock, as far as one can know."""
-    return moment - time.time() + time.monotonic()
 
 
 def _key(task: Task) -> FlowKey:

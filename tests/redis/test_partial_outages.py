@@ -32,7 +32,7 @@ from tests.cli.shell import GOFLOW
 from tests.redis.cluster import RedisCluster
 
 if TYPE_CHECKING:
-    from goflow.pool import Child
+    from goflow.process import Child
 
 #: the shortest there is, and an outage that is longer than two of them
 LEASE = 2.0

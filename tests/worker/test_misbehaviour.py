@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from goflow.message import DIED, TIMED_OUT, Claim
-from goflow.pool import Child
+from goflow.process import Child
 from goflow.wire import Wire
 from goflow.workflow import build
 from tests.worker.bench import Acting, Bench, Watching, note, trace, until_vanished

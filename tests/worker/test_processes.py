@@ -137,7 +137,7 @@ def test_a_flow_that_hangs_while_a_child_loads_it_is_a_failure_that_says_so(
     (tmp_path / "stuck.py").write_text(FILE)
     [flow] = load(tmp_path / "stuck.py").values()
     (tmp_path / "stuck.py").write_text("import time\ntime.sleep(3600)\n")
-    monkeypatch.setattr("goflow.crew.LOADING", 1.0)
+    monkeypatch.setattr("goflow.process.LOADING", 1.0)
     run = bench.submit(flow, "x")
     [ended] = bench.work([flow], run, start_method=method)
     assert ended.error == (
