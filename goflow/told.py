@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from goflow.backend import Run
+from goflow.errors import PayloadError
 from goflow.payload import Payload
 
 
@@ -40,9 +41,15 @@ def run_with_result(backend: Results, run: Run) -> dict[str, Any]:
 
 
 def value(payload: Payload) -> Any:
-    """A payload inside JSON: JSON as the value it is, text as text, other bytes as base64."""
+    """A payload inside JSON: JSON as the value it is, text as text, other bytes as base64.
+
+    What somebody called JSON and is none is told as the bytes it is, as a join does.
+    """
     if payload.media_type == "application/json":
-        return payload.json()
+        try:
+            return payload.json()
+        except PayloadError:
+            pass
     try:
         return payload.data.decode()
     except UnicodeDecodeError:

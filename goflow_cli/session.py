@@ -60,8 +60,12 @@ class Session:
 
     @cached_property
     def backend(self) -> Backend:
-        """The store, opened once. Open it before loading flow files: they change `sys.path`."""
-        return load_backend(self.config.backend, self.config, ephemeral=self.ephemeral)
+        """The store, opened once. Open it before loading flow files: they change `sys.path`.
+
+        An ephemeral one is this process's memory, whatever is configured: in a shared store nobody's worker would find it.
+        """
+        url = "local" if self.ephemeral else self.config.backend
+        return load_backend(url, self.config, ephemeral=self.ephemeral)
 
     def run(self, run_id: str) -> Run:
         """The run of that id. Raises UnknownRun with the nearest of the newest ones."""

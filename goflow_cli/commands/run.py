@@ -26,7 +26,7 @@ Accepted = Callable[[Run], None]
 @click.option("--request-id", metavar="ID", help="The run id; the same id again is the same run.")
 @backend_option
 @click.option("--detach", is_flag=True, help="Leave a background process with the run.")
-@click.option("--ephemeral", is_flag=True, help="Keep nothing of the run.")
+@click.option("--ephemeral", is_flag=True, help="Run it here, in memory; keep nothing.")
 @json_option
 def run(
     file: str,

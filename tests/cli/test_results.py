@@ -71,6 +71,22 @@ def test_json_tells_the_run_and_its_result() -> None:
     assert told["media_type"] == "application/json"
 
 
+@pytest.mark.parametrize(("code", "told"), [("{bad", "{bad"), ("\\xff", {"base64": "/w=="})])
+def test_json_tells_a_result_that_was_called_json_and_is_none_as_the_bytes_it_is(
+    code: str, told: object
+) -> None:
+    Path("called.py").write_text(
+        "import goflow\n\n\ndef define_workflow(workflow, context):\n"
+        f"    made = goflow.Payload(b'{code}', 'application/json')\n"
+        "    workflow.dag.node('call', lambda data: made)\n"
+    )
+    ran = goflow("run", "called.py", "--request-id", "r1", "--json")
+    assert ran.json["state"] == "succeeded"
+    assert ran.json["result"] == told
+    assert goflow("result", "r1", "--json").json["result"] == told
+    assert goflow("result", "r1", "call", "--json").json["result"] == told
+
+
 def test_json_of_a_failed_run_has_its_error() -> None:
     told = goflow("run", "flows.py", "--flow", "doubtful", "--json", code=1).json
     assert told["state"] == "failed"
@@ -103,6 +119,20 @@ def test_show_json_has_the_promised_shape() -> None:
         "finished": None,
         "error": None,
     }
+
+
+@pytest.mark.parametrize("where", ["option", "environment", "file"])
+def test_an_ephemeral_run_is_executed_here_whatever_the_backend(where: str) -> None:
+    """In a shared store it would be out of sight of every worker, and wait for ever."""
+    url = "redis://127.0.0.1:1/0"
+    if where == "file":
+        Path("goflow.toml").write_text(f'backend = "{url}"\n')
+    ended = goflow(
+        *("run", "flows.py", "--flow", "echo", "--data", "x", "--ephemeral"),
+        *(("--backend", url) if where == "option" else ()),
+        env={"GOFLOW_BACKEND": url} if where == "environment" else {},
+    )
+    assert ended.out == b"x"
 
 
 def test_an_ephemeral_run_leaves_nothing(home: Path) -> None:

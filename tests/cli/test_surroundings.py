@@ -5,11 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.cli.shell import FLOWS, GOFLOW, ask, goflow, nodes, runs
+
+
+def test_the_package_is_the_command_too() -> None:
+    """For whoever has several interpreters, or none of their scripts on the PATH."""
+    asked = (sys.executable, "-m", "goflow_cli", "run", "flows.py", "--flow", "echo", "--data", "x")
+    done = subprocess.run(asked, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"x"), done.stderr
+    usage = subprocess.run([*asked[:3], "run"], capture_output=True, text=True, check=False)
+    assert usage.returncode == 2
+    assert "Try `goflow run --help`" in usage.stderr
 
 
 def test_init_then_run(home: Path) -> None:
