@@ -42,6 +42,7 @@ from goflow.nodepath import Place, Scope, is_planned
 from goflow.opening import Stage, open_scopes
 from goflow.payload import EMPTY, Payload, encode
 from goflow.plan import Plan
+from goflow.query import of_query
 from goflow.state import RunState
 from goflow.workflow import Context, Flow, context
 
@@ -67,11 +68,8 @@ def request(
     """The request that starts a run of this plan; `made` is when it began to be made, if not just now."""
     import hashlib
 
-    if query:
-        plain = {str(key): [str(value) for value in values] for key, values in query.items()}
-        asked = repr(sorted(plain.items()))
-    else:
-        plain, asked = {}, "[]"
+    plain = of_query(query)
+    asked = repr(sorted(plain.items())) if plain else "[]"
     head = f"{plan.flow}\0{payload.media_type}\0{asked}\0".encode()
     return Request(
         run_id=run_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Union, overload
 
 from goflow.calling import caller
@@ -72,4 +72,11 @@ def name_of(node: NodeHandle | str) -> str:
 
 
 def _each(nodes: Nodes) -> Sequence[NodeHandle | str]:
-    return [nodes] if isinstance(nodes, NodeHandle | str) else nodes
+    """The nodes that `>>` was given. Raises TypeError, as an operator does, for what are none."""
+    if isinstance(nodes, NodeHandle | str):
+        return [nodes]
+    each = list(nodes) if isinstance(nodes, Iterable) else [nodes]
+    for node in each:
+        if not isinstance(node, NodeHandle | str):
+            raise TypeError(f">>: expected a node, its name, or a list of them, got {node!r}")
+    return each

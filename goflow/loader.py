@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from goflow.config import NAME as CONFIG_NAME
 from goflow.config import StrPath
-from goflow.definitions import Found, NoFlow, find, unfit
+from goflow.definitions import Found, NoFlow, find
 from goflow.errors import DefinitionError, LoadError, UnknownFlow, listed
 from goflow.flow_file import import_file, innermost, no_file, telling
 from goflow.layers import display
@@ -181,11 +181,7 @@ def _build(found: list[Found], file: str) -> dict[str, Flow]:
 
 def _run(found: Found, file: str) -> Flow:
     """Run one definition. Raises DefinitionError for what it made, LoadError for how it went."""
-    label = f"flow {found.name!r}: "
-    reasons = "; ".join(unfit(found.define))
-    if reasons:
-        raise LoadError(f"{found.place}: {label}{reasons}")
-    with telling(file, label):
+    with telling(file, f"flow {found.name!r}: "):
         return build(found.name, found.define, file)
 
 

@@ -14,6 +14,7 @@ from goflow.client import Client, left_until, no_word, not_ended
 from goflow.httplink import PATIENCE, HttpLink
 from goflow.patience import outlasting
 from goflow.payload import Payload, of_input, within
+from goflow.query import of_query
 from goflow.runid import checked, new_run_id
 from goflow.state import RunState
 from goflow.tracing import caller
@@ -72,7 +73,8 @@ class HttpClient(Client):
             raise errors.ConfigError(
                 "a server starts runs by the definition its workers registered"
             )
-        if query and "wait" in query:
+        options = of_query(query)
+        if "wait" in options:
             raise errors.ConfigError("'wait' is HTTP's own parameter and cannot be a query's")
         payload = of_input(data)
         within(payload, self._most, "the payload")
@@ -81,7 +83,7 @@ class HttpClient(Client):
         own = {"X-Async": "true", "X-Request-Id": name, "Content-Type": payload.media_type}
         headers = caller() | own
         path = f"/flow/{quote(flow, safe='')}"
-        told = self._server.json("POST", path, query or {}, payload.data, headers)
+        told = self._server.json("POST", path, options, payload.data, headers)
         return self._noted(told)
 
     def run(self, run_id: str) -> Run:

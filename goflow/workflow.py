@@ -127,7 +127,11 @@ class Flow:
 
 
 def build(name: str, define: Define, file: str = "") -> Flow:
-    """Run a definition once and check what it made. Raises DefinitionError."""
+    """Run a definition once and check what it made. Raises DefinitionError, for what is no definition too."""
+    from goflow.definitions import unfit
+
+    if reasons := list(unfit(define)):
+        raise DefinitionError(reasons, name)
     workflow = Workflow(name)
     define(workflow, context)
     flow = workflow.freeze(file)

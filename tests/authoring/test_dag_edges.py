@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from typing import Any
+
 import pytest
 
 from goflow import Dag, DefinitionError
@@ -100,3 +103,13 @@ def test_a_forwarder_is_checked_like_any_function() -> None:
     dag.node("b")
     dag.edge("a", "b", forwarder=lambda: b"")
     assert "takes 0 arguments, but gets forwarder(data)" in problem(dag)
+
+
+@pytest.mark.parametrize("wrong", [5, None, [5], ["b", None], {"b": 1}.items(), Dag()])
+def test_an_arrow_to_what_is_no_node_is_told(wrong: Any) -> None:
+    node = Dag().node("a")
+    told = ">>: expected a node, its name, or a list of them, got"
+    with pytest.raises(TypeError, match=told):
+        operator.rshift(node, wrong)
+    with pytest.raises(TypeError, match=told):
+        operator.rshift(wrong, node)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -58,6 +59,13 @@ def test_payload_query_and_run_id_arrive_as_they_were_given(client: goflow.Clien
     assert client.submit("asked", {"x": "ä"}, run_id="named-by-me", query=query).id == run.id
     with pytest.raises(errors.Conflict, match="named-by-me"):
         client.submit("asked", "other", run_id="named-by-me")
+
+
+def test_one_text_in_a_query_is_one_value(client: goflow.Client) -> None:
+    run = client.submit("asked", "x", query={"size": "large"})
+    assert client.wait(run.id, timeout=20).json()["options"] == {"size": ["large"]}
+    with pytest.raises(errors.PayloadError, match="expected a list of texts for 'size'"):
+        client.submit("asked", "x", query=cast("Any", {"size": 5}))
 
 
 def test_a_run_is_paused_resumed_stopped_and_retried(client: goflow.Client, tmp_path: Path) -> None:
