@@ -30,12 +30,24 @@ from goflow_redis.words import (
 
 #: where a head of an outcome counts the words after it
 _WORDS: Final = 4
+#: what is told of a task: all of its inputs, a failure, keys
+_WHOLE: Final = 1
+_FAILED: Final = 2
+_KEYED: Final = 4
 _task = msgspec.msgpack.Decoder(list[Any])
 
 
-def read_claim(told: Sequence[bytes]) -> Claim:
-    """A held task as `describe` in `_take.lua` tells of it."""
-    head, known, failure, keys, *stored = told
+def read_claims(told: Sequence[bytes]) -> list[Claim]:
+    """Held tasks as `describe` in `_take.lua` tells of them, one after the other."""
+    claims, place = list[Claim](), 0
+    while place < len(told):
+        claim, place = _read_claim(told, place)
+        claims.append(claim)
+    return claims
+
+
+def _read_claim(told: Sequence[bytes], place: int) -> tuple[Claim, int]:
+    """The task that is told of from this place on, and where the next one begins."""
     (
         run_id,
         flow,
@@ -48,10 +60,17 @@ def read_claim(told: Sequence[bytes]) -> Claim:
         closing,
         width,
         outcome,
-        complete,
+        holds,
         *sources,
-    ) = _task.decode(head)
-    query, headers = read_head(known)
+    ) = _task.decode(told[place])
+    query, headers = read_head(told[place + 1])
+    place += 2
+    failure = keys = b""
+    if holds & _FAILED:
+        failure, place = told[place], place + 1
+    if holds & _KEYED:
+        keys, place = told[place], place + 1
+    following = place + len(sources)
     task = Task(
         run_id,
         flow,
@@ -72,9 +91,9 @@ def read_claim(told: Sequence[bytes]) -> Claim:
     )
     inputs = tuple(
         Input(unescape(source), disclose(value) if value else None)
-        for source, value in zip(sources, stored, strict=True)
+        for source, value in zip(sources, told[place:following], strict=True)
     )
-    return Claim(task, inputs, complete == 1)
+    return Claim(task, inputs, bool(holds & _WHOLE)), following
 
 
 def outcome_args(

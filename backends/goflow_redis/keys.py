@@ -31,7 +31,7 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `P:untold` | stream, group `t` | for ever | ended runs that are to be told: `r` run, `n` round, `s` state, `b` `f` when it began and ended (ms) |
 | `P:ends` | stream | 30 min after the last look | runs that ended, small results with them, an entry a script call, some 1000 entries; absent when no server listens |
 | `P:w:<worker><letters>` | string | 1 h | the tasks of its last claim, for when the reply is lost; the letters are its connection's |
-| `P:r:<run>` | hash | R | `:s` `:i` the run (see `_records.lua`), `:h` head, `:d` digest, `:x` nonce of the last retry, `:y` what a round that is being prepared repeats, `:f` it is being forgotten, `:w` until when (ms) somebody watches, half a ms more where it is for the end alone; node path -> its record |
+| `P:r:<run>` | hash | R | `:s` `:i` the run (see `_records.lua`), `:h` head, `:d` digest, `:x` nonce of the last retry, `:y` what a round that is being prepared repeats, `:f` it is being forgotten, `:w` until when (ms) somebody watches, half a ms more where it is for the end alone, 0 nobody; node path -> its record |
 | `P:r:<run>:d` | hash | R | `q` input, `e` end node, `z` timeout failure, `f:` failure, and by node path `o:` result, `f:` failure, `k:` keys, `p:` payload of an arrival, `i:N:` `c:N:` a chunk of a wide inbox; by context key `v:` value, `u:` number of that version, the oldest that is kept, bytes of those before it, `w:N:` version N as it was |
 | `P:r:<run>:a` | list | R | attempts that its node records do not tell |
 | `P:r:<run>:l` | list | R | what its nodes printed |

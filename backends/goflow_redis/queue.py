@@ -219,8 +219,9 @@ class Queue(Store):
             raise
         for outcome in outcomes:
             self._staged.pop(outcome.task.token, None)
-        claims += map(exchange.read_claim, tasks)
-        if classes and len(tasks) < limit:  # more would have been taken
+        given = exchange.read_claims(tasks)
+        claims += given
+        if classes and len(given) < limit:  # more would have been taken
             bells = (f"{partition}:b:{name}" for name in classes)
             streams = dict(
                 zip(bells, rested[0] if rested else [b"0-0"] * len(classes), strict=True)

@@ -32,7 +32,7 @@ from goflow.tracing import trace_of
 from goflow.wire import Garbled, Wire
 from goflow.workflow import Workflow, build
 from goflow_redis.address import parse
-from goflow_redis.exchange import read_claim
+from goflow_redis.exchange import read_claims
 from goflow_redis.records import read_line, read_node, read_run
 from goflow_redis.words import disclose, escape, read_failure, read_inbox, read_keys, unescape
 
@@ -178,7 +178,7 @@ def redis_words(data: bytes) -> None:
 def claims(data: bytes) -> None:
     """A task as CLAIM tells it, its words one a line."""
     with suppress(*UNREADABLE, ValueError, IndexError, TypeError):
-        read_claim(data.split(b"\n"))
+        read_claims(data.split(b"\n"))
 
 
 def _text(data: bytes) -> str:

@@ -112,8 +112,8 @@ MUTANTS = [
     Mutant(
         "an opening that is refused settles nothing",
         "commit",
-        "    if not opened then return '0' end\n",
-        "    if not opened then settled[run] = nil return '0' end\n",
+        "      if run.ending ~= '-' then settled[run]",
+        "      if answer == '1' and run.ending ~= '-' then settled[run]",
         (left.a_run_that_stops_does_not_wait_for_scopes_that_expired,),
     ),
     Mutant(
@@ -311,7 +311,7 @@ MUTANTS = [
     Mutant(
         "an arrival counts twice",
         "_ready",
-        "if string.find(node[INBOX], mark, 1, true) then return end",
+        "if inbox ~= '' and string.find(inbox, mark, 1, true) then return end",
         "",
         (course.an_arrival_counts_once,),
     ),

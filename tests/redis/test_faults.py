@@ -96,6 +96,26 @@ def test_a_cut_claim_loses_no_task(
 
 
 @CUTS
+def test_a_cut_claim_of_several_flows_loses_no_task(
+    proxy: Proxy, backend: RedisBackend, cut: str
+) -> None:
+    other = ("other", FLOW[1])
+    w = Worker(backend, flows=(FLOW, other))
+    for number in range(3):
+        backend.submit(request(f"r{number}", "a", "b"))
+        backend.submit(request(f"o{number}", "a", flow=other))
+    proxy.arm(cut)
+    claims = w.claim()
+    assert proxy.cuts == 1
+    told = [(claim.task.flow, claim.task.run_id, claim.task.path) for claim in claims]
+    expected = [(FLOW[0], f"r{number}", path) for number in range(3) for path in "ab"]
+    assert sorted(told) == sorted(expected + [("other", f"o{number}", "a") for number in range(3)])
+    assert w.claim() == []
+    assert w.lost(*claims) == []
+    assert all(w.succeed(claim) for claim in claims)
+
+
+@CUTS
 def test_a_cut_commit_counts_once_and_brings_the_next_tasks(
     proxy: Proxy, backend: RedisBackend, w: Worker, cut: str
 ) -> None:

@@ -337,10 +337,14 @@ def is_haunted(store: Store) -> None:
 #: what is asked of a run that may go the short way, and the steps that tell when that is not asked
 ASKED = (
     ("raw[1] ~= QUEUED or ", "", was_paused),
-    ("if raw[4] and not string", "if false and not string", is_watched_from_the_start),
+    (
+        "if raw[4] and raw[4] ~= '0' and not string",
+        "if false and not string",
+        is_watched_from_the_start,
+    ),
     ("or TRACED or raw[5]", "or raw[5]", is_traced),
     ("  if timeout > 0 then return end\n", "", is_held_with_a_timeout),
-    ("if raw[4] and tonumber(raw[4]) > NOW then", "if false then", is_watched),
+    ("if raw[4] and raw[4] ~= '0' and tonumber(raw[4]) > NOW then", "if false then", is_watched),
     ("or TRACED or string", "or string", is_traced),
     ("timeout > 0 or handlers", "handlers", has_a_timeout),
     ("timeout > 0 or handlers ~= '-'", "timeout > 0", has_a_handler),

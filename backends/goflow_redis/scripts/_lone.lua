@@ -16,10 +16,10 @@ local TAKEN, TAKEN_BY, AT_ONCE, STILL = '\220\0\18\161R', '\1\0\1\1\0', '\1\0', 
 -- around the hold, the worker, both times and the digest
 local DONE, DONE_BY, DATED, WITH_INPUT = '\220\0\18\161D', '\1\0\1\1\1', '\0\1\1\160', '\163\0\1q'
 
--- The task of a run that waits to begin; nil where it is more than that. Second: bytes of input.
-local function begin_lone(raw, id, path, entry, hold, by)
+-- Begins a run that waits to, and tells its task as `describe` would; nil where it is more than that. Its bytes of input.
+local function begin_lone(raw, id, path, entry, hold, by, told)
   if raw[1] ~= QUEUED or TRACED or raw[5] ~= WAITS .. pack(entry) .. WAS_WAITING then return end
-  if raw[4] and not string.find(raw[4], '.', 1, true) then return end   -- somebody is to hear of this as well
+  if raw[4] and raw[4] ~= '0' and not string.find(raw[4], '.', 1, true) then return end   -- somebody is to hear of this as well
   local flow, fingerprint, date, timeout = elements(raw[2], 1)
   if timeout > 0 then return end
   local key, held = P .. ':r:' .. id, pack(hold)
@@ -27,7 +27,10 @@ local function begin_lone(raw, id, path, entry, hold, by)
   call('HSET', key, ':s', RUNNING .. pack(NOW) .. GOES_ON,
     path, TAKEN .. held .. TAKEN_BY .. by .. AT_ONCE .. pack(NOW - math.floor(date / 1000)) .. STILL)
   move(flow, id, 'running', date)
-  return {'\157' .. pack(id, flow, fingerprint, path) .. held .. '\1\0\1\194\0\160\1\160', raw[3], '', '', input}, #input
+  local place = #told
+  told[place + 1] = '\157' .. pack(id, flow, fingerprint, path) .. held .. '\1\0\1\194\0\160\1\160'
+  told[place + 2], told[place + 3] = raw[3], input
+  return #input
 end
 
 -- Ends such a run with its node, which made `output` or nothing; whether it is one.
@@ -50,10 +53,10 @@ local function end_lone(raw, id, path, hold, by, began, ended, digest, output)
   end
   call('PEXPIRE', key, RETENTION)
   call('PEXPIRE', key .. ':d', RETENTION)
-  acknowledge(flow .. ':' .. fingerprint, entry_of(hold))
+  acknowledge(flow .. ':' .. fingerprint, string.sub(hold, 1, -5))
   count_end(flow, 'succeeded', NOW - created)
   move(flow, id, 'succeeded', date)
   tell(id, record, raw[2], output)
-  if raw[4] and tonumber(raw[4]) > NOW then wake(key, output) end
+  if raw[4] and raw[4] ~= '0' and tonumber(raw[4]) > NOW then wake(key, output) end
   return true
 end

@@ -47,7 +47,8 @@ local function make_ready(run, node)
     use(run, 'k')
   else
     node[STATE] = 'Q'
-    ready[#ready + 1] = {run, node}
+    local place = #ready
+    ready[place + 1], ready[place + 2] = run, node
   end
 end
 
@@ -84,19 +85,20 @@ local function acknowledge(class, entry)
   entries[#entries + 1] = entry
 end
 
--- Whether an entry was made after another. Ids of one length are compared as they are: their ms have 13 digits.
 -- rare
-local function after(one, other)
-  if #one == #other then return one > other end
+local function counted_after(one, other)
   local ms, nth = string.match(one, '(%d+)-(%d+)')
   local than, following = string.match(other, '(%d+)-(%d+)')
   ms, nth, than, following = tonumber(ms), tonumber(nth), tonumber(than), tonumber(following)
   return ms > than or (ms == than and nth > following)
 end
 
+-- Whether an entry was made after another. Ids of one length are compared as they are: their ms have 13 digits.
+local function after(one, other) return #one == #other and one > other or #one ~= #other and counted_after(one, other) end
+
 -- Entries that were let go of leave the queue. To find one costs a walk past its neighbours; those before the oldest
--- that is still held go at once: all of them were delivered and let go of.
--- rare
+-- that is still held go at once: all of them were delivered and let go of. (Not rare: each batch comes here, and what is
+-- rare would be made with it.)
 local function trim(queue, entries)
   local oldest, last, rest = call('XPENDING', queue, 'g')[2], nil, {}
   for _, entry in ipairs(entries) do
@@ -125,11 +127,11 @@ local function save_queue()
     end
   end
   acks = {}
-  for _, each in ipairs(ready) do
-    local run, node = each[1], each[2]
+  for place = 1, #ready, 2 do
+    local run, node = ready[place], ready[place + 1]
     node[ENTRY] = enqueue(run.flow, run.class, run.id, node[PATH])
   end
-  ready = {}
+  if ready[1] then ready = {} end
 end
 
 -- Writes an arrival into its chunk of a wide inbox, under its source, if absent; whether it was.
@@ -164,8 +166,9 @@ local function deliver(run, path, closing, expects, hash, source, ref, payload)
   -- it is written under its source, if absent
   local mark = '\0' .. source .. '\1'
   if not closing and expects <= INLINE then
-    if string.find(node[INBOX], mark, 1, true) then return end
-    node[INBOX] = node[INBOX] .. mark .. ref
+    local inbox = node[INBOX]
+    if inbox ~= '' and string.find(inbox, mark, 1, true) then return end
+    node[INBOX] = inbox .. mark .. ref
   elseif not add_to_chunk(run, node, closing, hash, mark, ref) then
     return
   end

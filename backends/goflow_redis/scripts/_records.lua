@@ -53,6 +53,8 @@ end
 
 local function read_node(path, record) return {path, elements(record, 3)} end
 
+-- (What all reads ask for has its place before the nodes, whether it says anything or not: a small hash is walked from
+-- the first field on, past all nodes where a field is missing.)
 local function read_run(key, path) return call('HMGET', key, ':s', ':i', ':h', ':w', path) end
 
 -- The run, false where there is none. A node of it named at once is read with it; `raw` is what was read before.
@@ -64,7 +66,7 @@ local function get_run(id, path, raw)
   if not raw[1] then runs[id] = false return false end
   local state, ending, phase, kill, held, rev, seq, acts, round, started, finished, uses = elements(raw[1], 1)
   local flow, fingerprint, date, timeout, handlers = elements(raw[2], 1)
-  local watched = raw[4] and tonumber(raw[4]) > NOW and raw[4]
+  local watched = raw[4] and raw[4] ~= '0' and tonumber(raw[4]) > NOW and raw[4]
   local terminal = state == 'succeeded' or state == 'failed' or state == 'stopped'
   local nodes = path and {[path] = raw[5] and read_node(path, raw[5])} or {}
   run = {id, key, state, ending, phase, kill, held, rev, seq, acts, round, started, finished, uses, flow, fingerprint,
@@ -270,19 +272,6 @@ local function save_data(run)
   if gone then call_many('HDEL', key, gone, 1000) end
 end
 
--- The records of a run's nodes that have changed, and its own.
--- rare
-local function save_nodes(run, record)
-  local values, place, saved = {':s', record}, 2, {}
-  for _, node in ipairs(run.changed or {}) do
-    if not saved[node] and run.nodes[node[PATH]] == node then   -- a branch has changed with each of its scopes
-      values[place + 1], values[place + 2] = node[PATH], node_record(node)
-      saved[node], place = true, place + 2
-    end
-  end
-  call_many('HSET', run.key, values, 1000)
-end
-
 -- Ends of runs, for the servers that wait for them: how many bytes of results are told with those of one script.
 local TOLD = 4096
 local ends, room
@@ -335,8 +324,15 @@ local function save()
       call('HSET', key, ':s', record, first[PATH], node_record(first))
     elseif second and not changed[3] and run.nodes[first[PATH]] == first and run.nodes[second[PATH]] == second then
       call('HSET', key, ':s', record, first[PATH], node_record(first), second[PATH], node_record(second))
-    else
-      save_nodes(run, record)
+    else   -- here, and not in a function that would be made for it: a node that sends to two others comes to this
+      local values, place, saved = {':s', record}, 2, {}
+      for _, node in ipairs(changed or {}) do
+        if not saved[node] and run.nodes[node[PATH]] == node then   -- a branch has changed with each of its scopes
+          values[place + 1], values[place + 2] = node[PATH], node_record(node)
+          saved[node], place = true, place + 2
+        end
+      end
+      call_many('HSET', key, values, 1000)
     end
     if run.sets then save_data(run) end
     if run.pushes then

@@ -5,87 +5,65 @@ local LOOKS = 16    -- entries that one call looks at, beyond those it may hand 
 -- each node that it makes ready
 local PUMPED, PUMP = 128, 7
 
--- What is in the data hash under these fields, in order.
--- rare
-local function read_data(run, refs)
-  local missing, values, known = {}, {}, run.data or {}
-  for index, ref in ipairs(refs) do
-    values[index] = known[ref]
-    if values[index] == nil and ref ~= '' then missing[#missing + 1] = ref end
-  end
-  if #missing == 0 then return values end
-  local fetched, place = call('HMGET', run.key .. ':d', unpack(missing)), 0
-  for index, ref in ipairs(refs) do
-    if values[index] == nil and ref ~= '' then
-      place = place + 1
-      values[index] = fetched[place]
-    end
-  end
-  return values
-end
-
 -- What a reference in an inbox means: `=` is the result of the source itself, in the node's scope.
 local function expand(node, source, ref)
   if ref ~= '=' then return ref end
   return 'o:' .. (string.match(node[PATH], '^.*/') or '') .. source
 end
 
--- Adds the inputs of a task to what is told of it. Whether they are all there, and their bytes.
--- rare
-local function read_inputs(run, node, told, head)
+-- Sources and values of a task's inputs, false where they are read piece by piece; and their bytes. (Not rare, as each
+-- join comes to it.)
+local function read_inputs(run, node)
   local inbox, expects = node[INBOX], node[EXPECTS]
   if has_flag(node, 'c') then
     expects = node[CLOSINGS]
     inbox = expects <= INLINE and get_data(run, 'c:0:' .. node[PATH]) or ''
   end
-  if expects > INLINE then return 0, 0 end
-  local refs, size = {}, 0
+  if expects > INLINE then return false, false, 0 end
+  local sources, values, size, known, missing, places = {}, {}, 0, run.data or {}, {}, {}
   for source, ref in string.gmatch(inbox, '%z([^%z\1]*)\1(%Z*)') do
-    head[#head + 1] = source
-    refs[#refs + 1] = expand(node, source, ref)
+    local place, field = #sources + 1, expand(node, source, ref)
+    sources[place], values[place] = source, known[field] or ''
+    if known[field] == nil and field ~= '' then missing[#missing + 1], places[#places + 1] = field, place end
   end
-  local values = read_data(run, refs)
-  for index = 1, #refs do
-    local value = values[index] or ''
-    told[#told + 1] = value
-    size = size + #value
+  if missing[1] then
+    local fetched = call('HMGET', run.key .. ':d', unpack(missing))
+    for index, place in ipairs(places) do values[place] = fetched[index] or '' end
   end
-  return 1, size
+  for _, value in ipairs(values) do size = size + #value end
+  return sources, values, size
 end
 
--- A held task as the worker hears of it: a packed head, then what is packed or not ours (see exchange.py for the
--- reader). Second: bytes of inputs.
-local function describe(run, node)
-  local path, inbox = node[PATH], node[INBOX]
+-- Tells a held task as the worker hears of it, at the end of `told`: a packed head, the run's head, then what is packed
+-- or not ours (see exchange.py for the reader): its failure and its keys, where the head says that there are some (FAILED,
+-- KEYED), and its inputs. No table for each: that would be made, and be made an answer of. Its bytes of inputs.
+local WHOLE, FAILED, KEYED = 1, 2, 4
+local function describe(run, node, told)
+  local path, inbox, place = node[PATH], node[INBOX], #told
   local handler, closing = is_handler(node), has_flag(node, 'c')
-  local failure, keys = '', ''
-  if path == '~on_failure' then
-    failure = get_data(run, 'f:') or ''
-  elseif has_flag(node, 'h') then
-    failure = get_data(run, 'f:' .. path) or ''
-  end
-  if closing and has_flag(node, 'k') then keys = get_data(run, 'k:' .. path) or '' end
   local ending, width = handler and run.ending ~= '-' and run.ending or '', node[WIDTH] or 0
-  if node[EXPECTS] == 1 and not closing then   -- one input, as most have it
+  if node[EXPECTS] == 1 and node[FLAGS] == '' then   -- one input, as most have it
     local source, ref = string.match(inbox, '^%z([^%z\1]*)\1(%Z*)$')
-    if source then
+    local attempt, lost, round = node[ATTEMPT], node[LOST], node[ROUND]
+    if source and attempt < 128 and lost < 128 and round < 128 and #source < 32 then   -- see `run_record`
       local value = ref ~= '' and get_data(run, expand(node, source, ref)) or ''
-      local attempt, lost, round = node[ATTEMPT], node[LOST], node[ROUND]
-      if width == 0 and attempt < 128 and lost < 128 and round < 128 and #source < 32 then   -- see `run_record`
-        return {'\157' .. pack(run.id, run.flow, run.fingerprint, path, node[ENTRY])
-          .. char(attempt, lost, round, 194, 0, 160 + #ending) .. ending .. char(1, 160 + #source) .. source,
-          run.head, failure, keys, value}, #value
-      end
-      return {'\157' .. pack(run.id, run.flow, run.fingerprint, path, node[ENTRY], node[ATTEMPT], node[LOST],
-        node[ROUND], closing, width, ending, 1, source), run.head, failure, keys, value}, #value
+      told[place + 1] = '\157' .. pack(run.id, run.flow, run.fingerprint, path, node[ENTRY])
+        .. char(attempt, lost, round, 194, 0, 160 + #ending) .. ending .. char(WHOLE, 160 + #source) .. source
+      told[place + 2], told[place + 3] = run.head, value
+      return #value
     end
   end
-  local told, size = {'', run.head, failure, keys}, nil
-  local head = {run.id, run.flow, run.fingerprint, path, node[ENTRY], node[ATTEMPT], node[LOST], node[ROUND],
-    closing, width, ending, 0}
-  head[12], size = read_inputs(run, node, told, head)
-  told[1] = pack(head)
-  return told, size
+  local failure = path == '~on_failure' and get_data(run, 'f:') or has_flag(node, 'h') and get_data(run, 'f:' .. path)
+  local keys = closing and has_flag(node, 'k') and get_data(run, 'k:' .. path)
+  local sources, values, size = read_inputs(run, node)
+  local holds = (sources and WHOLE or 0) + (failure and FAILED or 0) + (keys and KEYED or 0)
+  told[place + 1] = pack({run.id, run.flow, run.fingerprint, path, node[ENTRY], node[ATTEMPT], node[LOST], node[ROUND],
+    closing, width, ending, holds, unpack(sources or {})})
+  told[place + 2] = run.head
+  if failure then told[#told + 1] = failure end
+  if keys then told[#told + 1] = keys end
+  for _, value in ipairs(values or {}) do told[#told + 1] = value end
+  return size
 end
 
 -- An entry that is stale, or whose run is paused or ending, is dropped.
@@ -140,13 +118,14 @@ local function pump(class, member, count)
     end
   end
   if more then call('ZADD', pump_key(class), NOW, member) else call('ZREM', pump_key(class), member) end
-  if ready[1] then work = math.max(work, PUMP + #ready) end
+  if ready[1] then work = math.max(work, PUMP + #ready / 2) end
   save_queue()
   return work
 end
 
 -- Up to `limit` tasks of `classes`, tried one by one from the first: COUNT is per stream. `early` are entries that
--- the one at `first` gave already, those before it none. Third: whether nothing is left.
+-- the one at `first` gave already, those before it none. What is told of them; the entries that are held now, behind the
+-- class of each; whether nothing is left.
 --
 -- What a node is held under is its stream entry, followed by the letters of the call that took it. An entry is
 -- handed out once, but a failover that loses the claim has it handed out again, and one that loses the entry has its
@@ -158,11 +137,11 @@ end
 -- The consumer is called by its lease, so that whoever takes back what a vanished worker held knows how long
 -- that one meant to be silent at most.
 local function take(worker, letters, limit, classes, first, early)
-  local told, held, size, looked, pumped, full, by = {}, {}, 0, 0, 0, limit <= 0, pack(worker)
+  local told, held, given, size, looked, pumped, full, by = {}, {}, 0, 0, 0, 0, limit <= 0, pack(worker)
   for place = first, #classes do
-    local class = classes[place]
+    local class, of = classes[place], nil
     while not full do
-      local want = size == 0 and limit - #told or math.min(limit - #told, 8)
+      local want = size == 0 and limit - given or math.min(limit - given, 8)
       local entries = early
       if not entries then
         local answer = redis.pcall('XREADGROUP', 'GROUP', 'g', LEASE, 'COUNT', want, 'STREAMS', queue_key(class), '>')
@@ -179,9 +158,8 @@ local function take(worker, letters, limit, classes, first, early)
         local entry, id, path = entries[index][1], entries[index][2][2], entries[index][2][4]
         local hold = entry .. letters
         local raw = runs[id] == nil and read_run(P .. ':r:' .. id, path)
-        local task, bytes
-        if raw then task, bytes = begin_lone(raw, id, path, entry, hold, by) end
-        local run = not task and get_run(id, path, raw)
+        local bytes = raw and begin_lone(raw, id, path, entry, hold, by, told)
+        local run = not bytes and get_run(id, path, raw)
         local node = run and get_node(run, path)
         if node and node[STATE] == 'Q' and node[ENTRY] == entry
             and run.state ~= 'paused' and (run.ending == '-' or is_handler(node)) then
@@ -194,21 +172,24 @@ local function take(worker, letters, limit, classes, first, early)
             if TRACED or run.timeout > 0 then set_timeout(run) end
           end
           change(run, node)
-          task, bytes = describe(run, node)
+          bytes = describe(run, node, told)
         end
-        if task then
-          told[#told + 1] = task
-          held[#held + 1] = id .. '\0' .. path .. '\0' .. hold
-          size = size + bytes
+        if bytes then
+          given, size = given + 1, size + bytes
+          if of ~= class then   -- which no entry looks like
+            of = class
+            held[#held + 1] = class
+          end
+          held[#held + 1] = entry
         else
           refuse(class, entry, run, node)
         end
       end
-      full = #told >= limit or size >= TAKE_BYTES or looked >= limit + LOOKS
+      full = given >= limit or size >= TAKE_BYTES or looked >= limit + LOOKS
       if #entries < want then
         local waiting = call('ZRANGE', pump_key(class), '0', '0')[1]
         if not waiting then break end
-        pumped = pumped + pump(class, waiting, math.min(limit - #told, 64))
+        pumped = pumped + pump(class, waiting, math.min(limit - given, 64))
         full = full or pumped >= PUMPED
       end
     end

@@ -14,7 +14,7 @@
 --          that sets, of each arrival a packed {target, closing, expects, hash, source, ref, has payload} and its
 --          payload, items, failure
 -- returns  for each outcome a letter, '1' accepted, '0' not (a table would cost as much as a command of a lone one);
---          {task ...}; where nothing is left to claim in the classes, {when each rang last}
+--          {what is told of each task, one after the other ...}; where nothing is left to claim in the classes, {when each rang last}
 -- repeat   an outcome already recorded under its hold is accepted and changes nothing; a repeated call gets
 --          the tasks it was given the first time
 local who, name, again, limit = arg(), arg(), number(), number()
@@ -173,7 +173,7 @@ end
 -- Takes the words of an outcome and records it; '0' where it is refused after all.
 local function record(run, node, head)
   local kind = head[KIND]
-  acknowledge(run.class, entry_of(head[HELD]))
+  acknowledge(run.class, string.sub(head[HELD], 1, -5))   -- without the four letters
   run.held = run.held - 1
   node[FINISHED], node[DIGEST] = head[ENDED] - run.created, head[CODE]
   if kind ~= 'release' then
@@ -182,7 +182,6 @@ local function record(run, node, head)
     if not (has_flag(node, 'c') and node[STARTED]) then node[STARTED] = head[BEGAN] - run.created end
   end
   change(run, node)
-  settled[run] = true
   local log, attempt, access = head[HAS_LOG] and arg(), head[HAS_ATTEMPT] and arg(), head[HAS_ACCESS] and arg()
   local made, opened
   if kind == 'ok' then
@@ -216,14 +215,17 @@ end
 -- The tasks that this call was given the first time, as far as they are held; nil where it was not answered.
 -- rare
 local function repeat_claim(memory)
-  local words, tasks = {}, {}
-  for word in string.gmatch((call('GET', memory) or '') .. '\0', '(%Z*)%z') do words[#words + 1] = word end
-  if words[1] ~= name then return end
-  for index = 2, #words - 2, 3 do
-    local run = get_run(words[index], words[index + 1])
-    local node = run and get_node(run, words[index + 1])
-    if node and node[STATE] == 'R' and node[ENTRY] == words[index + 2] then
-      tasks[#tasks + 1] = describe(run, node)
+  local known, class, tasks = call('GET', memory) or '', nil, {}
+  if string.match(known, '^%Z*') ~= name then return end
+  for word in string.gmatch(known, '%z(%Z*)') do
+    if not string.find(word, '^%d+%-%d+$') then
+      class = word
+    else
+      local queued = call('XRANGE', queue_key(class), word, word)[1]   -- there as long as it is held
+      local path = queued and queued[2][4]
+      local run = path and get_run(queued[2][2], path)
+      local node = run and get_node(run, path)
+      if node and node[STATE] == 'R' and node[ENTRY] == word .. letters then describe(run, node, tasks) end
     end
   end
   return tasks
@@ -246,6 +248,7 @@ for index = 1, number() do
   if node and node[ENTRY] == head[HELD] then
     if node[STATE] == 'R' then
       answer = record(run, node, head)
+      if run.ending ~= '-' then settled[run] = true end
     elseif node[STATE] ~= 'Q' and node[STATE] ~= 'K' then
       answer = '1'   -- the same once more
     end

@@ -36,7 +36,8 @@ for place = 1, asked do
     local class, date = flow .. ':' .. fingerprint, first + place
     local record = RUN .. pack(#starts) .. (pieces > 0 and WITH_MAIL or OF_RUN)
     local identity = '\149' .. pack(flow, fingerprint, date, timeout, handlers)
-    local values = {':s', record, ':i', identity, ':d', digest, ':h', head}
+    local until_when = watched > 0 and string.format('%d.5', NOW + watched) or '0'   -- see `read_run`
+    local values = {':s', record, ':i', identity, ':h', head, ':w', until_when, ':d', digest}
     for number, start in ipairs(starts) do
       local place, entry = #values, enqueue(flow, class, id, start)
       values[place + 1], values[place + 2] = start, START .. pack(entry) .. OF_ENTRY .. pack(number) .. OF_START
@@ -48,7 +49,6 @@ for place = 1, asked do
       call('ZADD', P .. ':p:' .. class, NOW, id .. ':*')
     end
     if watched > 0 then   -- as WATCH would have it: somebody is about to wait, and need not ask for it
-      values[#values + 1], values[#values + 2] = ':w', string.format('%d.5', NOW + watched)
       local news = key .. ':ev'
       if type(redis.pcall('XADD', news, '0-1', 'v', '0')) == 'table' then   -- those of a run that had this id are left
         call('UNLINK', news)
