@@ -15,6 +15,8 @@ from goflow.state import NodeState, RunState
 _GAP = ("  ", "")
 #: columns that the last cell of a row is left at least, in a terminal
 LAST = 10
+#: columns of a last cell at most where nothing else bounds a line: an error may be long, and is told in full beside
+LONGEST = 200
 
 
 def print_table(
@@ -40,11 +42,13 @@ def table(
     numbers: frozenset[int] = frozenset(),
     unicode: bool = True,
 ) -> list[Line]:
-    """The same as lines of at most `room` columns (0: as many as it takes). The columns in `numbers`
-    stand at the right, and are left out where they do not fit."""
-    shown = [[clean(cell, unicode) for cell in row] for row in rows]
-    widths = [max(map(width, column)) for column in zip(head, *shown, strict=True)]
+    """The same as lines of at most `room` columns (0: as many as it takes, and LONGEST for the last cell). The columns
+    in `numbers` stand at the right, and are left out where they do not fit."""
     more = "…" if unicode else "~"
+    shown = [[clean(cell, unicode) for cell in row] for row in rows]
+    for row in shown:
+        row[-1] = row[-1] if room else cut(row[-1], LONGEST, more)
+    widths = [max(map(width, column)) for column in zip(head, *shown, strict=True)]
     if room:
         ends = list(accumulate(wide + len(_GAP[0]) for wide in widths))
         fits = [n for n in range(len(widths)) if n not in numbers or ends[n] - len(_GAP[0]) <= room]

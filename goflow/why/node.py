@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from goflow.backend import Backend, NodeRun, Run
 from goflow.drawing.text import duration
 from goflow.errors import UnknownNode
+from goflow.glimpse import attempts_at
 from goflow.plan import WINDOW, Plan
 from goflow.rewind import find
 from goflow.rows import Row, rows
 from goflow.state import NodeState, RunState
+from goflow.tries import counted
 from goflow.why.reason import Reason, retrying
 from goflow.why.run import why_run
 from goflow.why.workers import held, waits_for_worker
@@ -37,10 +39,13 @@ def _reasons(
     match row.state:
         case NodeState.SUCCEEDED:
             took = duration((row.finished or 0) - (row.started or 0))
-            text = f"{path} succeeded in attempt {row.attempt or 1}, in {took}"
+            text = f"{path} succeeded in {_attempt(store, run, row)}, in {took}"
             return [Reason("succeeded", text)]
         case NodeState.FAILED:
-            return [_failed(run, row), *([] if run.state.terminal else why_run(store, plan, run))]
+            return [
+                _failed(store, run, row),
+                *([] if run.state.terminal else why_run(store, plan, run)),
+            ]
         case NodeState.RUNNING if run.abandoned:
             return why_run(store, plan, run)
         case NodeState.RUNNING if node is not None and node.width is not None:
@@ -75,8 +80,18 @@ def _row(plan: Plan, listed: dict[str, Row], recorded: Sequence[NodeRun], name: 
     raise UnknownNode(name, listed)
 
 
-def _failed(run: Run, row: Row) -> Reason:
-    attempts = f" in attempt {row.attempt}" if row.attempt > 1 else ""
+def _attempt(store: Backend, run: Run, row: Row) -> str:
+    """Which one it was. They are counted anew in each round, so of a run of several all are told, too."""
+    tries = counted(attempts_at(store, run.id, row.path)) if run.round > 1 else []
+    if len(tries) < 2:
+        return f"attempt {row.attempt or 1}"
+    last = tries[-1]
+    return f"attempt {last.attempt} of round {last.round} ({len(tries)} tries in all)"
+
+
+def _failed(store: Backend, run: Run, row: Row) -> Reason:
+    which = _attempt(store, run, row)
+    attempts = "" if which == "attempt 1" else f" in {which}"
     look = f"`goflow logs {run.id} {row.path}` shows what it printed"
     if not row.path.endswith("]"):
         look += f", `goflow debug {run.id} {row.path}` runs it again here"

@@ -159,6 +159,17 @@ def test_a_failed_run_tells_the_node_and_what_it_kept_from_starting() -> None:
     )
 
 
+def test_a_retried_run_tells_of_which_round_an_attempt_is() -> None:
+    """They are counted anew in each, as `show` lists them."""
+    Path("slow").touch()
+    goflow("run", "flows.py", "--flow", "fails", "--request-id", "r", code=1)
+    goflow("retry", "r", code=1)
+    assert (
+        why("bad")[0][1] == "bad failed in attempt 1 of round 2 (2 tries in all): OSError: no disk"
+    )
+    assert re.search(r"bad +2 +1 +failed", ask("show", "r").text)
+
+
 def test_a_run_whose_owner_is_gone_says_so() -> None:
     with started("run", "flows.py", "--flow", "ways", "--request-id", "r") as process:
         until(lambda: any(run["run_id"] == "r" for run in ask("runs", "--json").json))

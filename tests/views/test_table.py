@@ -36,6 +36,13 @@ def test_a_short_one_stays_whole() -> None:
     assert shown([row], 80)[1].startswith("fetch  failed  2      20:24:38  109 ms  ValueError: xxx")
 
 
+def test_where_no_terminal_bounds_it_a_long_error_is_cut_and_a_path_is_not() -> None:
+    row = [PATH * 5, "failed", "2", "20:24:38", "109 ms", "ValueError: " + "x" * 3000]
+    line = shown([row], 0)[1]
+    path, error = line.split()[0], line.partition("109 ms  ")[2]
+    assert (path, len(error), error[-2:]) == (PATH * 5, 200, "x…")
+
+
 def test_where_there_is_no_room_a_column_goes_and_never_the_state() -> None:
     head, line = shown([[PATH, "failed", "2", "2023-11-14 22:15:44", "109 ms", "ValueError"]], 60)
     assert head.split() == ["NODE", "STATE", "TRIES", "TOOK", "ERROR"]
