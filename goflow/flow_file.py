@@ -11,7 +11,6 @@ imported goes to stderr, since stdout belongs to the run's result.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import sys
@@ -22,6 +21,7 @@ from itertools import takewhile
 from types import CodeType, ModuleType, TracebackType
 from typing import Final, NoReturn
 
+from goflow.digests import sha256
 from goflow.errors import DefinitionError, GoflowError, LoadError, nearest
 from goflow.layers import display
 
@@ -76,7 +76,7 @@ def module_name(file: str) -> str:
     'goflow_flow_my_flow_35b68b73'
     """
     stem = re.sub(r"\W", "_", os.path.basename(file).removesuffix(".py"))
-    digest = hashlib.sha256(os.fsencode(file)).hexdigest()
+    digest = sha256(os.fsencode(file)).hexdigest()
     return f"goflow_flow_{stem}_{digest[:8]}"
 
 

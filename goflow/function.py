@@ -8,13 +8,13 @@ line rather than a surprise in the middle of a run. Parameters with a default ar
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import types
 import typing
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from goflow.digests import sha256
 from goflow.errors import PayloadError
 from goflow.payload import TEXT, Payload, decoder, type_text
 
@@ -115,7 +115,7 @@ class Function:
         if self._digest is None:
             code = getattr(_plain(self.call), "__code__", None)
             parts = repr(_code_parts(code)) if code is not None else self.name
-            self._digest = hashlib.sha256(parts.encode()).hexdigest()[:8]
+            self._digest = sha256(parts.encode()).hexdigest()[:8]
         return self._digest
 
     @property

@@ -7,7 +7,6 @@ nodepath.py's, what is written down is written.py's and dagexport.py's.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from functools import cached_property
 from heapq import heappop, heappush
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from goflow.digests import sha256
 from goflow.errors import UnknownNode
 from goflow.message import FINALLY, ON_FAILURE
 from goflow.nodepath import Place, Scope, Way, mark, root
@@ -148,7 +148,7 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
 
         Nodes and edges count in declared order, since joins see that order.
         """
-        digest = hashlib.sha256(b"[")
+        digest = sha256(b"[")
         for piece in flattened(_canonical(self.graph)):
             digest.update(piece)
         rest = [self.flow, self.on_failure, self.finally_, self.timeout]

@@ -6,11 +6,11 @@ payloads are being worked on; the run itself is reached through `Context`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from goflow.dag import Dag
+from goflow.digests import sha256
 from goflow.draft import NAME, NAME_RULE, Functions
 from goflow.errors import ContextError, DefinitionError, PayloadError
 from goflow.execution import Execution, found
@@ -121,7 +121,7 @@ class Flow:
             code = self.code.get(static, Functions())
             parts = [*code.works, code.aggregator, code.choose, *code.forwarders.values()]
             text = " ".join(part.digest for part in parts if part is not None)
-            known = hashlib.sha256(text.encode()).hexdigest()[:8] if text else ""
+            known = sha256(text.encode()).hexdigest()[:8] if text else ""
             self._digests[static] = known
         return known
 
@@ -213,7 +213,7 @@ class Context:
         """
         task = _execution().task
         text = f"{task.run_id}\n{task.path}\n{task.round}"
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return sha256(text.encode()).hexdigest()[:32]
 
     @property
     def logger(self) -> logging.Logger:

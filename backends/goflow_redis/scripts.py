@@ -6,13 +6,13 @@ known to Redis by the SHA of their text, so two releases of goflow can share a s
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Final, NamedTuple
 
+from goflow.digests import sha1
 from goflow_redis import assembly
 
 NAMES: Final = (
@@ -69,7 +69,7 @@ def assemble(name: str, modern: bool) -> Script:
     if modern:
         denied = re.search(r"^-- deny-oom$", source, re.MULTILINE)
         text = f"#!lua{'' if denied else ' flags=allow-oom'}\n{text}"
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 def _read(name: str) -> str:
