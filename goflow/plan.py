@@ -27,6 +27,9 @@ Kind = Literal["node", "sub_dag", "conditional", "foreach"]
 WINDOW = 1000
 #: characters of places that a plan remembers: deep ones have long paths
 _REMEMBERED = 2_000_000
+#: places inside of branches and sub-DAGs that it remembers, 550 bytes each: as many as a child is given tasks, and few, since
+#: those of a wide fan-out lie among what it was made of, and keep all the memory of that
+_INNER = 128
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -161,6 +164,11 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         return {}
 
     @cached_property
+    def _inner_places(self) -> dict[str, Place]:
+        """The same of what lies in branches and sub-DAGs: none of another key comes again once its task is over."""
+        return {}
+
+    @cached_property
     def _last_way(self) -> list[Way | None]:
         """The way that was walked last, for the next one (see `Way`); in a list, since a plan is frozen."""
         return [None]
@@ -176,13 +184,15 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         >>> plan.locate("each[alice]/verify").static  # doctest: +SKIP
         'each[]/verify'
         """
-        place = self._places.get(path)
+        inner = "/" in path
+        known = self._inner_places if inner else self._places
+        place = known.get(path)
         if place is None:
             place = self._locate(path)
-            most = min(4 * WINDOW, _REMEMBERED // (len(path) + 1))
-            if len(self._places) > most:  # a foreach of a million must not fill the memory
-                self._places.clear()
-            self._places[path] = place
+            most = min(_INNER if inner else 4 * WINDOW, _REMEMBERED // (len(path) + 1))
+            if len(known) > most:  # a foreach of a million must not fill the memory
+                known.clear()
+            known[path] = place
         return place
 
     def _locate(self, path: str) -> Place:
