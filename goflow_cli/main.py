@@ -21,6 +21,9 @@ from goflow.errors import GoflowError
 from goflow_cli.exit_codes import FAILED, INTERRUPTED, TIMED_OUT, UNREAD, USAGE
 from goflow_cli.streams import prepare
 
+#: set where a shell asks what a word may be completed to
+_COMPLETING: Final = "_GOFLOW_COMPLETE"
+
 #: command -> (module, help): the help stands here so that `goflow --help` loads no command
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("run", "Run a flow to its end and print its result."),
@@ -126,8 +129,10 @@ def main(arguments: list[str]) -> int:
         arguments = ["--debug", *(a for a in arguments if a != "--debug")]
     try:
         return answer(lambda: cli.main(arguments, "goflow", standalone_mode=False), debug)
-    except SystemExit:  # what click makes of a broken pipe, and of nothing else here
-        return UNREAD
+    except SystemExit as left:
+        if _COMPLETING in os.environ and isinstance(left.code, int):
+            return left.code
+        return UNREAD  # what click makes of a broken pipe, and of nothing else here
 
 
 def answer(work: Callable[[], object], debug: bool) -> int:
@@ -186,6 +191,11 @@ def _usage(error: click.UsageError) -> int:
     where = error.ctx.command_path if error.ctx else "goflow"
     from goflow_cli.session import note
 
+    if isinstance(
+        error, click.exceptions.NoArgsIsHelpError
+    ):  # `goflow dead`: the help is the way out
+        note(error.format_message())
+        return USAGE
     note(f"{where}: {error.format_message()}\nTry `{where} --help`.")
     return USAGE
 

@@ -57,6 +57,15 @@ def expire(change: Change) -> None:
     )
 
 
+def free(change: Change, run: RunRow) -> bool:
+    """Whether a run is past its retention, which frees its id: it goes now, and not only when a worker comes by."""
+    kept = dict(lifetimes(change.store)).get(RunState(run.state))
+    if kept is None or run.finished is None or run.finished > change.now - kept:
+        return False
+    _throw_away(change, run.key, run.definition)
+    return True
+
+
 def lifetimes(store: Store) -> tuple[tuple[RunState, float], ...]:
     """How many seconds a run is kept by how it ended."""
     return (

@@ -23,7 +23,7 @@ BITE: Final = 64
 def submit(change: Change, request: Request) -> RunRow:
     """Record a run and its start nodes, or find the one that was submitted before."""
     known = change.find(request.run_id)
-    if known is not None:
+    if known is not None and not _freed(change, known):
         if known.digest == request.digest:
             return known
         raise Conflict(
@@ -54,6 +54,12 @@ def submit(change: Change, request: Request) -> RunRow:
     for name in request.starts:
         change.start(run, name, 0, 0)
     return run
+
+
+def _freed(change: Change, known: RunRow) -> bool:
+    from goflow_local.retention import free
+
+    return free(change, known)
 
 
 def submit_some(change: Change, requests: Sequence[Request]) -> list[RunRow | Conflict]:

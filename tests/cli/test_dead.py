@@ -128,5 +128,6 @@ def test_a_run_that_has_not_failed_is_no_dead_letter(command: str) -> None:
 
 
 def test_dead_alone_says_what_it_can_do() -> None:
-    told = ask("dead", "--help").text
-    assert all(word in told for word in ("list", "show", "retry", "drop"))
+    asked, told = ask("dead", "--help").text, ask("dead", code=2)
+    assert all(word in asked for word in ("list", "show", "retry", "drop"))
+    assert (told.out, told.err) == (b"", asked), "the same, to stderr"

@@ -296,7 +296,7 @@ def test_completion_knows_commands_options_flows_and_runs(words: str, expected: 
         check=False,
     )
     assert [line.partition(",")[2] for line in told.stdout.splitlines()] == expected
-    assert told.stderr == ""
+    assert (told.returncode, told.stderr) == (0, "")
 
 
 def test_completion_of_a_broken_project_is_silent() -> None:
@@ -309,7 +309,7 @@ def test_completion_of_a_broken_project_is_silent() -> None:
         timeout=60,
         check=False,
     )
-    assert (told.stdout.strip(), told.stderr) == (b"", b"")
+    assert (told.returncode, told.stdout.strip(), told.stderr) == (0, b"", b"")
 
 
 def test_check_lists_flows_and_is_clean() -> None:

@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from goflow.backend import Definition, NodeRun, Retry
+from goflow.errors import Conflict
 from goflow.message import Failure, Item, Outcome, Rewind
 from goflow.payload import Payload
 from goflow.plan import Graph, Node, Plan
@@ -120,6 +121,32 @@ def test_a_failed_run_is_kept_longer(open_store: Open) -> None:
     finished = backend.run("bad").finished
     assert finished is not None
     assert due == finished + 7000 * 86400.0
+
+
+def test_an_id_is_free_when_its_run_is_past_its_retention_though_no_worker_came_by(
+    open_store: Open,
+) -> None:
+    backend = open_store(retention=10.0, dead=2e6)
+    worker = Worker(backend)
+    for run_id in ("good", "bad", "on-its-way"):
+        backend.submit(request(run_id))
+    for run_id in ("good", "bad"):
+        claim = worker.one("a")
+        assert worker.succeed(claim, b"A", ends=True) if run_id == "good" else worker.fail(claim)
+    with pytest.raises(Conflict):
+        backend.submit(request("good", payload=b"another"))
+    expire(backend)
+    for run_id in ("bad", "on-its-way"):
+        with pytest.raises(Conflict):
+            backend.submit(request(run_id, payload=b"another"))
+    assert backend.submit(request("good", payload=b"another")).state == "queued"
+    assert {run.id: run.state for run in backend.runs()} == {
+        "good": "queued", "bad": "failed", "on-its-way": "queued",
+    }  # fmt: skip
+    backend.tick(worker.id)
+    claims = {claim.task.run_id: claim for claim in worker.claim(5)}
+    assert worker.succeed(claims["good"], b"new", ends=True)
+    assert backend.result("good").data == b"new"
 
 
 def test_a_large_run_is_forgotten_whole(open_store: Open) -> None:
