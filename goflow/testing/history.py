@@ -166,6 +166,8 @@ class History:
         accepted, claims = worker.backend.commit(outcomes, ask)
         assert len(accepted) == len(outcomes)
         settled: Counter[str] = Counter()
+        for run_id in {made.task.run_id for made in outcomes}:
+            self.runs[run_id].accesses.append([])
         for made, fine in zip(outcomes, accepted, strict=True):
             token = made.task.token
             settled[token] += 1

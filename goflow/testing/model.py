@@ -49,7 +49,8 @@ class ModelRun:
         self.recorded: list[tuple[str, str]] = []
         #: every value its store had, by key, and what its attempts were given and made of them
         self.versions: dict[str, list[Payload | None]] = {}
-        self.accesses: list[tuple[str, Reads | None, dict[str, int]]] = []
+        #: what one commit recorded stands together: a store may record what failed after what succeeded
+        self.accesses: list[list[tuple[str, Reads, dict[str, int]]]] = []
         self._branches: set[str] = set()
         for name in request.starts:
             self._deliver(Arrival(name, "", 1, request.payload), EMPTY)
@@ -140,7 +141,7 @@ class ModelRun:
             values = self.versions.setdefault(key, [None])
             numbers[key] = len(values)
             values.append(value)
-        self.accesses.append((outcome.task.path, outcome.reads, numbers))
+        self.accesses[-1].append((outcome.task.path, outcome.reads or Reads(), numbers))
 
     def lose(self, worker: int) -> None:
         """A worker's vanishing was noticed."""
