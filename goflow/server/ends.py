@@ -47,15 +47,23 @@ class Ends:
         self.closing = False
 
     @contextmanager
-    def expecting(self, run_id: str) -> Iterator[Future]:
-        """What is told of the run when it has ended; None when the server closes. Enter before it can end,
-        or before it is looked at."""
+    def expecting(self, run_id: str, gone: asyncio.Future[None] | None = None) -> Iterator[Future]:
+        """What is told of the run when it has ended; None when the server closes, or whoever asks is `gone`. Enter
+        before it can end, or before it is looked at."""
         future: Future = asyncio.get_running_loop().create_future()
         others = self._waiting.setdefault(run_id, [])
         others.append(future)
+
+        def leave(_: object) -> None:
+            _let_go(future)
+
+        if gone is not None:
+            gone.add_done_callback(leave)
         try:
             yield future
         finally:
+            if gone is not None:
+                gone.remove_done_callback(leave)
             others.remove(future)
             if not others:
                 del self._waiting[run_id]

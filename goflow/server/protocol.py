@@ -47,6 +47,8 @@ class Guarded(HttpToolsProtocol):
         self._answered: RequestResponseCycle | None = None
         self._ended = False
         self._leaving = False
+        #: done once the connection is: nobody is there for whom anything could be waited for
+        self._gone: asyncio.Future[None] = self.loop.create_future()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock."""
@@ -55,7 +57,9 @@ class Guarded(HttpToolsProtocol):
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clocks."""
+        """Stop the clocks, and tell whoever waits for this client's sake."""
+        if not self._gone.done():
+            self._gone.set_result(None)
         self._stop_clock()
         self._stop_feeling()
         if self._looking is not None:
@@ -176,6 +180,7 @@ class Guarded(HttpToolsProtocol):
         self._in_headers = False
         self.scope["goflow.abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
         self.scope["goflow.flow"] = self.flow  # type: ignore[typeddict-unknown-key]
+        self.scope["goflow.gone"] = self._gone  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         if self._leaving and self.cycle is not None:
             self.cycle.keep_alive = False

@@ -17,7 +17,7 @@ from goflow.runid import RUN_ID
 from goflow.server.answers import accepted, ended, link, payload_response, told
 from goflow.server.errors import HttpError, bad, json_response
 from goflow.server.parameters import flag, only, seconds, whole
-from goflow.server.service import flow_name, run_id, service
+from goflow.server.service import flow_name, gone, run_id, service
 from goflow.state import RunState
 
 #: how many runs a list holds at most, and unless it is asked for another number
@@ -159,7 +159,7 @@ async def result(request: Request) -> Response:
     given = only(request, ("wait",))
     wait = seconds(given["wait"]) if "wait" in given else 0.0
     await serving.ends.listen()
-    with serving.ends.expecting(name) as future:
+    with serving.ends.expecting(name, gone(request)) as future:
         run, made = await serving.ends.look(name)
         if run.flow != flow:
             raise UnknownRun(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from functools import partial
 from typing import Final
@@ -83,6 +84,12 @@ class Service:
 def service(request: Request) -> Service:
     """The server's Service."""
     found: Service = request.app.state.service
+    return found
+
+
+def gone(request: Request) -> asyncio.Future[None] | None:
+    """Done once the connection of whoever asks is; None where that is not known."""
+    found: asyncio.Future[None] | None = request.scope.get("goflow.gone")
     return found
 
 

@@ -18,7 +18,7 @@ from goflow.server.fields import fields
 from goflow.server.intake import Order
 from goflow.server.limits import whole_body
 from goflow.server.parameters import query, seconds
-from goflow.server.service import flow_name, service
+from goflow.server.service import flow_name, gone, service
 
 #: request headers that `context.headers` holds; credentials and cookies are never among them
 HEADERS: Final = (
@@ -53,7 +53,7 @@ async def start(request: Request) -> Response:
         serving.metrics.started(run.flow)
         return accepted(run, applied | traced)
     await serving.ends.listen()
-    with serving.ends.expecting(order.run_id) as future:
+    with serving.ends.expecting(order.run_id, gone(request)) as future:
         run, single, traced = await serving.accept(order)
         applied |= traced
         serving.metrics.started(run.flow)

@@ -244,6 +244,7 @@ def test_who_vanishes_while_it_waits_is_let_go(small: InThread, asked: int, apar
     began = time.monotonic()
     until(lambda: not held(port), "the server lets go of the connection")
     assert time.monotonic() - began < 2
+    until(lambda: not small._server.server_state.tasks, "nothing waits for its sake")
 
 
 def test_the_kernel_asks_after_clients_that_are_silent(small: InThread) -> None:
