@@ -103,7 +103,7 @@ class QueueWaker(Waker):
                 ear.close()
         ear.streams = streams
         if self._due is None:
-            self._begin(partition, streams)
+            self._begin({partition: streams})
         else:
             self._due[partition] = streams
 
@@ -115,19 +115,25 @@ class QueueWaker(Waker):
     def attend(self) -> None:
         """Listen where that is due. Nothing that came since is missed: it is after the ids that the claim brought."""
         due, self._due = self._due, {}
-        for partition, streams in (due or {}).items():
-            self._begin(partition, streams)
+        self._begin(due or {})
 
-    def _begin(self, partition: str, streams: dict[str, bytes]) -> None:
+    def _begin(self, due: dict[str, dict[str, bytes]]) -> None:
+        heard = [self._hears(partition, streams) for partition, streams in due.items()]
+        if all(heard):
+            return
+        # its worker looks again, which fails too and is told there; a server that takes calls and no further
+        # connection is asked in its stead, some twenty times a second
+        time.sleep(PAUSE)
+        self._ring()
+
+    def _hears(self, partition: str, streams: dict[str, bytes]) -> bool:
+        """Listen to a partition's queues. False where that is to be tried again soon; nobody tries a silent server."""
         try:
             self._listen(self._queues[partition], streams)
         except BackendError:
-            # its worker looks again, which fails too and is told there; a server that takes calls and no further
-            # connection is asked in its stead, some twenty times a second
             self._rung[partition] = None
-            if not self._store.link.servers.silent(partition):
-                time.sleep(PAUSE)
-                self._ring()
+            return self._store.link.servers.silent(partition)
+        return True
 
     def resume(self) -> None:
         """Have its worker look where a server was away: it may be there again. Called now and then."""

@@ -208,6 +208,34 @@ def test_a_worker_that_could_not_listen_looks_again_at_once(
         waker.close()
 
 
+def test_a_worker_that_can_listen_to_no_partition_pauses_once(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not once for each of them before it looks again."""
+    w = Worker(backend)
+    waker = backend.watch()
+    assert isinstance(waker, QueueWaker)
+    assert len(backend.keys.partitions) > 1
+    pauses: list[float] = []
+
+    def cut(key: str) -> NoReturn:
+        raise BackendError("the connection was cut")
+
+    try:
+        waker.attend()
+        assert w.claim() == []
+        with monkeypatch.context() as patch:
+            patch.setattr(backend.link, "listener", cut)
+            patch.setattr("goflow_redis.queuewaker.time.sleep", pauses.append)
+            for ear in waker._queues.values():
+                ear.close()
+            waker.attend()
+        assert len(pauses) == 1
+        assert woken(waker)
+    finally:
+        waker.close()
+
+
 def test_a_bell_and_the_news_of_a_queue_may_be_heard_at_once(backend: RedisBackend) -> None:
     """Before the first claim, when news have it listen anew."""
     w = Worker(backend, (FLOW, OTHER))
