@@ -242,6 +242,27 @@ def test_a_wait_ends_at_once_when_the_servers_store_refuses(tmp_path: Path) -> N
             assert (health.status_code, health.json()["error"]["code"]) == (503, "store_refuses")
 
 
+def test_payloads_that_are_away_are_told_and_asking_again_helps(tmp_path: Path) -> None:
+    blobs = tmp_path / "blobs"
+    large = b"x" * 2000
+    house = House(tmp_path / "house").setting("GOFLOW_PAYLOAD_BLOBS", str(blobs))
+    with house.setting("GOFLOW_PAYLOAD_INLINE_LIMIT", "1000"), house.client() as http:
+        registered(http)
+        run = http.post("/flow/echo?wait=20", content=large)
+        assert run.content == large
+        result = f"/flow/echo/request/{run.headers['x-request-id']}/result"
+        aside = blobs.rename(tmp_path / "aside")
+        blobs.write_text("no folder any more")
+        for refused in (http.get(result), http.post("/flow/echo", content=large)):
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "payloads_away")
+            assert "retry-after" in refused.headers
+            assert str(blobs) in refused.json()["error"]["message"]
+        assert http.post("/flow/echo?wait=20", content=b"small").content == b"small"
+        blobs.unlink()
+        aside.rename(blobs)
+        assert http.get(result).content == large
+
+
 def test_a_store_that_reads_only_is_told_as_that(tmp_path: Path) -> None:
     with RedisServer() as server:
         house = House(tmp_path / "house").setting("GOFLOW_BACKEND", server.url)
