@@ -13,6 +13,7 @@ from goflow.runid import RUN_ID
 from goflow.server.errors import HttpError, answer, of_goflow
 from goflow.server.fields import fields
 from goflow.server.limits import TooSlow, bounded_send, limited_body
+from goflow.server.login import destination
 from goflow.server.security import Hosts, check_caller, check_origin
 from goflow.server.service import Service
 
@@ -111,8 +112,16 @@ async def _refuse(error: HttpError, scope: Scope, receive: Receive, send: Send) 
     if error.code == "unauthorized" and "text/html" in fields(scope).get("accept", ""):
         from goflow.server.pages.login import login_page
 
-        response = login_page(401, headers=error.headers, asked=_asked(scope))
+        again = {"Refresh": "0"} if _followed(scope) else {}
+        response = login_page(401, headers=error.headers | again, asked=_asked(scope))
     await response(scope, receive, send)
+
+
+def _followed(scope: Scope) -> bool:
+    """Whether a link of another site led to a page of ours: browsers keep a strict cookie back then. Asked again from
+    our own page they send it, so that a link in a message leads somebody who is logged in to what it names."""
+    elsewhere = fields(scope).get("sec-fetch-site") in ("cross-site", "same-site")
+    return elsewhere and destination(asked := _asked(scope)) == asked
 
 
 def _asked(scope: Scope) -> str:

@@ -404,6 +404,13 @@ def test_a_browser_logs_in_and_out(browser: Browser, tmp_path: Path) -> None:
         page.get_by_label("Secret").fill("s3cret")
         page.keyboard.press("Enter")
         expect(page.get_by_role("heading", name="Workers")).to_be_visible()  # what was asked for
+        link = f'<a href="{house.url}/ui/runs">runs</a>'
+        page.route(
+            "http://mail.example/", lambda route: route.fulfill(body=link, content_type="text/html")
+        )
+        page.goto("http://mail.example/")
+        page.get_by_role("link", name="runs").click()
+        expect(page.get_by_role("heading", name="Runs")).to_be_visible()  # not the login again
         page.get_by_role("link", name="Flows", exact=True).click()
         page.get_by_role("link", name="echo", exact=True).click()
         page.get_by_role("button", name="Start").click()

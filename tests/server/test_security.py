@@ -271,6 +271,22 @@ def test_a_login_leads_to_the_page_that_was_asked_for_after_a_mistyped_secret_to
 
 
 @pytest.mark.parametrize(
+    ("path", "site", "again"),
+    [
+        *(("/ui/runs", "cross-site", True), ("/", "same-site", True)),
+        *(("/ui/runs", "same-origin", False), ("/ui/runs", "none", False)),
+        *(("/flow/echo", "cross-site", False), ("/ui/%2e%2e/flow/echo", "cross-site", False)),
+    ],
+)
+def test_a_link_from_elsewhere_to_a_page_is_asked_again_from_here_once(
+    stranger: httpx.Client, path: str, site: str, again: bool
+) -> None:
+    """Browsers keep the cookie back when another site's link is followed."""
+    shown = stranger.get(path, headers={"accept": "text/html", "sec-fetch-site": site})
+    assert (shown.status_code, "refresh" in shown.headers) == (401, again)
+
+
+@pytest.mark.parametrize(
     "elsewhere",
     [
         *(
