@@ -55,7 +55,7 @@ from typing import Final
 from zlib import crc32
 
 #: bumped when a record changes its meaning; stores of another schema are refused
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 #: partitions of a store made through one server, and through a cluster
 STANDALONE_PARTITIONS: Final = 1
 CLUSTER_PARTITIONS: Final = 16

@@ -119,22 +119,22 @@ class NodeRecord(msgspec.Struct, array_like=True):
 
     state: str
     entry: str
-    attempt: int
-    lost: int
-    round: int
-    last: int
     act: int
     worker: int
     seq: int
     ready: int | bool
     started: int | bool
     finished: int | bool
-    due: int
     have: int
     expects: int
-    flags: str
     digest: str
     inbox: str
+    attempt: int = 1
+    lost: int = 0
+    round: int = 1
+    last: int = 1
+    due: int = 0
+    flags: str = ""
     width: int | None = None
     released: int = 0
     window: int = 0
@@ -142,7 +142,19 @@ class NodeRecord(msgspec.Struct, array_like=True):
     closed: int = 0
 
 
-read_node = msgspec.msgpack.Decoder(NodeRecord).decode
+#: the first byte of a record that tells nothing of further attempts, and how many elements another one has before the same
+_SHORT: Final = b"\x9c"
+_FURTHER: Final = 6
+_short = msgspec.msgpack.Decoder(NodeRecord).decode
+_long = msgspec.msgpack.Decoder(list[int | bool | str]).decode
+
+
+def read_node(record: bytes) -> NodeRecord:
+    """The record of a node instance."""
+    if record[:1] == _SHORT:
+        return _short(record)
+    told, first, all_ = _long(record), _FURTHER, _FURTHER + 12
+    return msgspec.convert([*told[first:all_], *told[:first], *told[all_:]], NodeRecord)
 
 
 def _at(run: RunRecord, offset: int | bool) -> float | None:

@@ -264,13 +264,9 @@ def plain(value: bytes) -> object:
     if value[:1] not in (b"\x95", b"\x9c", b"\xdc"):
         return value
     record = msgspec.msgpack.decode(value)
-    return [
-        _timeless(each, len(record) > 12 and place in _TIMES) for place, each in enumerate(record)
-    ]
-
-
-#: where a node's record has when it was ready, started and finished
-_TIMES = (9, 10, 11)
+    states = [place for place, each in enumerate(record) if each in [*"WQKRTODFC"]]
+    times = range(states[0] + 5, states[0] + 8) if states else ()  # of a node
+    return [_timeless(each, place in times) for place, each in enumerate(record)]
 
 
 def _timeless(value: object, time: bool) -> object:

@@ -10,11 +10,11 @@ local RUNNING, GOES_ON = '\156\167running\161-\0\0\1\2\1\0\1', '\0\160'
 -- before that, and after the time it finished
 local SUCCEEDED, IS_OVER = '\156\169succeeded\169succeeded\3\0\0\3\1\1\1', '\160'
 -- its node: around the entry, and from the number of the node on
-local WAITS, WAS_WAITING = '\220\0\18\161Q', '\1\0\1\0\0\0\1\0\194\194\0\1\1\160\160\163\0\1q'
+local WAITS, WAS_WAITING = '\156\161Q', '\0\0\1\0\194\194\1\1\160\163\0\1q'
 -- around the hold, the worker, and the time it was started
-local TAKEN, TAKEN_BY, AT_ONCE, STILL = '\220\0\18\161R', '\1\0\1\1\0', '\1\0', '\194\0\1\1\160\160\163\0\1q'
+local TAKEN, TAKEN_BY, AT_ONCE, STILL = '\156\161R', '\0', '\1\0', '\194\1\1\160\163\0\1q'
 -- around the hold, the worker, both times and the digest
-local DONE, DONE_BY, DATED, WITH_INPUT = '\220\0\18\161D', '\1\0\1\1\1', '\0\1\1\160', '\163\0\1q'
+local DONE, DONE_BY, DATED, WITH_INPUT = '\156\161D', '\1', '\1\1', '\163\0\1q'
 
 -- Begins a run that waits to, and tells its task as `describe` would; nil where it is more than that. Its bytes of input.
 local function begin_lone(raw, id, path, entry, hold, by, told)

@@ -9,12 +9,17 @@
 -- and `:i`, what does not change within a round:
 --   flow fingerprint date timeout handlers
 -- and a node's
---   state entry attempt lost round last act worker seq ready started finished due have expects flags digest inbox
+--   state entry act worker seq ready started finished have expects digest inbox
+-- where it is in its first attempt, of the first round, and nothing else is to be told; else
+--   attempt lost round last due flags
+-- before these, and after them of a branch that was opened
 --   width released window closings closed
+-- Most are of the first form, and with names of usual length have no more than 64 bytes: with more, a run's hash loses the
+-- compact form, and an end of five nodes takes 2,400 bytes in place of 1,800.
 -- `date` is when the run was created, in us, which no two runs of a partition should share: lists are ordered by it.
 -- Times are ms: run times and `due` since the epoch, a node's others since its run was created, false
 -- where there is none. `uses` are letters of keys the run has beyond `:d`. `round` is the one a node came up
--- in, `last` that of its last attempt, `act` that attempt's number in the run. The last five are an opened
+-- in, `last` that of its last attempt, if it had one, `act` that attempt's number in the run. The last five are an opened
 -- branch's: `closed` of the `closings` that complete it have arrived.
 
 -- The score of a run in the list of its flow.
@@ -37,9 +42,9 @@ local runs, touched = {}, {}
 -- run: listed
 
 -- A node in memory is its path and then its record: an array, since a table of names costs four times as much.
-local PATH, STATE, ENTRY, ATTEMPT, LOST, ROUND, LAST, ACT, WORKER = 1, 2, 3, 4, 5, 6, 7, 8, 9
-local SEQ, READY, STARTED, FINISHED, DUE, HAVE, EXPECTS, FLAGS = 10, 11, 12, 13, 14, 15, 16, 17
-local DIGEST, INBOX, WIDTH, RELEASED, WINDOW, CLOSINGS, CLOSED = 18, 19, 20, 21, 22, 23, 24
+local PATH, ATTEMPT, LOST, ROUND, LAST, DUE, FLAGS = 1, 2, 3, 4, 5, 6, 7
+local STATE, ENTRY, ACT, WORKER, SEQ, READY, STARTED, FINISHED = 8, 9, 10, 11, 12, 13, 14, 15
+local HAVE, EXPECTS, DIGEST, INBOX, WIDTH, RELEASED, WINDOW, CLOSINGS, CLOSED = 16, 17, 18, 19, 20, 21, 22, 23, 24
 
 -- Handlers run when a run is about to end; `~result`, the join of several ends, is a node like any other.
 local function is_handler(node) return node[PATH] == '~on_failure' or node[PATH] == '~finally' end
@@ -51,7 +56,10 @@ local function touch(run)
   end
 end
 
-local function read_node(path, record) return {path, elements(record, 3)} end
+local function read_node(path, record)
+  if string.byte(record) == 156 then return {path, 1, 0, 1, 1, 0, '', elements(record, 1)} end
+  return {path, elements(record, 3)}
+end
 
 -- (What all reads ask for has its place before the nodes, whether it says anything or not: a small hash is walked from
 -- the first field on, past all nodes where a field is missing.)
@@ -117,7 +125,7 @@ local function read_nodes(run, paths)
 end
 
 local function new_node(run, path, expects)
-  local node = {path, 'W', '-', 1, 0, run.round, 0, 0, 0, 0, false, false, false, 0, 0, expects, '', '', ''}
+  local node = {path, 1, 0, run.round, run.round, 0, '', 'W', '-', 0, 0, 0, false, false, false, 0, expects, '', ''}
   run.nodes[path] = node
   return node
 end
@@ -138,25 +146,25 @@ local function times(ready, started, finished)
 end
 
 local function node_record(node)
-  if node[WIDTH] then return '\220\0\23' .. pack(unpack(node, STATE, CLOSED)) end
-  local entry, digest, inbox = node[ENTRY], node[DIGEST], node[INBOX]
-  local attempt, lost, round, last, have, expects = node[ATTEMPT], node[LOST], node[ROUND], node[LAST], node[HAVE], node[EXPECTS]
+  if node[WIDTH] then return '\220\0\23' .. pack(unpack(node, ATTEMPT, CLOSED)) end
+  if node[ATTEMPT] ~= 1 or node[LOST] ~= 0 or node[ROUND] ~= 1 or node[LAST] ~= 1 or node[FLAGS] ~= '' or node[DUE] ~= 0 then
+    return '\220\0\18' .. pack(unpack(node, ATTEMPT, INBOX))
+  end
+  local entry, digest, inbox, have, expects = node[ENTRY], node[DIGEST], node[INBOX], node[HAVE], node[EXPECTS]
   local act, worker, seq = node[ACT], node[WORKER], node[SEQ]
-  if attempt > 127 or lost > 127 or round > 127 or last > 127 or have > 127 or expects > 127 or #entry > 31
-      or #digest > 31 or #inbox > 31 or node[FLAGS] ~= '' or node[DUE] ~= 0 then
-    return '\220\0\18' .. pack(unpack(node, STATE, INBOX))
+  if have > 127 or expects > 127 or #entry > 31 or #digest > 31 or #inbox > 31 then
+    return '\156' .. pack(unpack(node, STATE, INBOX))
   end
   local numbers
   if act < 128 and worker < 128 and seq < 128 then
-    numbers = char(attempt, lost, round, last, act, worker, seq)
+    numbers = char(act, worker, seq)
   elseif worker < 128 and seq > 255 and seq < 65536 and act < 65536 and (act > 255 or act == 0) then
-    numbers = act == 0 and bytes('>BBBBBBBH', attempt, lost, round, last, 0, worker, 205, seq)
-      or bytes('>BBBBBHBBH', attempt, lost, round, last, 205, act, worker, 205, seq)
+    numbers = act == 0 and bytes('>BBBH', 0, worker, 205, seq) or bytes('>BHBBH', 205, act, worker, 205, seq)
   else
-    numbers = char(attempt, lost, round, last) .. pack(act, worker, seq)
+    numbers = pack(act, worker, seq)
   end
-  return '\220\0\18\161' .. node[STATE] .. char(160 + #entry) .. entry .. numbers
-    .. times(node[READY], node[STARTED], node[FINISHED]) .. char(0, have, expects, 160, 160 + #digest) .. digest
+  return '\156\161' .. node[STATE] .. char(160 + #entry) .. entry .. numbers
+    .. times(node[READY], node[STARTED], node[FINISHED]) .. char(have, expects, 160 + #digest) .. digest
     .. char(160 + #inbox) .. inbox
 end
 

@@ -15,10 +15,10 @@
 cursor = 1   -- what ended runs are kept for matters later
 
 -- A run's record between its state and the number of its last node: ending, phase, kill, held, revision; and after it:
--- acts, round, started, finished, uses. A start's around its entry: state; attempt, lost, round, last, act, worker;
--- and after its number: ready, started, finished, due, have, expects, flags, digest, an inbox that has the run's input.
+-- acts, round, started, finished, uses. A start's around its entry: state; act, worker; and after its number: ready,
+-- started, finished, have, expects, digest, an inbox that has the run's input.
 local RUN, OF_RUN, WITH_MAIL = '\156\166queued\161-\0\0\0\1', '\0\1\0\0\160', '\0\1\0\0\161m'
-local START, OF_ENTRY, OF_START = '\220\0\18\161Q', '\1\0\1\0\0\0', '\0\194\194\0\1\1\160\160\163\0\1q'
+local START, OF_ENTRY, OF_START = '\156\161Q', '\0\0', '\0\194\194\1\1\160\163\0\1q'
 
 local answers, asked, begun, listed, repeated = {NOW}, number(), {}, {}, nil
 -- one us after the other, in this very ms
