@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from goflow.meant import meant
 from goflow.message import Failure
 
 #: how much of an exception is kept, in characters
@@ -19,7 +20,7 @@ def describe(error: BaseException, path: str) -> Failure:
     if isinstance(error, SystemExit):
         code = error.code
         return Failure(kind, f"the node called sys.exit({_text(lambda: repr(code)):.100})", path)
-    message = _text(lambda: str(error))
+    message = _text(lambda: f"{error}{meant(error)}")
     return Failure(kind, shorten(message, MAX_MESSAGE), path, _text(lambda: _traceback(error)))
 
 

@@ -24,6 +24,7 @@ from typing import Final, NoReturn
 from goflow.digests import sha256
 from goflow.errors import DefinitionError, GoflowError, LoadError, nearest
 from goflow.layers import display
+from goflow.meant import meant
 
 #: how much of a user's exception text a message shows, in characters
 _MOST: Final = 1000
@@ -102,7 +103,7 @@ def telling(file: str, what: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise LoadError(f"{at(error, file)}: {_missing(error, file)}") from error
     except BaseException as error:  # user code may raise anything, and no traceback is to be seen
-        raise LoadError(f"{at(error, file)}: {what}{brief(error)}") from error
+        raise LoadError(f"{at(error, file)}: {what}{brief(error)}{meant(error)}") from error
 
 
 @contextmanager

@@ -47,6 +47,13 @@ def test_a_node_fails_for_good_after_its_retries() -> None:
     assert isinstance(raised.value.__cause__, ValueError)
 
 
+def test_what_a_node_may_have_meant_by_a_name_is_told() -> None:
+    dag = Dag()
+    dag.node("n", lambda data, context: context.querys)
+    with pytest.raises(RunFailed, match="no attribute 'querys', did you mean 'query'"):
+        run(dag)
+
+
 def test_an_aggregator_that_fails_is_repeated_like_the_function() -> None:
     dag = Dag()
     dag.node("join", show, aggregator=Flaky(1), retries=1)

@@ -84,6 +84,27 @@ def test_raising_at_import_is_told_with_type_message_and_line(folder: Path) -> N
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "workflow.dag.foreach('x', list)",
+            "no attribute 'foreach', did you mean 'foreach_branch'?",
+        ),
+        ("workflow.on_fail(list)", "no attribute 'on_fail', did you mean 'on_failure'?"),
+        ("goflow.Cilent()", "no attribute 'Cilent', did you mean 'Client'?"),
+        ("worflow.dag.node('x', list)", "name 'worflow' is not defined, did you mean 'workflow'?"),
+        ("lenn(workflow)", "name 'lenn' is not defined, did you mean 'len'?"),
+        ("''.joined()", "'str' object has no attribute 'joined'"),
+    ],
+)
+def test_what_was_meant_by_a_name_that_nothing_has_is_told(
+    folder: Path, line: str, told: str
+) -> None:
+    text = f"import goflow\n@goflow.flow('f')\ndef f(workflow, context):\n    {line}\n"
+    assert refused(text).endswith(told)
+
+
 def test_the_innermost_own_line_is_told_not_that_of_a_library(folder: Path) -> None:
     told = refused("import json\n\ndef read():\n    json.loads('{')\n\nread()\n")
     assert told.startswith("flow.py:4: raised while flow.py was imported: JSONDecodeError: ")
@@ -247,7 +268,7 @@ def test_a_definition_that_takes_two_values_is_one(folder: Path, head: str) -> N
 def test_an_error_inside_a_definition_is_told_with_its_line(folder: Path) -> None:
     told = refused(ONE + "    workflow.dag.note('x')\n")
     assert told.startswith(
-        "flow.py:3: flow 'flow': AttributeError: 'Dag' object has no attribute 'note'"
+        "flow.py:3: flow 'flow': AttributeError: 'Dag' object has no attribute 'note', did you mean 'node'?"
     )
     told = refused(ONE + "    context.run_id\n")
     assert told.startswith("flow.py:3: flow 'flow': the context belongs to a run")
