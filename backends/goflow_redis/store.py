@@ -85,8 +85,9 @@ class Store:
         self._nonce = uuid4().hex[:12]
         self._calls = itertools.count(random.randrange(1 << 20))
         self._turns = itertools.count()
-        #: how far housekeeping has come
-        self._swept: dict[str, tuple[str, str]] = {}
+        #: how far housekeeping has come: the last flow of a partition, and where in a flow's list it goes on
+        self._swept: dict[str, str] = {}
+        self._positions: dict[tuple[str, str], str] = {}
 
     @property
     def lives(self) -> bytes:

@@ -17,7 +17,9 @@ SWEEP: Final = 100
 #: queues that are looked through by one script call: a worker that asks for each by itself comes to nothing else
 #: where there are many and the machine is loaded
 REAP_QUEUES: Final = 100
-#: such calls at most by one tick, where many runs have gone
+#: flows that are swept by one tick
+SWEEP_FLOWS: Final = 4
+#: such calls at most by one tick for a flow, where many runs have gone
 SWEEPS: Final = 20
 #: seconds between two sweeps by one worker, and that a vanished worker is told of
 SWEEP_PAUSE: Final = 10.0
@@ -88,23 +90,33 @@ class Ticks(Store):
                 self._reap_at = 0.0  # there may be more: go on with the next tick
 
     def _sweep(self, partition: str) -> bool:
-        """Some runs of one flow, of another one each time; whether nearly all that were looked at had gone, so
+        """Some runs of a few flows, of others each time; whether nearly all that were looked at had gone, so
         that more may have."""
-        names = self.classes(partition)
+        names, flows = self.classes(partition), self.flows(partition)
         name = random.choice(names) if names else ""
-        flow, position = self._swept.get(partition, ("", ""))
-        if not position:
-            flows = self.flows(partition)
-            later = [each for each in flows if each > flow]
-            flow, position = (later or flows or [""])[0], "-1"
+        last = self._swept.get(partition, "")
+        # each in its turn, however long the list of another is: a round through that may never come to its end
+        due = [*(each for each in flows if each > last), *flows][: min(SWEEP_FLOWS, len(flows))]
+        self._positions = {
+            each: at
+            for each, at in self._positions.items()
+            if each[1] in flows or each[0] != partition
+        }
+        more = [self._sweep_flow(partition, flow, name) for flow in due or [""]]
+        self._swept[partition] = due[-1] if due else ""
+        return any(more)
+
+    def _sweep_flow(self, partition: str, flow: str, name: str) -> bool:
+        position, gone = self._positions.pop((partition, flow), "-1"), 0
         for _ in range(SWEEPS):
             args: list[Word] = [self.lives, flow, position, SWEEP, name]
             following, gone, _ = self.link.run("sweep", partition, args)
             position = following.decode()
             if gone < SWEEP // 4 or not position:
                 break
-        self._swept[partition] = (flow, position)
-        return bool(gone >= SWEEP // 4)
+        if position:
+            self._positions[partition, flow] = position
+        return gone >= SWEEP // 4
 
     def _sweep_directory(self) -> None:
         """Forget workers that have been gone for long."""

@@ -140,7 +140,7 @@ def test_scopes_of_very_many_branches_get_their_expiry_in_pieces(
         counts.append(left)
         backend.tick(w.id)
     assert counts[0] == len(names)
-    assert 11 <= len(counts) <= 15, counts
+    assert 6 <= len(counts) <= 22, counts  # a step of SSCAN gives some more or fewer
     drain(backend)
     assert leaks(server, backend) == []
     assert server.client.exists(f"{backend.keys.partitions[0]}:due") == 0
@@ -242,6 +242,22 @@ def test_the_list_of_runs_is_rid_of_the_gone_as_fast_as_they_go(
     for _ in range(3):
         backend.tick(w.id)
     assert sorted(server.client.zrange(listed, 0, -1)) == [b"late", b"old"]
+
+
+def test_a_flow_whose_list_grows_faster_than_it_is_gone_through_holds_up_no_other(
+    server: RedisServer, backend: RedisBackend
+) -> None:
+    w = Worker(backend)
+    busy, flows = ("busy", "1"), [("a", "1"), ("busy", "1"), ("c", "1")]
+    backend.submit_all([request(f"{flow[0]}{n}", flow=flow) for flow in flows for n in range(100)])
+    server.client.delete(*(backend.keys.run(f"{name}{n}") for name in "ac" for n in range(100)))
+    (partition,) = backend.keys.partitions
+    for tick in range(3):
+        backend._sweep_at = 0.0
+        backend.tick(w.id)
+        backend.submit_all([request(f"busy{tick}-{n}", flow=busy) for n in range(100)])
+    left = {flow[0]: server.client.zcard(backend.keys.runs(partition, flow[0])) for flow in flows}
+    assert left == {"a": 0, "busy": 400, "c": 0}
 
 
 def test_a_finished_run_of_five_nodes_takes_two_kilobytes(
