@@ -82,6 +82,16 @@ class Versioned(Protocol):
 
 
 @runtime_checkable
+class Delivering(Protocol):
+    """A backend that delivers much of what nodes send on, and very many starts, only as workers ask for tasks."""
+
+    def deliver_rest(self, run_id: str) -> None:
+        """Deliver what is left of that in a run that has ended, so that whoever plans a new round finds all of it where
+        it belongs. Nothing starts; does nothing to a run on its way. Raises UnknownRun."""
+        ...
+
+
+@runtime_checkable
 class Diagnosable(Protocol):
     """A backend that can look at itself, for `goflow doctor`."""
 

@@ -13,6 +13,7 @@ from functools import partial
 from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Final
 
+from goflow.abilities import Delivering
 from goflow.backend import Action, Backend, EndWatcher, Retry, Run, Waker, load_backend
 from goflow.blobs.words import is_reference
 from goflow.engine import request
@@ -289,6 +290,10 @@ class Client:
         run = self.run(run_id)
         if from_node is None and run.state is RunState.SUCCEEDED:
             return None  # which the store refuses, as it does without `--adopt`
+        if isinstance(self.backend, Delivering):
+            self.backend.deliver_rest(
+                run_id
+            )  # nodes that nobody has come to yet are looked at, too
         nodes = self.backend.nodes(run_id)
         former = self._former(run)
         target = plan or former or self.plan(run.flow, run.fingerprint)

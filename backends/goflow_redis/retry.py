@@ -44,7 +44,7 @@ def open_round(runs: Nodes, run_id: str, retry: Retry) -> Run:
                 " --from NODE`"
             )
         if "m" in record.now.uses:  # what was sent on is delivered before, and that is looked at
-            _go_through(runs, "deliver", run_id)
+            deliver_rest(runs, run_id)
             continue
         _check_begun(runs, run_id, rewind)
         change = plan_round(runs, run_id, rewind, record.now.round + 1)
@@ -69,6 +69,11 @@ def open_round(runs: Nodes, run_id: str, retry: Retry) -> Run:
         if how == b"ok":
             return records.as_run(run_id, records.read_run(*told[:2]), None)
     raise Conflict(f"run {run_id} keeps changing; try again")
+
+
+def deliver_rest(runs: Nodes, run_id: str) -> None:
+    """What nodes of a run that has ended had sent on, and nobody had asked for."""
+    _go_through(runs, "deliver", run_id)
 
 
 def _go_through(runs: Nodes, script: str, run_id: str) -> None:

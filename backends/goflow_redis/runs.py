@@ -15,7 +15,7 @@ from goflow_redis.glimpse import Beginnings
 from goflow_redis.listing import newest
 from goflow_redis.logs import Logs
 from goflow_redis.queuewaker import QueueWaker
-from goflow_redis.retry import open_round
+from goflow_redis.retry import deliver_rest, open_round
 from goflow_redis.runwaker import EndsWaker, RunWaker
 from goflow_redis.values import Values
 
@@ -108,6 +108,11 @@ class Runs(Beginnings, Logs, Values):
         rewind."""
         self.end_told = ""  # the news have the end of the round before
         return open_round(self, run_id, retry)
+
+    def deliver_rest(self, run_id: str) -> None:
+        """Deliver what nodes of a run that has ended had sent on and nobody had asked for."""
+        if "m" in self.read(run_id)[0].now.uses:
+            deliver_rest(self, run_id)
 
     def forget(self, run_id: str) -> None:
         """Remove a run that has ended, with everything of it. Raises Conflict for one on its way."""

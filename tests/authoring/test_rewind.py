@@ -253,6 +253,20 @@ def test_an_end_that_is_followed_by_a_new_node_is_no_end_any_more(history: Histo
     assert history.result == '{"c":"c(a(in))","b":"b(in)"}'
 
 
+def test_a_run_moves_though_nobody_had_come_to_all_of_its_starts(history: History) -> None:
+    names = [f"n{number}" for number in range(150)]
+    history.start(nodes(*names, n0=broken))
+    history.adopt(nodes(*names[:-1], "n149 > last"))
+    assert history.executed == dict.fromkeys([*names, "last", RESULT], 1)
+
+
+def test_a_node_that_nobody_had_come_to_can_be_named(history: History) -> None:
+    names = [f"n{number}" for number in range(150)]
+    history.start(nodes(*names, n0=broken))
+    history.again(nodes(*names), "n149")
+    assert history.executed == dict.fromkeys([*names, RESULT], 1)
+
+
 def test_several_ends_may_become_one(history: History) -> None:
     history.start(nodes("a", "b", b=broken))
     history.adopt(nodes("a > c", "b > c"))
