@@ -23,7 +23,7 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `P:b:<class>` | stream | as its queue | some 100 entries, of which the last counts: when a call left tasks in the queue; wakes idle workers |
 | `P:p:<class>` | zset | while not empty | `run:branch` with scopes, `run:` with parked nodes, `run:*` with arrivals to release on demand |
 | `P:due` | zset | for ever | `n:run:path` retries, `t:run` run timeouts, `x:run:` runs with more open branches with waiting scopes than one call looks at, by time (ms) |
-| `P:walks` | hash | entries: as these dates | run -> how far that has come; `K` and how far, before a new round (`keep.lua`) |
+| `P:walks` | hash | entries: as these dates | run -> how far that has come, and on which server; `K` and the same before a new round, `K` alone when all is kept (`keep.lua`) |
 | `P:flows` | set | as their lists and queues | flows that have a list or a queue |
 | `P:runs:<flow>` | zset | entries: as their runs | run ids by state and then by creation (us: runs of one millisecond keep their order); scores in `_records.lua` |
 | `P:news` | stream | 100 entries | `class` a new queue, `stop` a run to be killed |

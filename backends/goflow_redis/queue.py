@@ -221,11 +221,9 @@ class Queue(Store):
             self._staged.pop(outcome.task.token, None)
         given = exchange.read_claims(tasks)
         claims += given
-        if classes and len(given) < limit:  # more would have been taken
+        if classes and rested:  # nothing is left
             bells = (f"{partition}:b:{name}" for name in classes)
-            streams = dict(
-                zip(bells, rested[0] if rested else [b"0-0"] * len(classes), strict=True)
-            )
+            streams = dict(zip(bells, rested[0], strict=True))
             for waker in self.wakers:
                 waker.rest(partition, streams, every=len(classes) == len(wanted))
         elif classes:

@@ -496,15 +496,15 @@ MUTANTS = [
     Mutant(
         "the expiry of scopes is not gone on with",
         "due",
-        "  if step[1] ~= '0' then\n",
-        "  if false then\n",
+        "if over then live_for(key .. ':x', life) else further[#further + 1] = member end",
+        "live_for(key .. ':x', life)",
         (left.scopes_of_very_many_branches_expire_in_pieces,),
     ),
     Mutant(
         "scopes of very many branches stay when their run has gone",
         "due",
-        "  elseif life == -2 then\n",
-        "  elseif false then\n",
+        "      call('UNLINK', key .. ':s:' .. path)\n",
+        "",
         (left.scopes_of_very_many_branches_go_after_their_run,),
     ),
     Mutant(

@@ -17,7 +17,8 @@ from goflow.state import RunState
 from goflow.testing.store import Store, Worker, edge, outcome, scopes, success
 from goflow_redis import RedisBackend
 from tests.redis import wide
-from tests.redis.hooks import RedisHooks, shared_server
+from tests.redis.hooks import RedisHooks, open_store, shared_server
+from tests.redis.server import RedisServer
 
 #: commands that a script call may come to, whatever it is about: some 2 ms of a Redis core, where a wide one without
 #: pieces comes to thousands
@@ -155,6 +156,27 @@ def test_very_many_open_branches(store: Store, heaviest: dict[str, int]) -> None
     store.backend.forget("r")
     with pytest.raises(UnknownRun):
         store.run()
+
+
+def test_a_server_that_was_started_anew_comes_by_every_branch(tmp_path: Path) -> None:
+    """It has its sets in another order, in which what was gone through before means nothing."""
+    with RedisServer("--appendonly", "yes") as server:
+
+        class OnIt(RedisHooks):
+            def open_backend(self, folder: Path, *, ephemeral: bool = False) -> RedisBackend:
+                return open_store(server.url, "anew", ephemeral=ephemeral)
+
+        store = Store(OnIt(), tmp_path)
+        wide.stopped(store, WIDTH)
+        for _ in range(WIDTH // 200):
+            wide.promote(store)
+        lists = [f"s:{name}" for name in names()]
+        assert -1 in wide.lives(store, lists)
+        server.kill()
+        server.start()
+        store.tick()
+        assert all(life > 0 for life in wide.lives(store, [*lists, "x"]))
+        store.close()
 
 
 def test_very_many_tasks_of_very_many_runs(store: Store, heaviest: dict[str, int]) -> None:

@@ -104,6 +104,25 @@ def test_a_busy_worker_is_woken_for_what_it_did_not_look_for(backend: RedisBacke
         waker.close()
 
 
+def test_a_busy_worker_goes_on_with_what_one_call_did_not_come_to(backend: RedisBackend) -> None:
+    """While it listens for that queue already: nobody would ring again."""
+    w = Worker(backend)
+    waker = backend.watch()
+    joins = [f"n{number}" for number in range(1000)]
+    try:
+        run_id = neighbours(backend)[0]
+        backend.submit(request(run_id, "a", "b"))
+        (a, b) = w.claim()
+        assert w.claim() == []
+        assert w.succeed(a, b"A", *(edge("a", name, 2) for name in joins))
+        _, claims = backend.commit(
+            [success(b, b"B", *(edge("b", name, 2) for name in reversed(joins)))], w.ask(10)
+        )
+        assert len(claims) == 10
+    finally:
+        waker.close()
+
+
 def test_a_worker_is_woken_for_what_came_between_the_claim_and_its_answer(
     backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from goflow.backend import Retry, Run
 from goflow.errors import UnknownRun
@@ -22,7 +23,7 @@ from goflow.testing.store import (
     success,
 )
 from goflow_redis import exchange
-from goflow_redis.words import hold_of
+from goflow_redis.words import Word, hold_of
 from tests.redis.hooks import redis_of
 
 #: more starts, arrivals or branches than one call delivers, or looks at
@@ -77,6 +78,21 @@ def starts_begin_as_they_are_asked_for(store: Store) -> None:
     w = store.worker()
     store.submit("r", *names())
     assert [claim.task.path for claim in w.claim(1000)] == names()
+
+
+def starts_that_waited_are_there_for_who_plans_a_round(store: Store) -> None:
+    """Before it begins, and none of them starts by that."""
+    w = store.worker()
+    store.submit("r", *names())
+    redis_of(store).deliver_rest("r")
+    assert len(store.nodes()) < MANY
+    assert w.fail(w.one())
+    redis_of(store).deliver_rest("r")
+    assert sorted(store.nodes()) == names()
+    assert lives(store, "m") == [-2]
+    assert w.claim() == []
+    store.backend.retry("r", Retry())
+    assert sorted(claim.task.path for claim in w.claim(1000)) == names()
 
 
 def starts_that_waited_begin_in_the_next_round(store: Store) -> None:
@@ -141,6 +157,23 @@ def what_a_node_sends_to_very_many_arrives(store: Store) -> None:
     for place, each in enumerate(claims):
         own = b"\xff" + each.task.path.encode()
         assert w.data(each) == {"a": own if place % 2 else b"A"}
+
+
+def who_sleeps_hears_of_what_was_sent(store: Store) -> None:
+    """Also where none of what the commit itself delivers is complete with that."""
+    sender, w = store.worker(own=True), store.worker()
+    store.submit("r", "a", "b")
+    a, b = sender.each("a", "b")
+    waker = store.backend.watch()
+    try:
+        assert w.claim() == []
+        waker.clear()
+        assert sender.succeed(a, b"A", *(edge("a", name, 2) for name in names()))
+        assert sender.succeed(b, b"B", *(edge("b", name, 2) for name in reversed(names())))
+        assert select.select([waker], [], [], 0.5)[0]
+    finally:
+        waker.close()
+    assert len(w.claim(1000)) == MANY
 
 
 def two_that_send_to_very_many_are_both_delivered(store: Store) -> None:
@@ -302,6 +335,88 @@ def who_dies_before_a_new_round_leaves_nothing_for_ever(store: Store) -> None:
     store.tick()
     assert all(life > 0 for life in lives(store, [*lists, "x"]))
     assert backend.link.ask(partition, "EXISTS", f"{partition}:walks") == 0
+
+
+def who_dies_while_scopes_are_kept_leaves_nothing_for_ever(store: Store) -> None:
+    """The expiry does not go on where that ended."""
+    stopped(store)
+    store.tick()
+    backend = redis_of(store)
+    (partition,) = backend.keys.partitions
+    assert backend.link.run("keep", partition, [backend.lives, "r"]) == 1
+    lists = [f"s:{name}" for name in names()]
+    assert -1 in lives(store, lists)
+    assert backend.link.ask(partition, "ZADD", f"{partition}:due", "XX", "CH", 1, "x:r:") == 1
+    store.tick()
+    assert all(life > 0 for life in lives(store, [*lists, "x"]))
+
+
+def lose_all_but_scopes(store: Store) -> None:
+    """Run `r` is past its retention, before anybody has gone through its branches."""
+    backend = redis_of(store)
+    run = backend.keys.run("r")
+    gone = ("", ":d", ":a", ":l", ":c", ":m", ":ev", ":k")
+    backend.link.ask(run, "UNLINK", *(run + suffix for suffix in gone))
+
+
+def a_new_run_inherits_no_scopes(store: Store) -> None:
+    """Those of a run of its id that nobody has gone through go, and its own stay."""
+    stopped(store)
+    lose_all_but_scopes(store)
+    w = store.worker()
+    store.submit("r", "n0001")
+    assert w.open(w.one("n0001"), scopes("n0001", "xy"), expects=2, window=1)
+    store.tick()
+    assert set(lives(store, [f"s:{name}" for name in names() if name != "n0001"])) == {-2}
+    assert lives(store, ["s:n0001", "x"]) == [-1, -1]
+    (x,) = w.claim()
+    assert w.succeed(x, b"", closes("n0001", "x"))
+    assert w.one("n0001[y]/x")
+
+
+def nothing_is_wrong_with_what_is_about_to_be_gone_through(store: Store) -> None:
+    """`goflow doctor` leaves to the housekeeping what is on its list, also of a run that has gone."""
+    w = begun_again(store, 250)
+    w.claim(1000)
+    for gone in (False, True):
+        if gone:
+            store.backend.control("r", "stop")
+            lose_all_but_scopes(store)
+        for fix in (False, True):
+            found = redis_of(store).diagnose(fix=fix)
+            assert [
+                each
+                for each in found
+                if not each.ok or (each.fixed and each.name != "expired runs")
+            ] == []
+    store.tick()
+    backend = redis_of(store)
+    assert backend.link.ask("r", "KEYS", f"{backend.keys.run('r')}*") == []
+
+
+def scopes_that_the_store_has_lost_hold_up_no_worker(store: Store) -> None:
+    """What nobody can start is asked for no more, and others go on."""
+    w = store.worker()
+    store.submit("r", "each")
+    assert w.open(w.one("each"), scopes("each", [f"k{n}" for n in range(MANY)]), expects=MANY)
+    backend = redis_of(store)
+    lost = f"{backend.keys.run('r')}:s:each"
+    assert backend.link.ask("r", "UNLINK", lost) == 1
+    for _ in range(100):  # a claim that nothing is left for asks once more
+        _, tasks, *rested = claim_once(store, w)
+        if rested:
+            break
+    assert tasks == []
+    assert rested, "a worker would ask for ever"
+
+
+def claim_once(store: Store, w: Worker) -> list[Any]:
+    """The answer of one call of COMMIT that claims."""
+    backend = redis_of(store)
+    name = f"{backend.mark}aa{next(backend._calls)}"
+    args: list[Word] = [backend.lives, w.id, name, 0, 32, 1, ":".join(FLOW), 0]
+    told: list[Any] = backend.link.run("commit", backend.keys.partitions[0], args)
+    return told
 
 
 def what_is_about_to_be_forgotten_begins_no_round(store: Store) -> None:

@@ -13,9 +13,11 @@ local ready, acks, demand = {}, {}, {}
 local function queue_key(class) return P .. ':q:' .. class end
 local function pump_key(class) return P .. ':p:' .. class end
 
--- Scopes of these branches start as workers ask for tasks.
+-- Scopes of these branches start as workers ask for tasks, of which those that sleep hear.
 -- rare
 local function demand_all(run, paths)
+  if not paths[1] then return end
+  minted[run.class] = minted[run.class] or ''   -- so that `ring` wakes them
   local members = {}
   for index, path in ipairs(paths) do members[2 * index - 1], members[2 * index] = NOW, run.id .. ':' .. path end
   call_many('ZADD', pump_key(run.class), members, 1000)

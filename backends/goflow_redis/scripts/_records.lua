@@ -234,10 +234,25 @@ local SOME = 100   -- branches whose scopes are looked at in one call
 
 -- What is to be done with the waiting scopes of a run with more branches than that is done by DUE, some of them at a time,
 -- from the first one on: they live as long as the run, and start where it goes on. How far it has come is in `:walks`.
+-- A place means something to one server: another one, or the same started anew, has another order, and begins at the first.
 -- rare
 local function begin_walk(run)
   call('HDEL', P .. ':walks', run.id)
   call('ZADD', P .. ':due', NOW, 'x:' .. run.id .. ':')
+end
+
+-- The next step of such a walk, or of one with another sign: branches, and whether these were the last.
+-- rare
+local function walk_on(id, sign, count)
+  local walks, server = P .. ':walks', string.match(call('INFO', 'server'), 'run_id:(%w+)') or ''
+  local place, there = string.match(call('HGET', walks, id) or '', '^' .. sign .. '(%d+) (%w*)$')
+  local step = call('SSCAN', P .. ':r:' .. id .. ':x', there == server and place or '0', 'COUNT', count)
+  if step[1] == '0' then
+    call('HDEL', walks, id)
+    return step[2], true
+  end
+  call('HSET', walks, id, sign .. step[1] .. ' ' .. server)
+  return step[2], false
 end
 
 -- Of what a run has beyond its two hashes: what is kept as long as it is, and what is gone with its end.

@@ -112,8 +112,7 @@ local function pump(class, member, count)
     else
       local node = get_node(run, path)
       if node and node[STATE] == 'O' then
-        release(run, node, count)
-        more = room(node) > 0
+        more = release(run, node, count) > 0 and room(node) > 0   -- nothing starts where the store has lost its scopes
       end
     end
   end

@@ -8,38 +8,42 @@
 -- repeat   nothing is due
 local due, further, left = P .. ':due', {}, SOME
 
--- As long as a run is kept: -1 where it is on its way, -2 where it has gone.
+-- As long as a run is kept, which is for ever (-1) while it is on its way.
 local function live_for(key, life)
   if life >= 0 then
     call('PEXPIRE', key, string.format('%d', life))
-  elseif life == -2 then
-    call('UNLINK', key)
   else
     call('PERSIST', key)
   end
 end
 
+-- Whether a run's branch has scopes that wait. One that an earlier run with this id has left has none: that one was gone
+-- before anybody went through its branches.
+local function has_waiting(run, path)
+  local node = get_node(run, path)
+  return node and node[WIDTH] and node[RELEASED] < node[WIDTH]
+end
+
 -- Scopes that wait in branches of a run are kept as long as it is, go where it has gone already, and start where it goes
 -- on. (A step of SSCAN may give the same branch once more, or some more than it was asked for.)
 local function walk(id, run)
-  local member, walks, key = 'x:' .. id .. ':', P .. ':walks', P .. ':r:' .. id
+  local member, key = 'x:' .. id .. ':', P .. ':r:' .. id
   if left <= 0 then further[#further + 1] = member return end
-  local place = call('HGET', walks, id)
-  if not place or string.find(place, '^K') then place = '0' end   -- see keep.lua
-  local life, step = call('PTTL', key), call('SSCAN', key .. ':x', place, 'COUNT', left)
-  for _, path in ipairs(step[2]) do live_for(key .. ':s:' .. path, life) end
-  if run and run.ending == '-' and run.state ~= 'paused' then
-    demand_all(run, step[2])
-    minted[run.class] = minted[run.class] or ''   -- so that `ring` wakes who takes them
+  local paths, over = walk_on(id, '', left)
+  local life, waiting = call('PTTL', key), {}
+  if run then read_nodes(run, paths) end
+  for _, path in ipairs(paths) do
+    if run and has_waiting(run, path) then
+      live_for(key .. ':s:' .. path, life)
+      waiting[#waiting + 1] = path
+    else
+      call('UNLINK', key .. ':s:' .. path)
+      call('SREM', key .. ':x', path)
+    end
   end
-  left = left - #step[2]
-  if step[1] ~= '0' then
-    call('HSET', walks, id, step[1])
-    further[#further + 1] = member
-  else
-    call('HDEL', walks, id)
-    live_for(key .. ':x', life)
-  end
+  if run and run.ending == '-' and run.state ~= 'paused' then demand_all(run, waiting) end
+  left = left - #paths
+  if over then live_for(key .. ':x', life) else further[#further + 1] = member end
 end
 
 local members = call('ZRANGEBYSCORE', due, '-inf', NOW, 'LIMIT', 0, number())

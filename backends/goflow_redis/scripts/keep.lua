@@ -9,16 +9,10 @@
 local id = arg()
 local run = get_run(id)
 if not run or not run.terminal then return 0 end
-local walks, branches = P .. ':walks', run.key .. ':x'
-local place = call('HGET', walks, id)
-if place == 'K' then return 0 end
-place = place and string.match(place, '^K(%d+)$')
-if not place then
-  place = '0'
-  call('PERSIST', branches)
-end
+if call('HGET', P .. ':walks', id) == 'K' then return 0 end
+call('PERSIST', run.key .. ':x')
 call('ZADD', P .. ':due', NOW + HOUR, 'x:' .. id .. ':')
-local step = call('SSCAN', branches, place, 'COUNT', SOME)
-for _, path in ipairs(step[2]) do call('PERSIST', run.key .. ':s:' .. path) end
-call('HSET', walks, id, step[1] == '0' and 'K' or 'K' .. step[1])
-return step[1] == '0' and 0 or 1
+local paths, over = walk_on(id, 'K', SOME)
+for _, path in ipairs(paths) do call('PERSIST', run.key .. ':s:' .. path) end
+if over then call('HSET', P .. ':walks', id, 'K') end
+return over and 0 or 1

@@ -12,6 +12,7 @@ if not run or run.terminal then return 0 end
 local queue, pump, due = queue_key(run.class), pump_key(run.class), P .. ':due'
 local delivered = last_delivered(queue)
 local going = run.ending == '-' and run.state ~= 'paused'
+local walked = call('ZSCORE', due, 'x:' .. run.id .. ':')   -- its branches are about to be gone through
 
 local function missing(put_right)
   lost = lost + 1
@@ -27,10 +28,7 @@ end
 
 local function pumped(path) return call('ZSCORE', pump, run.id .. ':' .. path) end
 
-local function pump_again(path)
-  call('ZADD', pump, NOW, run.id .. ':' .. path)
-  minted[run.class] = minted[run.class] or ''   -- so that `ring` wakes who takes it
-end
+local function pump_again(path) demand_all(run, {path}) end
 
 local check = {}
 
@@ -72,7 +70,7 @@ end
 
 function check.O(node)
   local idle = going and node[RELEASED] == node[CLOSED] and node[RELEASED] < node[WIDTH]
-  if idle and not pumped(node[PATH]) then
+  if idle and not pumped(node[PATH]) and not walked then
     missing(function() pump_again(node[PATH]) end)
   end
 end
