@@ -42,7 +42,7 @@ whoever connects to an empty store first (1 standalone, 16 in a cluster) and rea
 | `P:r:<run>:s:<branch>` | list | R | scopes waiting for room in the branch's window |
 | `P:r:<run>:t:<hold>` | list | 1 h | scopes, or pieces of what is sent on, staged by an attempt |
 | `P:r:<run>:u:<hold>` | string | 1 h | the last call that staged a chunk or recorded a piece of its log |
-| `P:r:<run>:ev` | stream | 30 min after the last look | wakes whoever watches this run, its end brings a small result; absent when nobody does, and made by SUBMIT for who waited for the run before |
+| `P:r:<run>:ev` | stream | 30 min after the last look, half a minute after an end that is all that is waited for | wakes whoever watches this run, its end brings a small result; absent when nobody does, and made by SUBMIT for who waited for the run before |
 
 R: for ever while the run is on its way; once it has ended `retention.finished_runs`, or `retention.dead` where it
 failed.
@@ -61,6 +61,8 @@ STANDALONE_PARTITIONS: Final = 1
 CLUSTER_PARTITIONS: Final = 16
 #: ms an event stream outlives the last look of whoever watches it
 WATCH_LIFE: Final = 1_800_000
+#: ms the news of an end are kept for whoever waits for nothing else; as in `_records.lua`
+NEWS_LIFE: Final = 30_000
 
 
 #: type of the key with this name below the directory's prefix, and below a partition's; of the last group,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from goflow.errors import UnknownRun
 from goflow_redis.ear import PATIENCE, Ear
-from goflow_redis.keys import WATCH_LIFE
+from goflow_redis.keys import NEWS_LIFE, WATCH_LIFE
 from goflow_redis.records import as_run, read_run
 from goflow_redis.waker import Waker
 from goflow_redis.words import Word, disclose
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _ENDS: Final = 1000
 #: after which entry of its stream one reads of a run whose end SUBMIT had told
 _SUBMITTED: Final = b"0-1"
-#: seconds for which that is relied on: while one listens it has to last as well
-_END_TOLD: Final = (WATCH_LIFE - PATIENCE) / 2000
+#: seconds for which that is relied on: the run may have ended at once, and a process may stand still before it listens
+_END_TOLD: Final = NEWS_LIFE / 6000
 
 
 class RunWaker(Waker):
@@ -62,7 +62,7 @@ class RunWaker(Waker):
             if 0 <= time.time() - store.end_told_at < _END_TOLD:
                 return {ear.key: _SUBMITTED}
         partition = self._store.keys.partition(self._run_id)
-        args: list[Word] = [0, self._run_id, WATCH_LIFE, self._ends]
+        args: list[Word] = [0, self._run_id, WATCH_LIFE, self._ends, NEWS_LIFE]
         last: bytes = self._store.link.run("watch", partition, args)
         return {ear.key: last}
 

@@ -395,8 +395,8 @@ MUTANTS = [
     Mutant(
         "every change is told to who waits for the end",
         "_records",
-        "(run.ended or not string.find(run.watched, '.', 1, true))",
-        "true",
+        "elseif run.watched and not string.find(run.watched, '.', 1, true) then",
+        "elseif run.watched then",
         (heard.who_waits_for_the_end_hears_of_it_alone,),
     ),
     Mutant(
@@ -416,8 +416,8 @@ MUTANTS = [
     Mutant(
         "the end is not told to who waits for it alone",
         "_records",
-        "(run.ended or not string.find(run.watched, '.', 1, true))",
-        "not string.find(run.watched, '.', 1, true)",
+        "if run.watched and run.ended then",
+        "if run.watched and run.ended and not string.find(run.watched, '.', 1, true) then",
         (heard.who_waits_for_the_end_hears_of_it_alone,),
     ),
     Mutant(
@@ -518,8 +518,8 @@ MUTANTS = [
     Mutant(
         "watchers hear nothing",
         "_records",
-        "if run.watched and (run.ended",
-        "if false and (run.ended",
+        "elseif run.watched and not string.find",
+        "elseif false and not string.find",
         (heard.a_change_of_a_run_is_heard,),
     ),
     *(

@@ -8,7 +8,7 @@ import pytest
 
 from goflow import Client
 from goflow_redis import RedisBackend
-from goflow_redis.keys import WATCH_LIFE
+from goflow_redis.keys import NEWS_LIFE
 from tests.redis.hooks import open_store
 from tests.redis.server import RedisServer
 from tests.redis.test_waits import FLOW, finish, meanwhile, until_somebody_listens
@@ -59,11 +59,41 @@ def test_who_waits_after_the_news_have_gone_has_the_result_at_once(
     client = submit(store, "late")
     finish(server.url)
     server.client.delete(f"{store.keys.run('late')}:ev")  # as its life does
-    hour, now = WATCH_LIFE / 500, time.time
-    monkeypatch.setattr("time.time", lambda: now() + hour)
+    gone, now = NEWS_LIFE / 1000, time.time
+    monkeypatch.setattr("time.time", lambda: now() + gone)
     began = time.monotonic()
     assert client.wait("late", 60).text() == "done"
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["small", "large"])
+def test_news_of_an_end_that_was_waited_for_are_soon_gone(
+    store: RedisBackend, server: RedisServer, large: bool
+) -> None:
+    """Each takes more than 4 KB: who waits for one run after the other would fill the server."""
+    made = b"x" * 5000 if large else b"done"
+    names = ["asked", "told", "late"]
+    for name in names[:2]:
+        assert told(submit(store, name), server, name, made).encode() == made
+    submit(store, names[2])
+    finish(server.url, made)
+    with open_store(server.url, "waits") as another:
+        assert Client(another).wait(names[2], 20).data == made
+    lives = [server.client.pttl(f"{store.keys.run(name)}:ev") for name in names]
+    assert all(life <= NEWS_LIFE for life in lives), lives
+
+
+def test_who_watches_a_run_that_has_ended_hears_of_its_next_round(store: RedisBackend) -> None:
+    client = submit(store, "r")
+    waker = store.watch("r")
+    end = store.watch_end("r")
+    try:
+        client.stop("r")
+        waker.clear()
+        end.close()
+        assert store.link.ask("r", "PTTL", f"{store.keys.run('r')}:ev") > NEWS_LIFE
+    finally:
+        waker.close()
 
 
 def test_after_a_retry_the_result_of_the_round_before_is_not_told(

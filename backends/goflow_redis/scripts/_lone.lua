@@ -57,6 +57,6 @@ local function end_lone(raw, id, path, hold, by, began, ended, digest, output)
   count_end(flow, 'succeeded', NOW - created)
   move(flow, id, 'succeeded', date)
   tell(id, record, raw[2], output)
-  if raw[4] and raw[4] ~= '0' and tonumber(raw[4]) > NOW then wake(key, output) end
+  if raw[4] and raw[4] ~= '0' and tonumber(raw[4]) > NOW then wake_at_end(key, raw[4], output) end
   return true
 end

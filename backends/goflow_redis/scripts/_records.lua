@@ -297,6 +297,7 @@ end
 
 -- Ends of runs, for the servers that wait for them: how many bytes of results are told with those of one script.
 local TOLD = 4096
+local NEWS = '30000'   -- ms that the news of an end outlive it, see NEWS_LIFE
 local ends, room
 
 -- A run that has ended is told, where somebody listens: with its result, where that is at hand and small.
@@ -331,6 +332,13 @@ local function wake(key, result)
     return call('XADD', key .. ':ev', 'NOMKSTREAM', 'MAXLEN', '~', '4', '*', 'v', '1', 'o', result)
   end
   return call('XADD', key .. ':ev', 'NOMKSTREAM', 'MAXLEN', '~', '4', '*', 'v', '1')
+end
+
+-- The same for the end of a run that may be all that somebody waits for (`watched`: its `:w`). That one hears of it now: such
+-- a stream takes more than 4 KB, whatever is in it, and is not kept for the half hour that another look might need it.
+local function wake_at_end(key, watched, result)
+  wake(key, result)
+  if string.find(watched, '.', 1, true) then call('PEXPIRE', key .. ':ev', NEWS) end
 end
 
 local function save()
@@ -371,8 +379,10 @@ local function save()
       tell(run.id, record, run.identity, result)
     end
     -- half a ms in `:w`: its end alone is to be told
-    if run.watched and (run.ended or not string.find(run.watched, '.', 1, true)) then
-      wake(key, run.ended and result)
+    if run.watched and run.ended then
+      wake_at_end(key, run.watched, result)
+    elseif run.watched and not string.find(run.watched, '.', 1, true) then
+      wake(key)
     end
   end
   if ends then call('XADD', P .. ':ends', 'NOMKSTREAM', 'MAXLEN', '~', '1000', '*', unpack(ends)) end
