@@ -8,6 +8,9 @@ from typing import Any
 
 import goflow
 
+#: as long as a flow's name may be
+LONGEST = "the-longest-name-that-a-flow-may-have-is-one-of-64-characters-ok"
+
 
 @goflow.flow("echo")
 def echo(workflow: goflow.Workflow, context: goflow.Context) -> None:
@@ -97,6 +100,16 @@ def wordy(workflow: goflow.Workflow, context: goflow.Context) -> None:
 
     def fail(data: bytes) -> None:
         raise ValueError("word " * 2000)
+
+    workflow.dag.node("fail", fail)
+
+
+@goflow.flow(LONGEST)
+def longest(workflow: goflow.Workflow, context: goflow.Context) -> None:
+    """A name as long as is allowed, and an error that is one word."""
+
+    def fail(data: bytes) -> None:
+        raise ValueError("y" * 300)
 
     workflow.dag.node("fail", fail)
 

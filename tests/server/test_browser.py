@@ -20,8 +20,9 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from tests.redis.server import RedisServer
 from tests.server.conftest import registered
-from tests.server.flows import HOSTILE
+from tests.server.flows import HOSTILE, LONGEST
 from tests.server.house import House
 
 CHROMIUM = next(
@@ -364,6 +365,7 @@ def test_axe_finds_nothing(browser: Browser, http: httpx.Client, house: House, s
 
 def test_a_phone_scrolls_down_only(browser: Browser, http: httpx.Client, house: House) -> None:
     name = run(http, "hostile")
+    run(http, LONGEST)
     context = browser.new_context(base_url=house.url, viewport={"width": 360, "height": 740})
     page = context.new_page()
     for path in (*PAGES, f"/ui/run/{name}?node=fail"):
@@ -386,9 +388,56 @@ def test_a_desktop_gives_the_error_of_a_node_the_room_there_is(
     assert shown >= (400 if width > 1200 else 250)
     for path in (f"/ui/run/{name}", f"/ui/run/{name}?node=fail"):
         page.goto(path)
+        page.evaluate(
+            "document.querySelectorAll('.nodes td:nth-child(n+4)').forEach(e => { e.textContent = '12.34 s' })"
+        )
         cut = "[...document.querySelectorAll('.scroll:has(.nodes)')].filter(e => e.scrollWidth > e.clientWidth)"
         assert page.evaluate(f"{cut}.length") == 0, f"the nodes of {path} are cut"
     context.close()
+
+
+def test_long_names_and_errors_leave_a_desktop_its_width(
+    browser: Browser, http: httpx.Client, house: House
+) -> None:
+    run(http, LONGEST)
+    context = browser.new_context(base_url=house.url, viewport={"width": 1024, "height": 800})
+    page = context.new_page()
+    for path in ("/", "/ui/runs", f"/ui/flow/{LONGEST}", "/ui/dead"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1024, path
+        cut = "[...document.querySelectorAll('.scroll:has(table)')].filter(e => e.scrollWidth > e.clientWidth)"
+        assert page.evaluate(f"{cut}.length") == 0, f"a list of {path} is cut"
+    context.close()
+
+
+def test_pages_say_that_the_store_is_away_and_go_on_once_it_is_back(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with RedisServer("--appendonly", "yes", "--appendfsync", "always") as store:
+        house = House(tmp_path / "away").setting("GOFLOW_BACKEND", store.url)
+        with house, house.client() as http:
+            registered(http)
+            name = run(http, "gated", str(tmp_path / "never").encode(), wait=0)
+            context = browser.new_context(base_url=house.url)
+            context.set_default_timeout(15_000)
+            one, every, late = (context.new_page() for _ in range(3))
+            one.goto(f"/ui/run/{name}")
+            expect(one.locator("#summary .state")).to_contain_text("running")
+            every.goto("/ui/runs")
+            store.kill()
+            for page in (one, every):
+                expect(page.get_by_role("status")).to_contain_text("What is shown may be old")
+            late.goto("/ui/runs")
+            expect(late.get_by_role("main")).to_contain_text("loaded again as soon as")
+            one.wait_for_timeout(4_000)  # the page's stream of events comes back meanwhile, in vain
+            store.start()
+            for page in (one, every):
+                expect(page.get_by_role("status")).not_to_contain_text("may be old")
+            expect(late.get_by_role("heading", name="Runs")).to_be_visible()
+            one.once("dialog", lambda dialog: dialog.accept())
+            one.get_by_role("button", name="Stop").click()
+            expect(one.locator("#summary .state")).to_contain_text("stopped")
+            context.close()
 
 
 def test_a_browser_logs_in_and_out(browser: Browser, tmp_path: Path) -> None:

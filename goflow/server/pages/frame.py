@@ -30,12 +30,14 @@ def page(
     refresh: int | None = None,
     events: str | None = None,
     revision: int | None = None,
+    away: bool = False,
 ) -> Response:
     """A whole page.
 
     `place` is the entry of the navigation that it belongs to; `leave` offers to log out. Its parts marked
     `data-live` are fetched anew every `refresh` seconds, or whenever the stream at `events` tells of
-    something after `revision`.
+    something after `revision`. One that only says why there is nothing to show is loaded anew once there is
+    (`away`).
     """
     links = [
         tag("a", text, href=href, aria_current="page" if text == place else None)
@@ -69,6 +71,7 @@ def page(
         data_refresh=refresh,
         data_events=events,
         data_revision=revision,
+        data_away=away,
     )
     told = join("\n", head, body_tag)
     html = "<!doctype html>\n" + tag("html", told, lang="en")

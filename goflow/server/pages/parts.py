@@ -232,11 +232,16 @@ def link(path: str, **query: str | None) -> str:
 def told_wrong(request: Request, error: GoflowError | HttpError) -> Response:
     """An error as a page."""
     known = error if isinstance(error, HttpError) else of_goflow(error)
+    away = known.status == 503
+    again = "This page is loaded again as soon as there is an answer."
     return page(
         "Not found" if known.status == 404 else "Error",
         tag("h1", "That did not work"),
         tag("p", str(known)),
+        tag("p", again) if away else None,
         tag("p", tag("a", "All runs", href="/ui/runs"), " · ", tag("a", "All flows", href="/")),
         status=known.status,
         headers=known.headers,
+        refresh=5 if away else None,
+        away=away,
     )

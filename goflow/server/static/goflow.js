@@ -10,6 +10,27 @@ function say(text) {
   say.timer = setTimeout(() => { note.textContent = ""; }, 8000);
 }
 
+// As long as nobody answers, what is shown is old: that stands there until somebody does, and is asked again.
+let isOld = false;
+let asking;
+
+function outdated(reason) {
+  if (reason) {
+    if (!isOld && "away" in body.dataset) return;  // the page itself says it
+    const text = `${reason} What is shown may be old; trying again.`;
+    if (note.textContent === "" || isOld) {
+      clearTimeout(say.timer);
+      if (note.textContent !== text) note.textContent = text;
+    }
+    isOld = true;
+    clearTimeout(asking);
+    if (!body.dataset.refresh) asking = setTimeout(refresh, 2000);
+  } else if (isOld) {
+    isOld = false;
+    say("There again: what is shown is up to date.");
+  }
+}
+
 async function why(answer) {
   try {
     return (await answer.json()).error.message;
@@ -74,9 +95,9 @@ async function refresh() {
   const began = performance.now();
   fetching = exchangeAll();
   try {
-    await fetching;
+    outdated(await fetching);
   } catch {
-    say("The server does not answer; trying again.");
+    outdated("The server does not answer.");
   }
   // a page that is costly to make is made less often
   const rest = Math.max(250, 3 * (performance.now() - began));
@@ -85,13 +106,17 @@ async function refresh() {
 
 let turn = 0;
 
+// Brings what is marked up to date. Answers why not, where the server cannot tell just now.
 async function exchangeAll() {
   const mine = ++turn;
   const answer = await fetch(location.href, { headers: { accept: "text/html" }, credentials: "same-origin" });
   if (answer.status === 401) { location.reload(); return; }
   const text = await answer.text();
-  if (!answer.ok || mine !== turn) return;  // somebody went on meanwhile
+  if (mine !== turn) return;  // somebody went on meanwhile
   const fresh = new DOMParser().parseFromString(text, "text/html");
+  if (answer.status >= 500) return fresh.querySelector("main p")?.textContent ?? `The server answered ${answer.status}.`;
+  if ("away" in body.dataset) { location.reload(); return; }
+  if (!answer.ok) return;
   localTimes(fresh);
   for (const part of document.querySelectorAll("[data-live]")) {
     const next = fresh.getElementById(part.id);
@@ -113,7 +138,7 @@ async function visit(url, from) {
   search = location.search;
   getSelection().removeAllRanges();
   try {
-    await exchangeAll();
+    outdated(await exchangeAll());
   } catch {
     location.reload();
     return;
@@ -139,7 +164,7 @@ document.addEventListener("click", event => {
 addEventListener("popstate", () => {
   if (location.search === search) return;
   search = location.search;
-  exchangeAll().catch(() => location.reload());
+  exchangeAll().then(outdated, () => location.reload());
 });
 
 document.addEventListener("keydown", event => {
