@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # how many tests run side by side: most of them wait for processes more than they compute
-TESTS ?= 3
+TESTS ?= 4
 # what `make chaos` runs: tests/chaos is the nemesis alone
 CHAOS ?= tests
 
@@ -28,7 +28,8 @@ help: ## print this help
 run: .venv/usable ## set up .venv and run the first example
 	$(BIN)/goflow run examples/myflow.py --data hallo
 
-test: lint types site unit ## set up .venv and run every check
+test: lint ## set up .venv and run every check
+	@$(MAKE) --no-print-directory -j3 types site unit
 
 format: .venv/ready ## rewrite the sources in the house style
 	$(BIN)/ruff format .

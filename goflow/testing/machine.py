@@ -33,7 +33,7 @@ _COMMON: Final[dict[str, Any]] = {
 #: seconds of work: the same histories every time, so that a suite does not fail by chance, and
 #: not shrunk, since that takes minutes: `LONG` does it
 SHORT: Final = settings(
-    max_examples=60,
+    max_examples=40,
     stateful_step_count=40,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],

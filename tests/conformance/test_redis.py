@@ -24,7 +24,7 @@ class LongRedisMachine(RedisHooks, BackendMachine):
 
 TestRedisMachine = RedisMachine.TestCase
 #: every step is several round trips: half the histories of an embedded store
-TestRedisMachine.settings = settings(SHORT, max_examples=30)
+TestRedisMachine.settings = settings(SHORT, max_examples=20)
 
 TestLongRedisMachine = pytest.mark.chaos(LongRedisMachine.TestCase)
 TestLongRedisMachine.settings = LONG

@@ -50,4 +50,4 @@ class RedisInPiecesMachine(InPieces, BackendMachine):
 
 
 TestRedisInPiecesMachine = RedisInPiecesMachine.TestCase
-TestRedisInPiecesMachine.settings = settings(SHORT, max_examples=30)
+TestRedisInPiecesMachine.settings = settings(SHORT, max_examples=20)

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.server.flows import LONGEST
 from tests.server.house import House
 
 
@@ -253,7 +254,7 @@ def test_another_method_is_405_and_tells_which(http: httpx.Client) -> None:
 def test_flows_workers_health_and_definition(http: httpx.Client) -> None:
     flows = {flow["flow"]: flow for flow in http.get("/flows").json()["flows"]}
     names = {"asked", "each", "echo", "failing", "gated", "hostile", "wavering", "wordy"}
-    assert set(flows) == names
+    assert set(flows) == {*names, LONGEST}
     assert flows["each"]["workers"] == 1
     assert http.get("/workers").json()["workers"][0]["concurrency"] == 2
     assert http.get("/healthz").json() == {"status": "ok"}
