@@ -24,6 +24,7 @@ from goflow.client import (
 from goflow.errors import BackendError, StoreAway
 from goflow.patience import pause, warn
 from goflow.payload import Payload
+from goflow.runid import named
 from goflow.state import RunState
 from goflow.wholesale import Wholesale
 
@@ -86,6 +87,7 @@ class AsyncClient:
         """See Client.wait."""
         if self._far:
             return await self._poll(run_id, timeout)
+        named(run_id)
         try:
             async with asyncio.timeout(timeout):
                 return await self._wait(run_id)
@@ -131,7 +133,7 @@ class AsyncClient:
 
     async def wait_all(self, run_ids: Iterable[str], timeout: float | None = None) -> list[Payload]:
         """See Client.wait_all."""
-        wanted = list(run_ids)
+        wanted = [named(run_id) for run_id in run_ids]
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._far:
             return [await self.wait(run_id, left_until(deadline)) for run_id in wanted]

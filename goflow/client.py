@@ -22,7 +22,7 @@ from goflow.message import Rewind
 from goflow.patience import outlasting
 from goflow.payload import Payload, of_input, within
 from goflow.plan import Plan
-from goflow.runid import checked, new_run_id
+from goflow.runid import checked, named, new_run_id
 from goflow.state import RunState
 from goflow.tracing import caller
 from goflow.wholesale import Wholesale
@@ -130,7 +130,7 @@ class Client:
 
     def run(self, run_id: str) -> Run:
         """The run as it stands. Raises UnknownRun."""
-        return self.backend.run(run_id)
+        return self.backend.run(named(run_id))
 
     def runs(
         self,
@@ -148,7 +148,7 @@ class Client:
 
     def result(self, run_id: str) -> Payload:
         """What a succeeded run made. Raises RunFailed, RunStopped, Conflict where it has not ended."""
-        return self.backend.result(run_id)
+        return self.backend.result(named(run_id))
 
     def wait(self, run_id: str, timeout: float | None = None) -> Payload:
         """The result, as soon as there is one; `timeout` in seconds.
@@ -158,7 +158,7 @@ class Client:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            return self._wait(run_id, deadline, timeout)
+            return self._wait(named(run_id), deadline, timeout)
         except StoreAway as error:
             raise TimeoutError(no_word(f"run {run_id}", timeout, error)) from error
 
@@ -202,7 +202,7 @@ class Client:
         >>> runs = [client.submit("thumbnails", each) for each in images]  # doctest: +SKIP
         >>> thumbnails = client.wait_all([run.id for run in runs], timeout=60)  # doctest: +SKIP
         """
-        wanted = list(run_ids)
+        wanted = [named(run_id) for run_id in run_ids]
         deadline = None if timeout is None else time.monotonic() + timeout
         wait = self._wait_all if isinstance(self.backend, Wholesale) else self._wait_each
         try:
@@ -277,7 +277,7 @@ class Client:
         `from_node` repeats that node and all after it, of a succeeded run too; `plan` moves the run to that
         definition first (`--adopt`). Raises Conflict, UnknownNode.
         """
-        rewind = self.rewind(run_id, from_node, plan)
+        rewind = self.rewind(named(run_id), from_node, plan)
         return self.backend.retry(run_id, Retry(rewind=rewind, owner=owner))
 
     def rewind(self, run_id: str, from_node: str | None, plan: Plan | None) -> Rewind | None:
@@ -317,7 +317,7 @@ class Client:
         self.close()
 
     def _control(self, run_id: str, action: Action) -> Run:
-        return self.backend.control(run_id, action)
+        return self.backend.control(named(run_id), action)
 
     def _made(self, run_id: str) -> Payload | None:
         """The result; None of a run that has not ended."""

@@ -50,9 +50,21 @@ def new_run_id() -> str:
 
 def checked(run_id: str) -> str:
     """The id, if it is one. Raises GoflowError telling the rule."""
-    if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id):
+    if not RUN_ID.fullmatch(named(run_id)):
         raise GoflowError(
             f"{run_id!r:.200} is no run id: expected letters, digits, '.', '_' and '-', at most 128,"
             " the first a letter or digit"
         )
     return run_id
+
+
+def named(run_id: object) -> str:
+    """The id by which somebody asks for a run. Raises GoflowError for what is no text, a Run above all.
+
+    >>> named("01m8rqv")
+    '01m8rqv'
+    """
+    if isinstance(run_id, str):
+        return run_id
+    hint = ": pass its `id`" if hasattr(run_id, "id") else ""
+    raise GoflowError(f"expected a run id, got a {type(run_id).__name__}{hint}")

@@ -42,6 +42,26 @@ def finish_later(
     return timer
 
 
+def test_a_run_in_place_of_its_id_is_told(store: Store) -> None:
+    client, run = goflow.Client(store.backend), cast(Any, store.submit("r"))
+    told = "expected a run id, got a Run: pass its `id`"
+
+    async def twin() -> None:
+        async with goflow.AsyncClient(store.connect()) as another:
+            for verb in (another.run, another.wait, another.stop, another.retry):
+                with pytest.raises(goflow.GoflowError, match=told):
+                    await verb(run)
+            with pytest.raises(goflow.GoflowError, match=told):
+                await another.wait_all([run])
+
+    for verb in (client.run, client.result, client.wait, client.pause, client.retry):
+        with pytest.raises(goflow.GoflowError, match=told):
+            verb(run)
+    with pytest.raises(goflow.GoflowError, match=told):
+        client.wait_all([run])
+    asyncio.run(twin())
+
+
 def test_the_asynchronous_twin_waits_for_many_and_keeps_its_loop_free(store: Store) -> None:
     names = [f"r{n}" for n in range(20)]
     seen_running = threading.Event()
