@@ -187,7 +187,7 @@ def _flows(backend: RedisBackend, found: dict[str, list[Key]], fix: bool) -> Fin
         lost += len(there - known)
         if fix and there - known:
             backend.link.ask(partition, "SADD", f"{partition}:flows", *sorted(there - known))
-    return _told("flows", lost, "with runs are missing from the list of flows", fix)
+    return _told("flow list", lost, "with runs are missing from the list of flows", fix)
 
 
 def _lost(backend: RedisBackend, found: dict[str, list[Key]], fix: bool) -> Finding:

@@ -316,3 +316,11 @@ def test_a_missing_argument_is_told_with_where_one_is_found(
     assert "Missing argument" in said
     assert expected in said
     assert way_out in said
+
+
+@pytest.mark.parametrize("command", ["graph --run", "run --data", "graph --nope"])
+def test_a_wrong_option_leads_to_the_help_of_its_command(command: str, capsys: Captured) -> None:
+    name = command.split()[0]
+    said = refused(capsys, *command.split())
+    assert said.startswith(f"goflow {name}: ")
+    assert said.endswith(f"Try `goflow {name} --help`.\n")

@@ -253,7 +253,7 @@ def test_a_flow_that_the_list_of_flows_forgot_is_listed_again(
     succeed(backend, "r")
     server.client.delete(f"{prefix}:flows")
     assert backend.runs() == []
-    repaired(backend, "flows", "1 entry")
+    repaired(backend, "flow list", "1 entry")
     assert [run.id for run in backend.runs()] == ["r"]
 
 
