@@ -490,7 +490,7 @@ b = 1
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_bytes_are_a_configuration_or_one_error(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:

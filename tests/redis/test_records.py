@@ -66,7 +66,7 @@ def numbered(draw: st.DrawFn) -> list[object]:
     return made
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(run=records(RUN, ODD_RUN), node=st.one_of(records(NODE, ODD_NODE), numbered()))
 def test_records_are_what_msgpack_makes_of_their_elements(
     run: Sequence[object], node: Sequence[object]

@@ -59,7 +59,7 @@ def nobody(span: Span, error: Exception) -> None:
     raise AssertionError(f"{span}: {error}")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(SPANS, max_size=4))
 def test_it_is_what_the_sdk_would_send(spans: list[Span]) -> None:
     about = resource()

@@ -69,7 +69,7 @@ def shown(plan: Plan, columns: int) -> tuple[set[Drawn], bool]:
 
 
 @given(graphs())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_picture_read_line_by_line_shows_exactly_the_edges(graph: Graph) -> None:
     plan = Plan("any", graph)
     drawn, whole = shown(plan, 400)
@@ -78,7 +78,7 @@ def test_a_picture_read_line_by_line_shows_exactly_the_edges(graph: Graph) -> No
 
 
 @given(graphs(most=8, depth=2), st.sampled_from((80, 120, 300)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_nested_pictures_show_exactly_the_edges(graph: Graph, columns: int) -> None:
     plan = Plan("any", graph)
     drawn, whole = shown(plan, columns)
@@ -87,7 +87,7 @@ def test_nested_pictures_show_exactly_the_edges(graph: Graph, columns: int) -> N
 
 
 @given(graphs(most=12), st.sampled_from((30, 40, 60, 80)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_pictures_with_broken_layers_show_exactly_the_edges(graph: Graph, columns: int) -> None:
     plan = Plan("any", graph)
     drawn, whole = shown(plan, columns)
@@ -103,7 +103,7 @@ def test_sample_pictures_show_exactly_the_edges(name: str) -> None:
 
 
 @given(graphs(most=30, depth=1), st.sampled_from((20, 33, 40, 60, 80, 120)), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_every_node_is_named_and_no_line_is_too_wide(
     graph: Graph, columns: int, unicode: bool
 ) -> None:
