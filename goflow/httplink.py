@@ -99,8 +99,10 @@ class HttpLink:
             proof = sign(self._secret, method, path, text, body) if self._secret else {}
             return self._exchange(link, method, target, body, {**headers, **proof}, patience)
 
-        kept = None if path.endswith("/retry") else self._take()
-        if kept is not None:
+        kept = self._take()
+        if kept is not None and path.endswith("/retry"):
+            kept.close()  # and not kept beside the new one: whoever retries many runs would hold one for each
+        elif kept is not None:
             try:
                 return send(kept)
             except (ConnectionError, http.client.HTTPException):
@@ -150,9 +152,18 @@ class HttpLink:
         if response.will_close:
             link.close()
         else:
-            with self._lock:
-                self._idle.append((link, time.monotonic()))
+            self._keep(link)
         return Answer(response.status, kind, data)
+
+    def _keep(self, link: http.client.HTTPConnection) -> None:
+        """Keep a connection for the next request, and let go of those that nobody has needed for a while."""
+        now = time.monotonic()
+        with self._lock:
+            old = [each for each, since in self._idle if now - since >= _FRESH]
+            self._idle = [(each, since) for each, since in self._idle if now - since < _FRESH]
+            self._idle.append((link, now))
+        for each in old:
+            each.close()
 
     def _take(self) -> http.client.HTTPConnection | None:
         """A connection that is open already."""

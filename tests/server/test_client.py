@@ -152,6 +152,24 @@ def test_a_server_that_is_not_there_or_is_another_is_told(status: int, said: byt
         client.runs()
 
 
+def test_a_client_keeps_as_many_connections_as_it_needs(client: goflow.Client) -> None:
+    """Also where each request needs a new one, as a retry does; what nobody needs for a while is closed."""
+    link = client._server  # type: ignore[attr-defined]
+    failed = client.submit("failing").id
+    for _ in range(3):
+        with pytest.raises(errors.RunFailed):
+            client.wait(failed, timeout=20)
+        client.retry(failed)
+    assert len(link._idle) == 1
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: client.runs(), range(40)))
+    link._idle = [(each, since - 60) for each, since in link._idle]
+    idle = [each for each, _ in link._idle]
+    client.runs()
+    assert len(link._idle) == 1
+    assert all(each.sock is None for each in idle)
+
+
 def test_a_connection_that_the_server_closed_is_not_the_callers_trouble(
     client: goflow.Client,
 ) -> None:
