@@ -20,7 +20,7 @@ REAP_QUEUES: Final = 100
 #: flows that are swept by one tick
 SWEEP_FLOWS: Final = 4
 #: such calls at most by one tick for a flow, where many runs have gone
-SWEEPS: Final = 20
+SWEEPS: Final = 80
 #: seconds between two sweeps by one worker, and that a vanished worker is told of
 SWEEP_PAUSE: Final = 10.0
 GONE: Final = 3600.0
