@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # how many tests run side by side: most of them wait for processes more than they compute
-TESTS ?= 4
+TESTS ?= 3
 # what `make chaos` runs: tests/chaos is the nemesis alone
 CHAOS ?= tests
 
